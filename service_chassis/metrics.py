@@ -1,0 +1,49 @@
+"""Prometheus metrics of one process: its own registry, so that several applications can live in one test."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
+
+
+class Metrics:
+    """The registry and the metrics that every service has. Services add theirs through the three makers."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._requests = self.histogram(
+            "http_request_seconds", "Time to answer a request.", ["method", "route", "status"]
+        )
+
+    def counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
+        """Make a counter; `name` without the `_total` that Prometheus adds."""
+        return Counter(name, text, labels or [], registry=self.registry)
+
+    def gauge(self, name: str, text: str, labels: list[str] | None = None) -> Gauge:
+        """Make a gauge."""
+        return Gauge(name, text, labels or [], registry=self.registry)
+
+    def histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
+        """Make a histogram of seconds."""
+        return Histogram(name, text, labels or [], registry=self.registry, buckets=_SECONDS)
+
+    def size_histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
+        """Make a histogram of batch sizes, 1 to 500."""
+        return Histogram(name, text, labels or [], registry=self.registry, buckets=_SIZES)
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def render(self) -> bytes:
+        """Answer the exposition text."""
+        return generate_latest(self.registry)

@@ -1,0 +1,80 @@
+"""Settings: a frozen dataclass per service, read from the environment once, at start.
+
+Nothing else in a service reads the environment. A variable can also be given as a file, for mounted
+secrets: ``NAME_FILE=/run/secrets/name`` stands for ``NAME``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from environs import EnvError, FileAwareEnv
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class SettingDescription:
+    """One row of the configuration table."""
+
+    variable: str
+    unit: str
+    default: str
+    description: str
+
+
+class InvalidSettings(Exception):
+    """The environment lacks a variable or holds one that cannot be read; the text names each."""
+
+
+def variable(name: str, description: str, *, unit: str = "", default: object = dataclasses.MISSING) -> Any:
+    """Declare a dataclass field that is read from the environment variable `name`.
+
+    Without a `default` the variable is required. `unit` is for the documentation: "seconds", "bytes".
+    """
+    metadata = {"variable": name, "description": description, "unit": unit}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def read_settings(settings_class: type[Settings]) -> Settings:
+    """Read every field of `settings_class` from the environment.
+
+    Raises InvalidSettings with one line per variable that is missing or malformed.
+    """
+    env = FileAwareEnv(eager=True)
+    readers: dict[object, Callable[..., Any]] = {str: env.str, int: env.int, float: env.float, bool: env.bool}
+    types = get_type_hints(settings_class)
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
+        read = readers.get(types[field.name], env.list)
+        name = field.metadata["variable"]
+        try:
+            value = read(name) if field.default is dataclasses.MISSING else read(name, field.default)
+        except (EnvError, ValueError, OSError) as error:
+            faults.append(_explain(name, error))
+        else:
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    if faults:
+        raise InvalidSettings("\n".join(faults))
+    return settings_class(**values)
+
+
+def _explain(name: str, error: Exception) -> str:
+    text = str(error)
+    return text if name in text else f"{name}: {text}"
+
+
+def describe_settings(settings_class: type[Any]) -> Iterator[SettingDescription]:
+    """Yield the configuration table of `settings_class`, in the order of its fields."""
+    for field in dataclasses.fields(settings_class):
+        default = "required" if field.default is dataclasses.MISSING else str(field.default)
+        yield SettingDescription(
+            variable=field.metadata["variable"],
+            unit=field.metadata["unit"],
+            default=default,
+            description=field.metadata["description"],
+        )
