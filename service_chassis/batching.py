@@ -18,7 +18,8 @@ class Batcher(Generic[Item, Outcome]):
     """Runs `work` on what has gathered, up to `max_size` items, one batch after the other.
 
     `work` answers one outcome per item, in order; an outcome that is an exception is raised in that item's
-    caller only. If `work` itself raises, every caller of that batch gets the error.
+    caller only. If `work` itself raises, every caller of that batch gets the error, unless it is one of
+    `isolate_on`, which one item can cause: then each item goes alone, and only the bad one fails.
     """
 
     def __init__(
@@ -26,10 +27,12 @@ class Batcher(Generic[Item, Outcome]):
         work: Callable[[list[Item]], Awaitable[Sequence[Outcome | BaseException]]],
         *,
         max_size: int = 500,
+        isolate_on: tuple[type[Exception], ...] = (),
         observe_size: Callable[[int], None] | None = None,
     ) -> None:
         self._work = work
         self._max_size = max_size
+        self._isolate_on = isolate_on
         self._observe_size = observe_size
         self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -40,12 +43,19 @@ class Batcher(Generic[Item, Outcome]):
         A caller that is cancelled while its item waits takes the item back; once the batch runs, the work is
         done all the same.
         """
+        return await self._enqueue(item)
+
+    async def submit_all(self, items: Sequence[Item]) -> list[Outcome]:
+        """Put `items` in the next batches and answer their outcomes, in order. Raises the first error."""
+        return await asyncio.gather(*[self._enqueue(item) for item in items])
+
+    def _enqueue(self, item: Item) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._worker is None or self._worker.done():
             # A context of its own: the worker outlives the request that happened to start it.
             self._worker = asyncio.create_task(self._run(), context=contextvars.Context())
-        return await future
+        return future
 
     async def _run(self) -> None:
         while self._waiting:
@@ -55,14 +65,23 @@ class Batcher(Generic[Item, Outcome]):
             if self._observe_size:
                 self._observe_size(len(batch))
             try:
-                outcomes = await self._work([item for item, _ in batch])
-            except asyncio.CancelledError:
+                outcomes = await self._work_on([item for item, _ in batch])
+            except BaseException:  # cancelled, at shutdown: nobody may be left waiting
                 for _, future in batch:
                     future.cancel()
                 raise
-            except Exception as error:
-                outcomes = [error] * len(batch)
             _hand_out(batch, outcomes)
+
+    async def _work_on(self, items: list[Item]) -> Sequence[Outcome | BaseException]:
+        try:
+            return await self._work(items)
+        except self._isolate_on as error:
+            if len(items) == 1:
+                return [error]
+            alone = [await self._work_on([item]) for item in items]
+            return [outcome for outcomes in alone for outcome in outcomes]
+        except Exception as error:
+            return [error] * len(items)
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
         batch: list[tuple[Item, asyncio.Future[Outcome]]] = []

@@ -1,5 +1,7 @@
 """PostgreSQL pools with every wait bounded."""
 
+from collections.abc import Mapping
+
 import asyncpg
 
 CONNECT_TIMEOUT_SECONDS = 2.0
@@ -17,10 +19,13 @@ _SERVER_SETTINGS = {
 }
 
 
-async def create_pool(dsn: str, *, size: int, application_name: str) -> asyncpg.Pool:
-    """Make a pool of up to `size` connections. None is opened yet: a service starts while its database is down.
+async def create_pool(
+    dsn: str, *, size: int, application_name: str, settings: Mapping[str, str] | None = None
+) -> asyncpg.Pool:
+    """Make a pool of up to `size` connections; none is opened yet, so a service starts while its database is down.
 
-    Statements end after 4 s, lock waits after 3 s, idle transactions after 10 s, on the server's side.
+    Statements end after 4 s, lock waits after 3 s, idle transactions after 10 s, on the server's side,
+    unless `settings`, the server's own parameters by name, say otherwise.
     Acquire with a timeout: `pool.acquire(timeout=...)`.
     """
     return await asyncpg.create_pool(
@@ -29,7 +34,7 @@ async def create_pool(dsn: str, *, size: int, application_name: str) -> asyncpg.
         max_size=size,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings={**_SERVER_SETTINGS, "application_name": application_name},
+        server_settings={**_SERVER_SETTINGS, "application_name": application_name, **(settings or {})},
         reset=_keep_session,
     )
 

@@ -16,6 +16,8 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0
 _onward_headers: ContextVar[dict[str, str] | None] = ContextVar("onward_headers", default=None)
 _access_log = structlog.get_logger("access")
 
+REQUEST_ID = web.RequestKey("request_id", str)
+
 ObserveRequest = Callable[[str, str, int, float], None]
 """Called once per request with method, route pattern, status and seconds."""
 
@@ -52,7 +54,7 @@ def context_middleware(observe: ObserveRequest) -> Middleware:
 def _open_context(request: web.Request) -> None:
     given = request.headers.get("X-Request-ID", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-    request["request_id"] = request_id
+    request[REQUEST_ID] = request_id
     onward = {"X-Request-ID": request_id}
     fields = {"request_id": request_id}
     # W3C Trace Context: the trace goes on, under a parent id of ours.
@@ -67,5 +69,5 @@ def _open_context(request: web.Request) -> None:
 
 async def send_request_id(request: web.Request, response: web.StreamResponse) -> None:
     """Put the request's id on its answer; for `Application.on_response_prepare`, so that streams have it too."""
-    if "request_id" in request:
-        response.headers["X-Request-ID"] = request["request_id"]
+    if REQUEST_ID in request:
+        response.headers["X-Request-ID"] = request[REQUEST_ID]

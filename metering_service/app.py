@@ -1,0 +1,73 @@
+"""The application: what it is made of, in the order in which it comes up."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from metering_service import MIGRATIONS
+from metering_service.account_store import AccountStore
+from metering_service.administer_accounts import AdministerAccounts
+from metering_service.authorize_events import AuthorizeEvents
+from metering_service.hold_store import HoldStore
+from metering_service.policy_store import PolicyStore
+from metering_service.rate_limiter import RateLimiter
+from metering_service.routes import accounts, events, policies
+from metering_service.routes.answers import render_error
+from metering_service.service_keys import ServiceKeys
+from metering_service.settings import MeteringSettings
+from metering_service.settle_events import ReleaseHolds, SettleEvents
+from metering_service.wiring import METERING, Metering
+from service_chassis.application import METRICS, READINESS, create_web_app
+from service_chassis.clock import Clock, system_clock
+from service_chassis.cursor import CursorSigner
+from service_chassis.migrations import check_migrated, list_migrations
+from service_chassis.openapi import add_endpoints
+from service_chassis.postgres import create_pool
+
+BODY_LIMIT_BYTES = 1024 * 1024
+"""500 events with the longest ids that are accepted fit."""
+
+
+def create_app(settings: MeteringSettings, *, clock: Clock = system_clock) -> web.Application:
+    """Make the internal API. Raises InvalidSettings."""
+    app = create_web_app(render_error=render_error, body_limit_bytes=BODY_LIMIT_BYTES)
+    service_keys = ServiceKeys(settings.service_keys)
+
+    async def wire(app: web.Application) -> AsyncIterator[None]:
+        metrics = app[METRICS]
+        pool = await create_pool(
+            settings.postgres_dsn, size=settings.postgres_pool_size, application_name="metering_service"
+        )
+        rates = RateLimiter(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds, metrics=metrics)
+        holds = HoldStore(pool, default_policy=settings.default_policy)
+        store = AccountStore(pool)
+        versions = PolicyStore(pool, default_policy=settings.default_policy)
+        app[METERING] = Metering(
+            authorize=AuthorizeEvents(holds, versions, rates, clock=clock, metrics=metrics),
+            settle=SettleEvents(holds, clock=clock, metrics=metrics),
+            release=ReleaseHolds(holds, clock=clock),
+            administer=AdministerAccounts(pool, store, versions, clock=clock),
+            holds=holds,
+            accounts=store,
+            policies=versions,
+            service_keys=service_keys,
+            cursors=CursorSigner(settings.cursor_secret),
+            clock=clock,
+            default_policy=settings.default_policy,
+        )
+        migrations = list_migrations(MIGRATIONS)
+        # Redis is not a condition: without it rates are open, and everything else goes on.
+        app[READINESS].require("postgres", lambda: check_migrated(pool, migrations))
+        yield
+        await rates.close()
+        await pool.close()
+
+    app.cleanup_ctx.append(wire)
+    add_endpoints(
+        app,
+        (*events.ENDPOINTS, *policies.ENDPOINTS, *accounts.ENDPOINTS),
+        title="Metering",
+        description="Grants or denies billable events by each client's policy, and keeps the ledger. Internal.",
+        version="1.0.0",
+    )
+    return app

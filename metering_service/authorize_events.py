@@ -1,0 +1,100 @@
+"""Authorize: decide about each event by its client's policy, and hold what is granted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import asyncpg
+
+from metering_service.event import QUOTA_EXCEEDED, RATE_LIMITED, BillableEvent, Decision, split_repeated
+from metering_service.hold_store import RETRYABLE, HoldStore
+from metering_service.policy import seconds_until_period_ends, whole_seconds
+from metering_service.policy_store import PolicyStore
+from metering_service.rate_limiter import RateLimiter, RateOutcome
+from service_chassis.batching import Batcher
+from service_chassis.clock import Clock
+from service_chassis.metrics import Metrics
+
+_ROUNDS_AT_MOST = 5
+"""How often a batch is asked again because a policy changed under it; each change costs one round."""
+
+
+class AuthorizeEvents:
+    """Gathers the events of all requests into batches: one Redis call, one statement, one commit each.
+
+    Gates in order: rate, quota, credits. An event that is held or settled already is granted without passing
+    them again; the database finds that out, so a refused rate is only its advice.
+    """
+
+    def __init__(
+        self, holds: HoldStore, policies: PolicyStore, rates: RateLimiter, *, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._holds = holds
+        self._policies = policies
+        self._rates = rates
+        self._clock = clock
+        sizes = metrics.size_histogram("metering_authorize_batch_events", "Events decided in one statement.")
+        self._decided = metrics.counter("metering_decisions", "Decisions.", ["decision", "code"])
+        self._batcher = Batcher(self._decide_batch, isolate_on=RETRYABLE, observe_size=sizes.observe)
+
+    async def __call__(self, events: Sequence[BillableEvent]) -> list[Decision]:
+        """Decide about `events`, each for itself; answer in order. Raises OSError, TimeoutError or PostgresError."""
+        return await self._batcher.submit_all(events)
+
+    async def _decide_batch(self, events: list[BillableEvent]) -> list[Decision]:
+        decisions: dict[int, Decision] = {}
+        pending = list(range(len(events)))
+        for _ in range(_ROUNDS_AT_MOST):
+            first, again = split_repeated(pending, events)
+            await self._decide(first, events, decisions)
+            # A further attempt at an event of this batch answers with the first one's hold, or is refused like it:
+            # at the same moment, for the same reason.
+            leaders = {events[index].event_id: decisions.get(index) for index in first}
+            granted = []
+            for index in again:
+                leader = leaders[events[index].event_id]
+                if leader is not None and leader.decision == "granted":
+                    granted.append(index)
+                elif leader is not None and leader.decision == "denied":
+                    decisions[index] = replace(leader, hold_id=events[index].hold_id)
+            await self._decide(granted, events, decisions)
+            pending = [index for index in pending if index not in decisions]
+            if not pending:
+                return [decisions[index] for index in range(len(events))]
+        raise TimeoutError("policies change, or ids contradict each other, faster than decisions are made")
+
+    async def _decide(
+        self, indexes: Sequence[int], events: Sequence[BillableEvent], decisions: dict[int, Decision]
+    ) -> None:
+        """Decide about the events at `indexes` into `decisions`; leave out those whose policy has just changed."""
+        if not indexes:
+            return
+        batch = [events[index] for index in indexes]
+        versions = await self._policies.fetch_of_clients(event.client_id for event in batch)
+        of_event = [versions[event.client_id] for event in batch]
+        rates = await self._rates.take(
+            [(event.client_id, version) for event, version in zip(batch, of_event, strict=True)]
+        )
+        now = self._clock()
+        rows = await self._holds.insert_holds(batch, of_event, rates, now)
+        for index, event, rate, row in zip(indexes, batch, rates, rows, strict=True):
+            if row["decision"] == "stale":
+                self._policies.forget([event.client_id])
+                continue
+            decisions[index] = Decision(
+                hold_id=row["hold_id"],
+                event_id=event.event_id,
+                decision=row["decision"],
+                code=row["code"],
+                retry_after_seconds=_retry_after(row, rate, now),
+                receipt=row["receipt"],
+            )
+            self._decided.labels(row["decision"], row["code"] or "").inc()
+
+
+def _retry_after(row: asyncpg.Record, rate: RateOutcome, now: datetime) -> int | None:
+    if row["code"] == RATE_LIMITED:
+        return whole_seconds(rate.wait_microseconds)
+    if row["code"] == QUOTA_EXCEEDED:
+        return seconds_until_period_ends(row["quota_period"], now)
+    return None

@@ -1,0 +1,240 @@
+"""The operators' command line: what has no public call."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import asyncpg
+import orjson
+import typer
+from marshmallow import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from metering_service import MIGRATIONS
+from metering_service.account_store import AccountStore
+from metering_service.administer_accounts import AdministerAccounts
+from metering_service.app import create_app
+from metering_service.policy_store import PolicyStore
+from metering_service.routes.accounts import render_balance, render_entry
+from metering_service.routes.policies import read_policy, render_version
+from metering_service.schemas import PolicySchema
+from metering_service.settings import MeteringSettings
+from service_chassis import application
+from service_chassis.clock import system_clock
+from service_chassis.errors import ServiceError
+from service_chassis.json_logging import configure_logging
+from service_chassis.migrations import apply_migrations
+from service_chassis.postgres import create_pool
+from service_chassis.settings import InvalidSettings, read_settings
+
+_ACTOR = "command line"
+_PAGE = 500
+
+commands = typer.Typer(
+    help="Metering: policies, credits, ledger. Settings come from the environment; see the README's table.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+policies = typer.Typer(help="Policies and their versions.", no_args_is_help=True)
+commands.add_typer(policies, name="policies")
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of tables.")]
+ClientId = Annotated[str, typer.Argument(help="The client's id.")]
+Found = TypeVar("Found")
+
+
+@commands.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
+    """Serve, unless a sub-command is given."""
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@commands.command()
+def serve() -> None:
+    """Serve the internal API until SIGTERM."""
+    settings = read_settings(MeteringSettings)
+    configure_logging(settings.log_level, "metering")
+    application.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        ops_host=settings.ops_host,
+        ops_port=settings.ops_port,
+    )
+
+
+@commands.command()
+def migrate() -> None:
+    """Bring the database to this version's schema."""
+    applied = apply_migrations(read_settings(MeteringSettings).postgres_dsn, MIGRATIONS)
+    typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+@policies.command("list")
+def list_policies(as_json: AsJson = False) -> None:
+    """List the current version of every policy."""
+
+    async def read(operator: "Operator") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while page := await operator.policies.list_current(found[-1]["policyId"] if found else "", _PAGE):
+            found += [render_version(version) for version in page]
+        return found
+
+    _show(_run(read), as_json, ("policyId", "version", "rate", "quota", "prices", "credits", "mode"))
+
+
+@policies.command("show")
+def show_policy(policy_id: Annotated[str, typer.Argument(help="The policy's id.")], as_json: AsJson = False) -> None:
+    """Show all versions of a policy, newest first."""
+
+    async def read(operator: "Operator") -> list[dict[str, Any]]:
+        return [render_version(version) for version in await operator.policies.list_versions(policy_id)]
+
+    versions = _run(read)
+    if not versions:
+        _fail(f"there is no policy {policy_id}")
+    _show(versions, as_json, ("version", "createdAt", "rate", "quota", "prices", "credits", "mode"))
+
+
+@policies.command("put")
+def put_policy(
+    policy_id: Annotated[str, typer.Argument(help="The policy's id.")],
+    file: Annotated[typer.FileText, typer.Argument(help="The terms as JSON; - for standard input.")],
+    as_json: AsJson = False,
+) -> None:
+    """Set the terms of a policy: each change is a new version."""
+    try:
+        policy = read_policy(PolicySchema().load(orjson.loads(file.read())))
+    except orjson.JSONDecodeError as error:
+        _fail(f"{file.name}: not JSON: {error}")
+    except ValidationError as error:
+        _fail(f"{file.name}: {error.messages}")
+
+    async def write(operator: "Operator") -> dict[str, Any]:
+        return render_version(await operator.administer.put_policy(policy_id, policy, actor=_ACTOR))
+
+    _show([_run(write)], as_json, ("policyId", "version", "rate", "quota", "prices", "credits", "mode"))
+
+
+@commands.command()
+def assign(client_id: ClientId, policy_id: Annotated[str, typer.Argument(help="The policy's id.")]) -> None:
+    """Give a client a policy, in force from its next decision."""
+    _run(lambda operator: operator.administer.assign_policy(client_id, policy_id, actor=_ACTOR))
+    typer.echo(f"{client_id} has policy {policy_id}")
+
+
+@commands.command()
+def grant(
+    client_id: ClientId,
+    credits: Annotated[int, typer.Argument(min=1, max=10**12, help="How many credits.")],
+    grant_id: Annotated[str, typer.Option(help="The same id again changes nothing.")],
+    note: Annotated[str | None, typer.Option(help="For the ledger.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where it comes from: an order, a promotion.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a client credits."""
+
+    async def write(operator: "Operator") -> dict[str, Any]:
+        entry = await operator.administer.grant(client_id, grant_id, credits, source=source, note=note, actor=_ACTOR)
+        return render_entry(entry)
+
+    _show([_run(write)], as_json, ("entryId", "kind", "credits", "reference", "note", "at"))
+
+
+@commands.command()
+def adjust(
+    client_id: ClientId,
+    credits: Annotated[int, typer.Argument(min=-(10**12), max=10**12, help="Signed; put -- before a negative one.")],
+    adjustment_id: Annotated[str, typer.Option(help="The same id again changes nothing.")],
+    reason: Annotated[str, typer.Option(help="For the ledger.")],
+    as_json: AsJson = False,
+) -> None:
+    """Correct a client's credits, up or down; never below what is available."""
+    if credits == 0:
+        _fail("credits: must not be 0")
+
+    async def write(operator: "Operator") -> dict[str, Any]:
+        return render_entry(
+            await operator.administer.adjust(client_id, adjustment_id, credits, reason=reason, actor=_ACTOR)
+        )
+
+    _show([_run(write)], as_json, ("entryId", "kind", "credits", "reference", "note", "at"))
+
+
+@commands.command()
+def balance(client_id: ClientId, as_json: AsJson = False) -> None:
+    """Show what a client was granted, has spent, has held, and has available."""
+
+    async def read(operator: "Operator") -> dict[str, Any]:
+        return render_balance(client_id, await operator.accounts.fetch_balance(client_id))
+
+    _show([_run(read)], as_json, ("clientId", "granted", "spent", "held", "available"))
+
+
+@commands.command()
+def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
+    """Show every line of a client's ledger, oldest first."""
+
+    async def read(operator: "Operator") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while page := await operator.accounts.list_ledger(client_id, found[-1]["entryId"] if found else 0, _PAGE):
+            found += [render_entry(row) for row in page]
+        return found
+
+    _show(_run(read), as_json, ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note"))
+
+
+class Operator:
+    """The stores and use cases that commands work with."""
+
+    def __init__(self, pool: asyncpg.Pool, settings: MeteringSettings) -> None:
+        self.accounts = AccountStore(pool)
+        self.policies = PolicyStore(pool, default_policy=settings.default_policy)
+        self.administer = AdministerAccounts(pool, self.accounts, self.policies, clock=system_clock)
+
+
+def _run(work: Callable[[Operator], Awaitable[Found]]) -> Found:
+    settings = read_settings(MeteringSettings)
+
+    async def with_pool() -> Found:
+        pool = await create_pool(settings.postgres_dsn, size=1, application_name="metering_service command")
+        try:
+            return await work(Operator(pool, settings))
+        finally:
+            await pool.close()
+
+    return asyncio.run(with_pool())
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:
+    if as_json:
+        typer.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*("" if row.get(column) is None else _cell(row[column]) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return value.strftime("%Y-%m-%d %H:%M:%S") if hasattr(value, "strftime") else str(value)
+
+
+def _fail(message: str) -> Any:
+    typer.echo(f"metering_service: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def run() -> None:
+    """Run the command line; a failure is one line and exit code 1."""
+    try:
+        commands(prog_name="python -m metering_service")
+    except (InvalidSettings, ServiceError) as error:
+        raise SystemExit(f"metering_service: {error}") from None
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise SystemExit(f"metering_service: {type(error).__name__}: {error}") from None

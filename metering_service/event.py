@@ -1,0 +1,74 @@
+"""A billable event, and what metering says of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+MAX_BATCH_EVENTS = 500
+"""Events in one call, and in one statement."""
+
+RATE_LIMITED = "api_rate_limited"
+QUOTA_EXCEEDED = "api_quota_exceeded"
+BALANCE_EXHAUSTED = "api_balance_exhausted"
+
+SENTENCES = {
+    RATE_LIMITED: "Request rate exceeded",
+    QUOTA_EXCEEDED: "Quota exceeded for this period",
+    BALANCE_EXHAUSTED: "Prepaid credits exhausted",
+    "hold_released": "This hold was released; a new attempt needs a new holdId",
+    "hold_of_another_event": "This holdId was used for another event",
+    "event_with_other_content": "This eventId was used with other content",
+}
+"""What a decision's code means, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class BillableEvent:
+    """One attempt (`hold_id`) to bill one fact (`event_id`)."""
+
+    hold_id: UUID
+    event_id: str
+    client_id: str
+    event_type: str
+    user_id: str | None = None
+    units: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to authorizing an event.
+
+    `hold_id` is the live hold of the event, which may be that of an earlier attempt. `receipt` is JSON text.
+    `retry_after_seconds` is None where waiting alone does not help.
+    """
+
+    hold_id: UUID
+    event_id: str
+    decision: Literal["granted", "denied", "conflict"]
+    code: str | None = None
+    retry_after_seconds: int | None = None
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The answer to settling an event. `conflict`: the ids were used with other content, so nothing was charged."""
+
+    hold_id: UUID
+    event_id: str
+    state: Literal["settled", "conflict"]
+    credits: int | None
+    late: bool | None
+
+
+def split_repeated(indexes: Sequence[int], events: Sequence[BillableEvent]) -> tuple[list[int], list[int]]:
+    """Split `indexes` into the first attempt at each event and the further ones, both in order."""
+    first: list[int] = []
+    again: list[int] = []
+    seen: set[str] = set()
+    for index in indexes:
+        event_id = events[index].event_id
+        (again if event_id in seen else first).append(index)
+        seen.add(event_id)
+    return first, again

@@ -1,0 +1,76 @@
+"""Commercial policies: what a client may do, how often, and at what price."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+Period = Literal["day", "month"]
+
+MAX_PRICE_CREDITS = 1_000_000_000
+MAX_UNITS = 1_000_000
+MAX_GRANT_CREDITS = 1_000_000_000_000
+"""Bounds that keep every sum within 64 bits: nine million of the largest grants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`limit` requests in `period_seconds` on the long run, up to `burst` of them at once."""
+
+    limit: int
+    period_seconds: int
+    burst: int
+
+    @property
+    def interval_microseconds(self) -> int:
+        """The time in which one request's worth of burst comes back."""
+        return self.period_seconds * 1_000_000 // self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Events (not credits) in a calendar period, UTC."""
+
+    limit: int
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The terms of one version of a policy. An event type without a price is free."""
+
+    rate: Rate | None
+    quota: Quota | None
+    prices: Mapping[str, int]
+    credits: Literal["prepaid", "unlimited"]
+    mode: Literal["enforce", "shadow"]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """A policy as it was from `created_at` on."""
+
+    policy_id: str
+    version: int
+    policy: Policy
+    created_at: datetime
+
+
+def find_period(period: Period, now: datetime) -> tuple[datetime, datetime]:
+    """Answer the start and the end of the calendar period, in UTC, that `now` (UTC) falls in."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        return midnight, midnight + timedelta(days=1)
+    start = midnight.replace(day=1)
+    return start, (start + timedelta(days=32)).replace(day=1)
+
+
+def seconds_until_period_ends(period: Period, now: datetime) -> int:
+    """Answer whole seconds, rounded up: after that long the new period has begun, a second earlier it has not."""
+    return math.ceil((find_period(period, now)[1] - now).total_seconds())
+
+
+def whole_seconds(wait_microseconds: int) -> int:
+    """Round a wait up to whole seconds, the unit of Retry-After."""
+    return math.ceil(wait_microseconds / 1_000_000)

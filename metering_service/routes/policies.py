@@ -1,0 +1,159 @@
+"""Policies and who has which."""
+
+from typing import Any
+
+from aiohttp import web
+
+from metering_service.policy import Policy, PolicyVersion, Quota, Rate
+from metering_service.routes.answers import COMMON_ANSWERS, PAGE_PARAMETERS, answer, read_limit
+from metering_service.schemas import (
+    AssignmentSchema,
+    ErrorResponse,
+    PoliciesResponse,
+    PolicyHistoryResponse,
+    PolicySchema,
+    PolicyVersionSchema,
+)
+from metering_service.wiring import METERING
+from service_chassis.errors import InvalidRequest, NotFound
+from service_chassis.json_body import read_body
+from service_chassis.openapi import Answer, Endpoint, path
+
+_POLICY = PolicySchema()
+_ASSIGNMENT = AssignmentSchema()
+_MAX_IDENTIFIER = 255
+
+
+async def put_policy(request: web.Request) -> web.Response:
+    """PUT /internal/policies/{policyId}."""
+    metering = request.app[METERING]
+    scope = metering.service_keys.authenticate(request, "admin")
+    policy_id = read_identifier(request, "policyId")
+    policy = read_policy(await read_body(request, _POLICY))
+    return answer(render_version(await metering.administer.put_policy(policy_id, policy, actor=f"key:{scope}")))
+
+
+async def list_policies(request: web.Request) -> web.Response:
+    """GET /internal/policies."""
+    metering = request.app[METERING]
+    metering.service_keys.authenticate(request, "admin")
+    limit = read_limit(request)
+    cursor = request.query.get("cursor")
+    after = metering.cursors.open(cursor, ["policies"])[0] if cursor else ""
+    versions = await metering.policies.list_current(after, limit)
+    more = metering.cursors.seal([versions[-1].policy_id], ["policies"]) if len(versions) == limit else None
+    return answer({"policies": [render_version(version) for version in versions], "nextCursor": more})
+
+
+async def get_policy(request: web.Request) -> web.Response:
+    """GET /internal/policies/{policyId}."""
+    metering = request.app[METERING]
+    metering.service_keys.authenticate(request, "admin")
+    versions = await metering.policies.list_versions(request.match_info["policyId"])
+    if not versions:
+        raise NotFound("Policy not found")
+    history = [render_version(version) for version in versions]
+    return answer({**history[0], "history": history})
+
+
+async def assign_policy(request: web.Request) -> web.Response:
+    """PUT /internal/clients/{clientId}/policy."""
+    metering = request.app[METERING]
+    scope = metering.service_keys.authenticate(request, "admin")
+    client_id = read_identifier(request, "clientId")
+    policy_id = (await read_body(request, _ASSIGNMENT))["policy_id"]
+    await metering.administer.assign_policy(client_id, policy_id, actor=f"key:{scope}")
+    return answer({"clientId": client_id, "policyId": policy_id})
+
+
+def read_identifier(request: web.Request, name: str) -> str:
+    """Read an id from the path. Raises InvalidRequest when it is too long or cannot be stored."""
+    value = request.match_info[name]
+    if not 1 <= len(value) <= _MAX_IDENTIFIER or "\x00" in value or not value.isprintable():
+        raise InvalidRequest.field(name, f"Must be 1 to {_MAX_IDENTIFIER} printable characters.")
+    return value
+
+
+def read_policy(loaded: dict[str, Any]) -> Policy:
+    """Make a policy of what PolicySchema loaded."""
+    return Policy(
+        rate=Rate(**loaded["rate"]) if loaded["rate"] else None,
+        quota=Quota(**loaded["quota"]) if loaded["quota"] else None,
+        prices=loaded["prices"],
+        credits=loaded["credits"],
+        mode=loaded["mode"],
+    )
+
+
+def render_version(version: PolicyVersion) -> dict[str, Any]:
+    """Render one version of a policy, as PolicyVersionSchema says."""
+    rate, quota = version.policy.rate, version.policy.quota
+    return {
+        "policyId": version.policy_id,
+        "version": version.version,
+        "createdAt": version.created_at,
+        "rate": {"limit": rate.limit, "periodSeconds": rate.period_seconds, "burst": rate.burst} if rate else None,
+        "quota": {"limit": quota.limit, "period": quota.period} if quota else None,
+        "prices": dict(version.policy.prices),
+        "credits": version.policy.credits,
+        "mode": version.policy.mode,
+    }
+
+
+_POLICY_EXAMPLE = {
+    "rate": {"limit": 60, "periodSeconds": 60, "burst": 100},
+    "quota": {"limit": 10_000, "period": "month"},
+    "prices": {"plan_play.created": 1, "plan_play.completed": 1},
+    "credits": "prepaid",
+    "mode": "enforce",
+}
+_POLICY_ID = path("policyId", "The policy's id.")
+_NOT_FOUND = {404: Answer("No such policy.", ErrorResponse)}
+
+ENDPOINTS = (
+    Endpoint(
+        "PUT",
+        "/internal/policies/{policyId}",
+        put_policy,
+        summary="Set the terms of a policy",
+        description="Each change is a new version, the same terms again are none. In force from the next decision.",
+        tag="policies",
+        parameters=(_POLICY_ID,),
+        body=PolicySchema,
+        body_example=_POLICY_EXAMPLE,
+        answers={
+            200: Answer("The current version.", PolicyVersionSchema),
+            409: Answer("Changed by somebody else at the same moment.", ErrorResponse),
+            **COMMON_ANSWERS,
+        },
+    ),
+    Endpoint(
+        "GET",
+        "/internal/policies",
+        list_policies,
+        summary="Current versions of all policies",
+        tag="policies",
+        parameters=PAGE_PARAMETERS,
+        answers={200: Answer("Policies, by id.", PoliciesResponse), **COMMON_ANSWERS},
+    ),
+    Endpoint(
+        "GET",
+        "/internal/policies/{policyId}",
+        get_policy,
+        summary="One policy with its history",
+        tag="policies",
+        parameters=(_POLICY_ID,),
+        answers={200: Answer("The policy.", PolicyHistoryResponse), **_NOT_FOUND, **COMMON_ANSWERS},
+    ),
+    Endpoint(
+        "PUT",
+        "/internal/clients/{clientId}/policy",
+        assign_policy,
+        summary="Give a client a policy",
+        tag="policies",
+        parameters=(path("clientId", "The client's id."),),
+        body=AssignmentSchema,
+        body_example={"policyId": "starter"},
+        answers={200: Answer("The assignment.", AssignmentSchema), **_NOT_FOUND, **COMMON_ANSWERS},
+    ),
+)

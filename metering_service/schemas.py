@@ -1,0 +1,309 @@
+"""The wire's shapes of the internal API."""
+
+from typing import Any
+
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
+
+from metering_service.event import MAX_BATCH_EVENTS
+from metering_service.policy import MAX_GRANT_CREDITS, MAX_PRICE_CREDITS, MAX_UNITS
+
+IDENTIFIER = validate.Length(min=1, max=255)
+UUID_TEXT = validate.Regexp(
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z", error="Not a valid UUID."
+)
+
+
+class Whole(fields.Integer):
+    """An integer written as one: no text, no fraction, no truth value."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strict=True, **options)
+
+    def _validated(self, value: Any) -> Any:
+        if type(value) is not int:
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class BillableEventSchema(Schema):
+    """One attempt at one billable event."""
+
+    class Meta:
+        """Internal callers are ours: an unknown field is a mistake."""
+
+        unknown = RAISE
+
+    hold_id = fields.String(
+        data_key="holdId",
+        required=True,
+        validate=UUID_TEXT,
+        metadata={"format": "uuid", "description": "The attempt: a new UUID each."},
+    )
+    event_id = fields.String(
+        data_key="eventId", required=True, validate=IDENTIFIER, metadata={"description": "The fact."}
+    )
+    client_id = fields.String(data_key="clientId", required=True, validate=IDENTIFIER)
+    event_type = fields.String(data_key="eventType", required=True, validate=IDENTIFIER)
+    user_id = fields.String(data_key="userId", load_default=None, allow_none=True, validate=IDENTIFIER)
+    units = fields.Integer(strict=True, load_default=1, validate=validate.Range(min=1, max=MAX_UNITS))
+
+
+class EventsRequest(Schema):
+    """1 to 500 events."""
+
+    class Meta:
+        """As above."""
+
+        unknown = RAISE
+
+    events = fields.List(
+        fields.Nested(BillableEventSchema), required=True, validate=validate.Length(min=1, max=MAX_BATCH_EVENTS)
+    )
+
+
+class EventsFrame(EventsRequest):
+    """The frame of EventsRequest alone: what is wrong with one event is said of that one, not of its neighbours."""
+
+    events = fields.List(fields.Raw(), required=True, validate=validate.Length(min=1, max=MAX_BATCH_EVENTS))
+
+
+class ReleaseRequest(Schema):
+    """1 to 500 holds."""
+
+    class Meta:
+        """As above."""
+
+        unknown = RAISE
+
+    hold_ids = fields.List(
+        fields.UUID(),
+        data_key="holdIds",
+        required=True,
+        validate=validate.Length(min=1, max=MAX_BATCH_EVENTS),
+    )
+
+
+class DecisionSchema(Schema):
+    """What was decided about one event, for itself."""
+
+    hold_id = fields.String(data_key="holdId", allow_none=True, required=True)
+    event_id = fields.String(data_key="eventId", allow_none=True, required=True)
+    decision = fields.String(required=True, validate=validate.OneOf(["granted", "denied", "conflict", "invalid"]))
+    code = fields.String()
+    retry_after_seconds = fields.Integer(data_key="retryAfterSeconds", allow_none=True)
+    message = fields.String()
+    receipt = fields.Dict()
+
+
+class DecisionsResponse(Schema):
+    """Decisions, in the order of the events."""
+
+    decisions = fields.List(fields.Nested(DecisionSchema), required=True)
+
+
+class SettlementSchema(Schema):
+    """The state of one event after a settle. `conflict` and `invalid` charge nothing."""
+
+    hold_id = fields.String(data_key="holdId", allow_none=True, required=True)
+    event_id = fields.String(data_key="eventId", allow_none=True, required=True)
+    state = fields.String(required=True, validate=validate.OneOf(["settled", "conflict", "invalid"]))
+    credits = fields.Integer(allow_none=True)
+    late = fields.Boolean(allow_none=True)
+    message = fields.String()
+
+
+class SettlementsResponse(Schema):
+    """Results, in the order of the events."""
+
+    results = fields.List(fields.Nested(SettlementSchema), required=True)
+
+
+class ReleaseSchema(Schema):
+    """The state of one hold after a release."""
+
+    hold_id = fields.String(data_key="holdId", required=True)
+    state = fields.String(required=True, validate=validate.OneOf(["released", "settled"]))
+
+
+class ReleasesResponse(Schema):
+    """Results, in the order of the holds."""
+
+    results = fields.List(fields.Nested(ReleaseSchema), required=True)
+
+
+class EventStateSchema(Schema):
+    """Where an event stands."""
+
+    event_id = fields.String(data_key="eventId", required=True)
+    hold_id = fields.UUID(data_key="holdId", required=True)
+    state = fields.String(required=True, validate=validate.OneOf(["held", "settled", "released"]))
+    receipt = fields.Dict(allow_none=True, required=True)
+
+
+class HeldEventSchema(BillableEventSchema):
+    """A whole event, with the moment it was held."""
+
+    held_at = fields.DateTime(data_key="heldAt", required=True)
+
+
+class HeldEventsResponse(Schema):
+    """Held events, oldest first."""
+
+    events = fields.List(fields.Nested(HeldEventSchema), required=True)
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True, required=True)
+
+
+class RateSchema(Schema):
+    """Requests per period on the long run, and how many at once."""
+
+    limit = Whole(required=True, validate=validate.Range(min=1, max=1_000_000))
+    period_seconds = Whole(data_key="periodSeconds", required=True, validate=validate.Range(min=1, max=31_536_000))
+    burst = Whole(required=True, validate=validate.Range(min=1, max=1_000_000))
+
+    @validates_schema
+    def check_interval(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse rates finer than the clock: one request in less than a microsecond."""
+        if data["limit"] > data["period_seconds"] * 1_000_000:
+            raise ValidationError("Must not be more than 1,000,000 a second.", "limit")
+
+
+class QuotaSchema(Schema):
+    """Events per calendar period, UTC."""
+
+    limit = Whole(required=True, validate=validate.Range(min=0, max=2**53))
+    period = fields.String(required=True, validate=validate.OneOf(["day", "month"]))
+
+
+class PolicySchema(Schema):
+    """The terms of a policy. A gate that is null or absent does not apply."""
+
+    rate = fields.Nested(RateSchema, load_default=None, allow_none=True)
+    quota = fields.Nested(QuotaSchema, load_default=None, allow_none=True)
+    prices = fields.Dict(
+        keys=fields.String(validate=IDENTIFIER),
+        values=Whole(validate=validate.Range(min=0, max=MAX_PRICE_CREDITS)),
+        load_default=dict,
+        metadata={"description": "Credits per unit, by event type; a type without a price is free."},
+    )
+    credits = fields.String(load_default="unlimited", validate=validate.OneOf(["prepaid", "unlimited"]))
+    mode = fields.String(load_default="enforce", validate=validate.OneOf(["enforce", "shadow"]))
+
+
+class PolicyVersionSchema(PolicySchema):
+    """One version of a policy."""
+
+    policy_id = fields.String(data_key="policyId", required=True)
+    version = fields.Integer(required=True)
+    created_at = fields.DateTime(data_key="createdAt", required=True)
+
+
+class PoliciesResponse(Schema):
+    """Current versions, by id."""
+
+    policies = fields.List(fields.Nested(PolicyVersionSchema), required=True)
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True, required=True)
+
+
+class PolicyHistoryResponse(PolicyVersionSchema):
+    """The current version, and all versions, newest first."""
+
+    history = fields.List(fields.Nested(PolicyVersionSchema), required=True)
+
+
+class AssignmentSchema(Schema):
+    """Which policy a client has."""
+
+    class Meta:
+        """In the answer, and ignored in the request."""
+
+        unknown = EXCLUDE
+
+    policy_id = fields.String(data_key="policyId", required=True, validate=IDENTIFIER)
+    client_id = fields.String(data_key="clientId", dump_only=True)
+
+
+class GrantRequest(Schema):
+    """Credits for a client, once per grantId."""
+
+    grant_id = fields.String(data_key="grantId", required=True, validate=IDENTIFIER)
+    credits = Whole(required=True, validate=validate.Range(min=1, max=MAX_GRANT_CREDITS))
+    source = fields.String(load_default=None, allow_none=True, validate=IDENTIFIER)
+    note = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=1000))
+
+
+class GrantSchema(GrantRequest):
+    """A grant as it stands."""
+
+    client_id = fields.String(data_key="clientId", required=True)
+    entry_id = fields.Integer(data_key="entryId", required=True)
+    at = fields.DateTime(required=True)
+
+
+class AdjustmentRequest(Schema):
+    """A correction, up or down, once per adjustmentId."""
+
+    adjustment_id = fields.String(data_key="adjustmentId", required=True, validate=IDENTIFIER)
+    credits = Whole(
+        required=True,
+        validate=[
+            validate.Range(min=-MAX_GRANT_CREDITS, max=MAX_GRANT_CREDITS),
+            validate.NoneOf([0], error="Must not be 0."),
+        ],
+    )
+    reason = fields.String(required=True, validate=validate.Length(min=1, max=1000))
+
+
+class LedgerEntrySchema(Schema):
+    """One line of the ledger."""
+
+    entry_id = fields.Integer(data_key="entryId", required=True)
+    kind = fields.String(required=True, validate=validate.OneOf(["grant", "spend", "adjust"]))
+    credits = fields.Integer(required=True, metadata={"description": "Signed: a spend is negative, or 0."})
+    event_id = fields.String(data_key="eventId")
+    event_type = fields.String(data_key="eventType")
+    at = fields.DateTime(required=True)
+    note = fields.String()
+    reference = fields.String(metadata={"description": "The grantId or adjustmentId."})
+    late = fields.Boolean()
+
+
+class LedgerResponse(Schema):
+    """Entries, oldest first."""
+
+    entries = fields.List(fields.Nested(LedgerEntrySchema), required=True)
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True, required=True)
+
+
+class BalanceSchema(Schema):
+    """Credits, integers, read at one moment: granted = spent + held + available."""
+
+    client_id = fields.String(data_key="clientId", required=True)
+    granted = fields.Integer(required=True)
+    spent = fields.Integer(required=True)
+    held = fields.Integer(required=True)
+    available = fields.Integer(required=True)
+
+
+class PeriodSchema(Schema):
+    """A calendar period, UTC; `end` is not part of it."""
+
+    start = fields.DateTime(required=True)
+    end = fields.DateTime(required=True)
+
+
+class QuotaStateSchema(Schema):
+    """The present period's quota; only `limit`, null, where the policy has none."""
+
+    client_id = fields.String(data_key="clientId")
+    period = fields.Nested(PeriodSchema)
+    limit = fields.Integer(required=True, allow_none=True)
+    used = fields.Integer()
+    held = fields.Integer()
+
+
+class ErrorResponse(Schema):
+    """Why not."""
+
+    error = fields.String(required=True)
+    code = fields.String(required=True)
+    details = fields.List(fields.Dict(keys=fields.String(), values=fields.String()))

@@ -1,0 +1,60 @@
+"""Settle and release: close holds, once it is known whether the fact happened."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from metering_service.event import BillableEvent, Settlement, split_repeated
+from metering_service.hold_store import RETRYABLE, HoldStore
+from service_chassis.batching import Batcher
+from service_chassis.clock import Clock
+from service_chassis.metrics import Metrics
+
+
+class SettleEvents:
+    """Charges facts, gathered: again and again the same answer, one ledger line an event."""
+
+    def __init__(self, holds: HoldStore, *, clock: Clock, metrics: Metrics) -> None:
+        self._holds = holds
+        self._clock = clock
+        sizes = metrics.size_histogram("metering_settle_batch_events", "Events settled in one statement.")
+        self._charged = metrics.counter("metering_charged", "Events charged.", ["late"])
+        self._batcher = Batcher(self._settle_batch, isolate_on=RETRYABLE, observe_size=sizes.observe)
+
+    async def __call__(self, events: Sequence[BillableEvent]) -> list[Settlement]:
+        """Charge `events`, each for itself; answer in order. Raises OSError, TimeoutError or PostgresError."""
+        return await self._batcher.submit_all(events)
+
+    async def _settle_batch(self, events: list[BillableEvent]) -> list[Settlement]:
+        settlements: dict[int, Settlement] = {}
+        # One statement sees an event once; whoever names it again then finds it settled.
+        for indexes in split_repeated(range(len(events)), events):
+            batch = [events[index] for index in indexes]
+            rows = await self._holds.settle_events(batch, self._clock()) if batch else []
+            for index, event, row in zip(indexes, batch, rows, strict=True):
+                settlements[index] = Settlement(
+                    hold_id=event.hold_id,
+                    event_id=event.event_id,
+                    state=row["state"],
+                    credits=row["credits"],
+                    late=row["late"],
+                )
+                if row["charged"]:
+                    self._charged.labels(str(row["late"]).lower()).inc()
+        return [settlements[index] for index in range(len(events))]
+
+
+class ReleaseHolds:
+    """Gives back what was held for facts that did not happen, gathered."""
+
+    def __init__(self, holds: HoldStore, *, clock: Clock) -> None:
+        self._holds = holds
+        self._clock = clock
+        self._batcher = Batcher(self._release_batch, isolate_on=RETRYABLE)
+
+    async def __call__(self, hold_ids: Sequence[UUID]) -> list[str]:
+        """Release `hold_ids`; answer the state of each, in order: `released`, or `settled`, which it stays."""
+        return await self._batcher.submit_all(hold_ids)
+
+    async def _release_batch(self, hold_ids: list[UUID]) -> list[str]:
+        states = await self._holds.release_holds(hold_ids, self._clock())
+        return [states[hold_id] for hold_id in hold_ids]

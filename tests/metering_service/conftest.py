@@ -1,0 +1,162 @@
+"""A metering service on real servers, with a clock that the test moves."""
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from metering_service.app import create_app
+from metering_service.settings import MeteringSettings
+
+EVENTS_KEY = "events-key-of-the-tests"
+ADMIN_KEY = "admin-key-of-the-tests"
+
+
+class MovableClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 31, 22, 0, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **parts: float) -> None:
+        self.now += timedelta(**parts)
+
+
+class Metering:
+    """A client of one or more metering processes that share their servers."""
+
+    def __init__(self, clients: list[TestClient[web.Request, web.Application]], dsn: str) -> None:
+        self.clients = clients
+        self.dsn = dsn
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, key: str = EVENTS_KEY, process: int = 0
+    ) -> tuple[int, Any]:
+        async with self.clients[process].request(
+            method, path, json=body, headers={"Authorization": f"Bearer {key}"}
+        ) as response:
+            return response.status, await response.json()
+
+    async def admin(self, method: str, path: str, body: Any = None) -> Any:
+        status, document = await self.call(method, path, body, key=ADMIN_KEY)
+        assert status == 200, document
+        return document
+
+    async def authorize(self, *events: dict[str, Any], process: int = 0) -> list[dict[str, Any]]:
+        status, document = await self.call(
+            "POST", "/internal/events/authorize", {"events": list(events)}, process=process
+        )
+        assert status == 200, document
+        decisions: list[dict[str, Any]] = document["decisions"]
+        return decisions
+
+    async def settle(self, *events: dict[str, Any], process: int = 0) -> list[dict[str, Any]]:
+        status, document = await self.call(
+            "POST", "/internal/events/settle", {"events": list(events)}, process=process
+        )
+        assert status == 200, document
+        results: list[dict[str, Any]] = document["results"]
+        return results
+
+    async def release(self, *hold_ids: str, process: int = 0) -> list[str]:
+        status, document = await self.call(
+            "POST", "/internal/events/release", {"holdIds": list(hold_ids)}, process=process
+        )
+        assert status == 200, document
+        return [result["state"] for result in document["results"]]
+
+    async def give(self, client_id: str, *, grant: int = 0, **terms: Any) -> None:
+        """Put a client on a policy of its own with `terms`, and grant it credits."""
+        terms.setdefault("prices", {"plan_play.created": 1})
+        terms.setdefault("credits", "prepaid")
+        await self.admin("PUT", f"/internal/policies/of-{client_id}", terms)
+        await self.admin("PUT", f"/internal/clients/{client_id}/policy", {"policyId": f"of-{client_id}"})
+        if grant:
+            await self.admin(
+                "POST", f"/internal/clients/{client_id}/grants", {"grantId": str(uuid.uuid4()), "credits": grant}
+            )
+
+    async def balance(self, client_id: str) -> tuple[int, int, int, int]:
+        """Answer granted, spent, held, available."""
+        balance = await self.admin("GET", f"/internal/clients/{client_id}/balance")
+        return balance["granted"], balance["spent"], balance["held"], balance["available"]
+
+    async def spends(self, client_id: str) -> list[dict[str, Any]]:
+        ledger = await self.admin("GET", f"/internal/clients/{client_id}/ledger?limit=1000")
+        return [entry for entry in ledger["entries"] if entry["kind"] == "spend"]
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+            return rows
+        finally:
+            await connection.close()
+
+
+def event(client_id: str = "acme", **fields: Any) -> dict[str, Any]:
+    """Make a new attempt at a new fact, or at the fact and with the content given."""
+    fact = str(uuid.uuid4())
+    return {
+        "holdId": str(uuid.uuid4()),
+        "eventId": f"plan_play.created:{fact}",
+        "clientId": client_id,
+        "eventType": "plan_play.created",
+        **fields,
+    }
+
+
+def again(attempt: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Make a further attempt at the same fact."""
+    return {**attempt, "holdId": str(uuid.uuid4()), **fields}
+
+
+StartMetering = Callable[..., Awaitable[Metering]]
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+async def start_metering(metering_dsn: str, redis_url: str, clock: MovableClock) -> AsyncIterator[StartMetering]:
+    clients: list[TestClient[web.Request, web.Application]] = []
+
+    async def start(processes: int = 1, **changes: Any) -> Metering:
+        settings = MeteringSettings(
+            **{
+                "postgres_dsn": metering_dsn,
+                "redis_url": redis_url,
+                "redis_timeout_seconds": 2.0,
+                "service_keys": tuple(
+                    f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}"
+                    for scope, key in (("events", EVENTS_KEY), ("admin", ADMIN_KEY))
+                ),
+                "cursor_secret": "secret-of-the-tests",
+                **changes,
+            }
+        )
+        for _ in range(processes):
+            client = TestClient(TestServer(create_app(settings, clock=clock)))
+            await client.start_server()
+            clients.append(client)
+        return Metering(clients, metering_dsn)
+
+    yield start
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def metering(start_metering: StartMetering) -> Metering:
+    return await start_metering()

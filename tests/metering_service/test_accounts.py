@@ -1,0 +1,174 @@
+"""What an operator changes: policies, assignments, grants, adjustments; and what the ledger then shows."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, event
+
+TERMS = {
+    "rate": {"limit": 60, "periodSeconds": 60, "burst": 100},
+    "quota": {"limit": 5, "period": "month"},
+    "prices": {"plan_play.created": 1},
+    "credits": "prepaid",
+    "mode": "enforce",
+}
+
+
+async def test_each_change_of_a_policy_is_a_version_and_the_same_terms_are_none(metering: Metering) -> None:
+    path = "/internal/policies/starter"
+    first = await metering.admin("PUT", path, TERMS)
+    same = await metering.admin("PUT", path, TERMS)
+    second = await metering.admin("PUT", path, {**TERMS, "mode": "shadow"})
+    assert (first["version"], same["version"], second["version"]) == (1, 1, 2)
+    shown = await metering.admin("GET", path)
+    assert [version["version"] for version in shown["history"]] == [2, 1]
+    assert {name: shown["history"][1][name] for name in TERMS} == TERMS
+    listed = await metering.admin("GET", "/internal/policies")
+    assert [policy["policyId"] for policy in listed["policies"]] == ["free", "starter"]
+
+
+async def test_policies_are_listed_in_pages(metering: Metering) -> None:
+    for name in ("a", "b", "c"):
+        await metering.admin("PUT", f"/internal/policies/{name}", {})
+    page = await metering.admin("GET", "/internal/policies?limit=2")
+    rest = await metering.admin("GET", f"/internal/policies?limit=3&cursor={page['nextCursor']}")
+    names = [policy["policyId"] for policy in page["policies"] + rest["policies"]]
+    assert names == ["a", "b", "c", "free"]
+    assert rest["nextCursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("terms", "field"),
+    [
+        ({"rate": {"limit": 0, "periodSeconds": 60, "burst": 1}}, "rate.limit"),
+        ({"rate": {"limit": 2, "periodSeconds": 60}}, "rate.burst"),
+        ({"quota": {"limit": 5, "period": "year"}}, "quota.period"),
+        ({"quota": {"limit": 5.5, "period": "day"}}, "quota.limit"),
+        ({"prices": {"plan_play.created": -1}}, "prices.plan_play.created.value"),
+        ({"credits": "postpaid"}, "credits"),
+        ({"mode": "off"}, "mode"),
+        ({"limits": 1}, "limits"),
+    ],
+)
+async def test_wrong_terms_are_refused_naming_the_field(metering: Metering, terms: Any, field: str) -> None:
+    status, error = await metering.call("PUT", "/internal/policies/x", terms, key=ADMIN_KEY)
+    assert status == 400
+    assert [detail["field"] for detail in error["details"]] == [field]
+
+
+async def test_assigning_an_unknown_policy_changes_nothing(metering: Metering) -> None:
+    status, error = await metering.call(
+        "PUT", "/internal/clients/acme/policy", {"policyId": "nowhere"}, key=ADMIN_KEY
+    )
+    assert (status, error["code"]) == (404, "policy_not_found")
+
+
+async def test_same_grant_again_changes_nothing_even_at_once(start_metering: StartMetering) -> None:
+    metering = await start_metering(processes=2)
+    grant = {"grantId": "order-1", "credits": 100, "note": "first"}
+    answers = await asyncio.gather(
+        *(
+            metering.call("POST", "/internal/clients/acme/grants", grant, key=ADMIN_KEY, process=number % 2)
+            for number in range(10)
+        )
+    )
+    assert len({str(answer) for answer in answers}) == 1
+    assert await metering.balance("acme") == (100, 0, 0, 100)
+    status, error = await metering.call(
+        "POST", "/internal/clients/acme/grants", {**grant, "credits": 7}, key=ADMIN_KEY
+    )
+    assert (status, error["code"]) == (409, "reference_reused")
+    assert await metering.balance("acme") == (100, 0, 0, 100)
+
+
+async def test_adjustment_never_takes_available_below_zero(metering: Metering) -> None:
+    await metering.give("acme", grant=10)
+    await metering.authorize(event(), event())
+    path = "/internal/clients/acme/adjustments"
+    status, error = await metering.call(
+        "POST", path, {"adjustmentId": "a", "credits": -9, "reason": "too much"}, key=ADMIN_KEY
+    )
+    assert (status, error["code"]) == (409, "insufficient_credits")
+    line = await metering.admin("POST", path, {"adjustmentId": "b", "credits": -8, "reason": "just right"})
+    assert (line["kind"], line["credits"], line["note"]) == ("adjust", -8, "just right")
+    assert await metering.balance("acme") == (2, 0, 2, 0)
+
+
+async def test_debt_of_a_late_charge_does_not_let_an_adjustment_through(metering: Metering) -> None:
+    await metering.give("acme", grant=1)
+    await metering.settle(event(), event(), event())
+    assert await metering.balance("acme") == (1, 3, 0, -2)
+    status, _ = await metering.call(
+        "POST",
+        "/internal/clients/acme/adjustments",
+        {"adjustmentId": "a", "credits": -1, "reason": "none left"},
+        key=ADMIN_KEY,
+    )
+    assert status == 409
+
+
+async def test_ledger_holds_every_fact_oldest_first_in_pages(metering: Metering) -> None:
+    await metering.give("acme", grant=10, prices={"plan_play.created": 2})
+    attempts = [event(), event(), event(eventType="of-no-price")]
+    await metering.authorize(*attempts)
+    await metering.settle(*attempts)
+    path = "/internal/clients/acme/ledger"
+    page = await metering.admin("GET", f"{path}?limit=3")
+    rest = await metering.admin("GET", f"{path}?limit=3&cursor={page['nextCursor']}")
+    entries = page["entries"] + rest["entries"]
+    assert [(entry["kind"], entry["credits"]) for entry in entries] == [
+        ("grant", 10),
+        ("spend", -2),
+        ("spend", -2),
+        ("spend", 0),
+    ]
+    assert [entry["eventId"] for entry in entries[1:]] == [attempt["eventId"] for attempt in attempts]
+    other, error = await metering.call(
+        "GET", f"/internal/clients/other/ledger?cursor={page['nextCursor']}", key=ADMIN_KEY
+    )
+    assert (other, error["details"][0]["field"]) == (400, "cursor")
+
+
+async def test_every_admin_change_is_audited_with_its_actor(metering: Metering) -> None:
+    await metering.give("acme", grant=5)
+    rows = await metering.fetch("SELECT actor, action, target FROM admin_audit ORDER BY audit_id")
+    assert [tuple(row) for row in rows] == [
+        ("key:admin", "put_policy", "of-acme"),
+        ("key:admin", "assign_policy", "acme"),
+        ("key:admin", "grant", "acme"),
+    ]
+
+
+async def test_balance_and_quota_of_a_client_never_heard_of(metering: Metering) -> None:
+    assert await metering.balance("new") == (0, 0, 0, 0)
+    assert await metering.admin("GET", "/internal/clients/new/quota") == {"limit": None}
+    await metering.give("new", quota={"limit": 3, "period": "day"})
+    assert await metering.admin("GET", "/internal/clients/new/quota") == {
+        "clientId": "new",
+        "period": {"start": "2026-03-31T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
+        "limit": 3,
+        "used": 0,
+        "held": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b'{"grantId": "a", "credits": NaN}',
+        b'{"grantId": "a\\u0000", "credits": 1}',
+        b"[" * 20_000,
+        b'"\\ud800"',
+    ],
+)
+async def test_unreadable_bodies_are_refused_in_this_apis_shape(metering: Metering, body: bytes) -> None:
+    async with metering.clients[0].post(
+        "/internal/clients/acme/grants",
+        data=body,
+        headers={"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"},
+    ) as response:
+        assert response.status == 400
+        assert set(await response.json()) == {"error", "code", "details"}
