@@ -101,6 +101,19 @@ class AccountStore:
         """List a client's entries, oldest first, from after entry `after` on. A page never misses a later commit."""
         return await self._fetch(self._LIST_LEDGER, client_id, after, limit)
 
+    # In the order of the index ledger_entry_event_once, which is the order of bytes.
+    _LIST_CHARGES = """
+        SELECT event_id, hold_id, client_id, event_type, credits, late, at
+        FROM ledger_entry
+        WHERE kind = 'spend' AND event_id COLLATE "C" > $1
+        ORDER BY event_id COLLATE "C"
+        LIMIT $2
+    """
+
+    async def list_charges(self, after: str, limit: int) -> list[asyncpg.Record]:
+        """List all clients' spends by event id, from after event `after` on."""
+        return await self._fetch(self._LIST_CHARGES, after, limit)
+
     _INSERT_AUDIT = "INSERT INTO admin_audit (at, actor, action, target, detail) VALUES ($1, $2, $3, $4, $5)"
 
     async def insert_audit(

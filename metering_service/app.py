@@ -11,7 +11,7 @@ from metering_service.authorize_events import AuthorizeEvents
 from metering_service.hold_store import HoldStore
 from metering_service.policy_store import PolicyStore
 from metering_service.rate_limiter import RateLimiter
-from metering_service.routes import accounts, events, policies
+from metering_service.routes import accounts, charges, events, policies
 from metering_service.routes.answers import render_error
 from metering_service.service_keys import ServiceKeys
 from metering_service.settings import MeteringSettings
@@ -65,7 +65,7 @@ def create_app(settings: MeteringSettings, *, clock: Clock = system_clock) -> we
     app.cleanup_ctx.append(wire)
     add_endpoints(
         app,
-        (*events.ENDPOINTS, *policies.ENDPOINTS, *accounts.ENDPOINTS),
+        (*events.ENDPOINTS, *policies.ENDPOINTS, *accounts.ENDPOINTS, *charges.ENDPOINTS),
         title="Metering",
         description="Grants or denies billable events by each client's policy, and keeps the ledger. Internal.",
         version="1.0.0",

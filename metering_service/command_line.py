@@ -15,6 +15,7 @@ from metering_service import MIGRATIONS
 from metering_service.account_store import AccountStore
 from metering_service.administer_accounts import AdministerAccounts
 from metering_service.app import create_app
+from metering_service.audit_command import audit
 from metering_service.policy_store import PolicyStore
 from metering_service.routes.accounts import render_balance, render_entry
 from metering_service.routes.policies import read_policy, render_version
@@ -39,6 +40,7 @@ commands = typer.Typer(
 )
 policies = typer.Typer(help="Policies and their versions.", no_args_is_help=True)
 commands.add_typer(policies, name="policies")
+commands.command()(audit)
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of tables.")]
 ClientId = Annotated[str, typer.Argument(help="The client's id.")]

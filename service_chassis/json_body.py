@@ -6,6 +6,7 @@ choose differently are how one request comes to mean two things, so everything a
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import orjson
@@ -28,7 +29,11 @@ class _Refused(ValueError):
     """Valid for the standard library's reader, not for ours; the text says why."""
 
 
-async def read_body(request: web.Request, schema: Schema, *, optional: bool = False) -> Any:
+CompiledLoad = Callable[[Any], Any]
+"""What `schema_load.compile_load` answers."""
+
+
+async def read_body(request: web.Request, schema: Schema | CompiledLoad, *, optional: bool = False) -> Any:
     """Read the body and load it with `schema`.
 
     With `optional`, no body at all reads as `{}`. Raises InvalidRequest, UnsupportedMediaType or
@@ -62,12 +67,12 @@ def require_json(request: web.Request) -> None:
         raise UnsupportedMediaType()
 
 
-def load(schema: Schema, document: object) -> Any:
+def load(schema: Schema | CompiledLoad, document: object) -> Any:
     """Load `document` with `schema`. Raises InvalidRequest with one detail per wrong field."""
     if not isinstance(document, dict):
         raise InvalidRequest.field("body", "Must be a JSON object.")
     try:
-        return schema.load(document)
+        return schema.load(document) if isinstance(schema, Schema) else schema(document)
     except ValidationError as error:
         raise InvalidRequest(details=list(_flatten(error.messages_dict))) from None
 

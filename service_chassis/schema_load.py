@@ -14,7 +14,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields
 def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
     """Answer a function from a document to what `schema.load` would answer. It raises ValidationError likewise.
 
-    Compiles flat schemas of plain strings and strict integers; raises TypeError for any other.
+    Compiles flat schemas of plain strings, strict integers and raw lists; raises TypeError for any other.
     """
     if schema.unknown != RAISE:
         raise TypeError(f"{type(schema).__name__} must refuse unknown fields")
@@ -52,7 +52,7 @@ def _load_plain(compiled: list["_CompiledField"], document: dict[str, Any]) -> d
 
 
 _ABSENT = object()
-_KINDS: dict[type, type] = {fields.String: str, fields.Integer: int}
+_KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List: list}
 
 
 class _CompiledField:
@@ -60,7 +60,10 @@ class _CompiledField:
 
     def __init__(self, name: str, field: fields.Field[Any]) -> None:
         kind = _KINDS.get(type(field))
-        if kind is None or (isinstance(field, fields.Integer) and not field.strict):
+        inexact = (isinstance(field, fields.Integer) and not field.strict) or (
+            isinstance(field, fields.List) and type(field.inner) is not fields.Raw
+        )
+        if kind is None or inexact:
             raise TypeError(f"{name}: {type(field).__name__} has no compiled form")
         if not field.required and callable(field.load_default):
             raise TypeError(f"{name}: needs a plain load_default")

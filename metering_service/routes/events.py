@@ -34,8 +34,8 @@ from service_chassis.json_body import read_body
 from service_chassis.openapi import Answer, Endpoint, path, query
 from service_chassis.schema_load import compile_load
 
-_EVENTS_FRAME = EventsFrame()
 _RELEASE_REQUEST = ReleaseRequest()
+_load_frame = compile_load(EventsFrame())
 _load_event = compile_load(BillableEventSchema())
 
 _MAX_AGE_SECONDS = 10 * 365 * 86_400
@@ -133,7 +133,7 @@ async def _read_events(
     request: web.Request,
 ) -> tuple[list[BillableEvent], list[tuple[Any, str] | None]]:
     """Answer the good events, and per event of the request None or (the event, what is wrong with it)."""
-    documents = (await read_body(request, _EVENTS_FRAME))["events"]
+    documents = (await read_body(request, _load_frame))["events"]
     events: list[BillableEvent] = []
     faults: list[tuple[Any, str] | None] = []
     for document in documents:
