@@ -7,7 +7,7 @@ import typer
 
 from metering_service.audit_ledger import audit_ledger
 from metering_service.audit_store import CONNECTION_SETTINGS
-from metering_service.settings import MeteringSettings
+from metering_service.settings import DatabaseSettings
 from service_chassis.audit_report import AuditReport, show_report
 from service_chassis.clock import system_clock
 from service_chassis.postgres import create_pool
@@ -21,7 +21,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")] = False,
 ) -> None:
     """Check that accounts, holds and ledger agree, on a system in use; exit 1 if they do not. Reads only."""
-    report = asyncio.run(_audit(read_settings(MeteringSettings).postgres_dsn, unresolved_after_seconds))
+    report = asyncio.run(_audit(read_settings(DatabaseSettings).postgres_dsn, unresolved_after_seconds))
     show_report(report, as_json=as_json)
     if not report.is_sound:
         raise typer.Exit(1)

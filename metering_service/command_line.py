@@ -20,7 +20,7 @@ from metering_service.policy_store import PolicyStore
 from metering_service.routes.accounts import render_balance, render_entry
 from metering_service.routes.policies import read_policy, render_version
 from metering_service.schemas import PolicySchema
-from metering_service.settings import MeteringSettings
+from metering_service.settings import DatabaseSettings, MeteringSettings
 from service_chassis import application
 from service_chassis.clock import system_clock
 from service_chassis.errors import ServiceError
@@ -71,7 +71,7 @@ def serve() -> None:
 @commands.command()
 def migrate() -> None:
     """Bring the database to this version's schema."""
-    applied = apply_migrations(read_settings(MeteringSettings).postgres_dsn, MIGRATIONS)
+    applied = apply_migrations(read_settings(DatabaseSettings).postgres_dsn, MIGRATIONS)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
 
 
@@ -192,14 +192,14 @@ def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
 class Operator:
     """The stores and use cases that commands work with."""
 
-    def __init__(self, pool: asyncpg.Pool, settings: MeteringSettings) -> None:
+    def __init__(self, pool: asyncpg.Pool, settings: DatabaseSettings) -> None:
         self.accounts = AccountStore(pool)
         self.policies = PolicyStore(pool, default_policy=settings.default_policy)
         self.administer = AdministerAccounts(pool, self.accounts, self.policies, clock=system_clock)
 
 
 def _run(work: Callable[[Operator], Awaitable[Found]]) -> Found:
-    settings = read_settings(MeteringSettings)
+    settings = read_settings(DatabaseSettings)
 
     async def with_pool() -> Found:
         pool = await create_pool(settings.postgres_dsn, size=1, application_name="metering_service command")

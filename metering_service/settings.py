@@ -6,14 +6,23 @@ from service_chassis.settings import variable
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeteringSettings:
+class DatabaseSettings:
+    """What commands need that work on the database alone."""
+
+    postgres_dsn: str = variable("METERING_POSTGRES_DSN", "URL of the service's own PostgreSQL database.")
+    default_policy: str = variable(
+        "METERING_DEFAULT_POLICY", "Policy of a client that has none assigned.", default="free"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeteringSettings(DatabaseSettings):
     """The configuration of one metering process."""
 
     host: str = variable("METERING_HOST", "Address the internal API listens on.", default="127.0.0.1")
     port: int = variable("METERING_PORT", "Port of the internal API.", default=8083)
     ops_host: str = variable("METERING_OPS_HOST", "Address of the operations port.", default="127.0.0.1")
     ops_port: int = variable("METERING_OPS_PORT", "Port of /livez, /readyz and /metrics.", default=8086)
-    postgres_dsn: str = variable("METERING_POSTGRES_DSN", "Database, as a postgresql:// URL.")
     postgres_pool_size: int = variable(
         "METERING_POSTGRES_POOL_SIZE", "Connections at the most.", unit="connections", default=10
     )
@@ -28,9 +37,6 @@ class MeteringSettings:
         "METERING_SERVICE_KEYS",
         "Keys that callers may use: scope:sha256 of the key in hex, comma separated; scope is events or admin. "
         "Two keys of a scope may live at once, for rotation.",
-    )
-    default_policy: str = variable(
-        "METERING_DEFAULT_POLICY", "Policy of a client that has none assigned.", default="free"
     )
     cursor_secret: str = variable("METERING_CURSOR_SECRET", "Seals page cursors; the same in every process.")
     log_level: str = variable("METERING_LOG_LEVEL", "debug, info, warning or error.", default="info")

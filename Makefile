@@ -1,0 +1,63 @@
+# Needs Python 3.11 or newer and make. Everything else is installed into .venv, from the hashed lists in requirements/.
+
+PYTHON ?= python3
+# Makes the lock files and nothing else: https://docs.astral.sh/uv/
+UV ?= uv
+
+VENV := .venv
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
+
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+# One file for each thing done, newer than what it was done from: another interpreter or another lock does it again.
+INTERPRETER := $(VENV)/.python-$(PYTHON_VERSION)
+STACK := $(VENV)/.installed-stack
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check clean-data lock
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@echo "  variables: PYTHON=$(PYTHON), and for run: STACK_DIR, STACK_PORT_BASE, POSTGRES_DSN, REDIS_URL"
+
+run: $(STACK) ## start PostgreSQL, Valkey, the three services and demo data; Ctrl-C stops all of it
+	@exec $(VENV)/bin/python -m local_stack
+
+test: $(DEV) ## run all tests, on embedded servers
+	$(VENV)/bin/python -m pytest $(ARGUMENTS)
+
+check: $(DEV) ## formatting, lint, types, import rules, tests
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m pytest $(ARGUMENTS)
+
+clean-data: ## forget the local stack's data, logs and secrets (STACK_DIR, or .local)
+	@$(PYTHON) -m local_stack.state_directory
+
+lock: ## resolve the dependencies of pyproject.toml again (UPGRADE=--upgrade for newer ones)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv, and $(UV) is not installed: set UV to its path" >&2; exit 1; }
+	$(COMPILE) --output-file requirements/service.lock
+	$(COMPILE) --extra stack --constraint requirements/service.lock --output-file requirements/stack.lock
+	$(COMPILE) --extra stack --extra dev --constraint requirements/stack.lock --output-file requirements/dev.lock
+
+$(INTERPRETER):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
+	"this needs Python 3.11 or newer, and $(PYTHON) is $(or $(PYTHON_VERSION),not there): make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@test "$$($(VENV)/bin/python -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = $(PYTHON_VERSION) || { \
+		echo "making $(VENV) with Python $(PYTHON_VERSION)"; $(PYTHON) -m venv --clear $(VENV); }
+	@touch $@
+
+$(STACK): requirements/stack.lock $(INTERPRETER)
+	@echo "installing $< into $(VENV) (once)"
+	@$(INSTALL) -r $<
+	@touch $@
+
+$(DEV): requirements/dev.lock $(INTERPRETER)
+	@echo "installing $< into $(VENV) (once)"
+	@$(INSTALL) -r $<
+	@touch $@

@@ -1,0 +1,41 @@
+"""TCP ports on the loopback address."""
+
+import random
+import socket
+
+from local_stack.errors import StackError
+
+LOOPBACK = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on 127.0.0.1:`port` now."""
+    with socket.socket() as probe:
+        # As servers do: connections of an earlier server that linger in TIME_WAIT do not make a port busy.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_free_port() -> int:
+    """Return a port nobody listens on at the moment; for tests, where any will do."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def choose_free_block(size: int) -> int:
+    """Return the first of `size` ports in a row that nobody listens on; for a stack beside other stacks.
+
+    Below the range that the system gives to outgoing connections, which would take one now and then.
+    """
+    candidates = list(range(10_000, 30_000, size))
+    random.shuffle(candidates)  # others choose too, at the same time
+    for first in candidates:
+        if all(is_free(port) for port in range(first, first + size)):
+            return first
+    raise StackError(f"there are no {size} free ports in a row between 10000 and 30000")

@@ -1,0 +1,129 @@
+"""Put the demo's data in: once, so that a restart grants nothing again and resets nothing that was changed since.
+
+`python -m local_stack.seed` does the same to servers it is told of: CATALOG_POSTGRES_DSN, SEED_METERING_URL and
+SEED_METERING_KEY, a service key with the scope `admin`. docker-compose.yml runs it.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import asyncpg
+
+from catalog_service.client import Client, hash_secret
+from catalog_service.client_store import ClientStore
+from catalog_service.plan import Plan
+from catalog_service.plan_store import PlanStore
+from local_stack.demo import CLIENTS, PLANS, DemoClient, DemoPlan
+from local_stack.errors import StackError
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+
+
+def seed_catalog(dsn: str) -> None:
+    """Register the demo's clients, each with the demo's plans, in one transaction; one that exists is left alone.
+
+    Through the stores: the catalog's own registration wants secrets that nobody can guess, and these are printed.
+
+    Raises StackError when the database refuses.
+    """
+    try:
+        asyncio.run(_seed_catalog(dsn))
+    except (asyncpg.PostgresError, OSError) as error:
+        raise StackError(f"seeding the catalog failed: {error}") from error
+
+
+async def _seed_catalog(dsn: str) -> None:
+    now = datetime.now(UTC)
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            clients, plans = ClientStore(connection), PlanStore(connection)
+            for demo in CLIENTS:
+                name = f"Demo: {demo.client_id}"
+                client = Client(demo.client_id, name, demo.may_read_other_clients, disabled_at=None, created_at=now)
+                if await clients.insert_client(client):
+                    await clients.insert_secret(demo.client_id, hash_secret(demo.client_secret), now)
+                    await plans.upsert_plans(demo.client_id, [_as_plan(plan, now) for plan in PLANS])
+                    await plans.bump_version(demo.client_id)
+    finally:
+        await connection.close()
+
+
+def _as_plan(plan: DemoPlan, now: datetime) -> Plan:
+    return Plan(
+        plan_id=plan.plan_id,
+        plan_name=plan.plan_name,
+        description=plan.description,
+        collection_id=plan.collection_id,
+        color=plan.color,
+        created_at=now,
+        updated_at=now,
+        associated_documents=[
+            {"document_id": document_id, "document_name": name} for document_id, name in plan.documents.items()
+        ],
+        associated_supplemental_benefits=[
+            {"supplemental_benefit_id": benefit_id, "benefit_name": name}
+            for benefit_id, name in plan.benefits.items()
+        ],
+    )
+
+
+def seed_metering(url: str, admin_key: str) -> None:
+    """Create policies, assign them, grant credits, through metering's own admin API at `url`.
+
+    The last client's grant is written last. Where it stands, all of this was done before, and is left alone: somebody
+    may have changed a policy since. Every call may be repeated, so that a seeding that was cut short is done again.
+
+    Raises StackError with metering's answer when it refuses.
+    """
+    api = _AdminApi(url, admin_key)
+    if api.call("GET", _client_path(CLIENTS[-1], "balance")).get("granted"):
+        return
+    for client in CLIENTS:
+        api.call("PUT", f"/internal/policies/{quote(client.policy_id)}", client.policy)
+        api.call("PUT", _client_path(client, "policy"), {"policyId": client.policy_id})
+        if client.credits:
+            grant = {"grantId": f"demo-grant-{client.client_id}", "credits": client.credits, "source": "demo"}
+            api.call("POST", _client_path(client, "grants"), grant)
+
+
+class _AdminApi:
+    """Metering's admin calls, one at a time."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
+        """Send one request and return the answer's object. Raises StackError for anything but success."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data, self._headers, method=method)  # noqa: S310 - ours
+        try:
+            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:  # noqa: S310 - ours
+                answer: dict[str, object] = json.loads(response.read())
+                return answer
+        except urllib.error.HTTPError as error:
+            words = error.read(500).decode(errors="replace")
+            raise StackError(f"seeding failed: {method} {path} was answered {error.code}: {words}") from error
+        except OSError as error:
+            raise StackError(f"seeding failed: {method} {path}: {error}") from error
+
+
+def _client_path(client: DemoClient, thing: str) -> str:
+    return f"/internal/clients/{quote(client.client_id)}/{thing}"
+
+
+if __name__ == "__main__":
+    try:
+        seed_catalog(os.environ["CATALOG_POSTGRES_DSN"])
+        seed_metering(os.environ["SEED_METERING_URL"], os.environ["SEED_METERING_KEY"])
+    except KeyError as missing:
+        sys.exit(f"seed: {missing.args[0]} is not set")
+    except StackError as refusal:
+        sys.exit(f"seed: {refusal}")

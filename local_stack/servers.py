@@ -1,0 +1,66 @@
+"""The servers the product stands on, and the databases in them; importable by tests."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from local_stack.errors import StackError
+from local_stack.postgres_server import PostgresServer
+from local_stack.redis_server import RedisServer
+
+__all__ = ["Database", "PostgresServer", "RedisServer", "create_databases", "dsn_for_database"]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One service's database; with `password`, it belongs to a role of the same name that may log in with it."""
+
+    name: str
+    password: str | None = None
+
+
+def create_databases(administrator_dsn: str, databases: list[Database]) -> None:
+    """Create what is absent, leave what is there. Passwords are set again: the state directory is their source.
+
+    `administrator_dsn` must be allowed to create databases, and roles where a password is given. Without a
+    password the administrator's own role is the owner: on somebody's existing server we make no accounts.
+
+    Raises StackError when the server refuses or does not answer.
+    """
+    try:
+        with psycopg.connect(administrator_dsn, autocommit=True, connect_timeout=10) as connection:
+            for database in databases:
+                _create_database(connection, database)
+    except psycopg.Error as error:
+        server = urlsplit(administrator_dsn).hostname
+        raise StackError(
+            f"cannot create the databases on {server}: {' '.join(str(error).split())}; check POSTGRES_DSN"
+        ) from error
+
+
+def dsn_for_database(dsn: str, database: str) -> str:
+    """Return the same server and role with another database.
+
+    Raises StackError unless `dsn` is a postgresql:// URL.
+    """
+    parts = urlsplit(dsn)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise StackError("POSTGRES_DSN must be a URL: postgresql://user:password@host:port/database")
+    return urlunsplit(parts._replace(path=f"/{database}"))
+
+
+def _create_database(connection: psycopg.Connection[tuple[object, ...]], database: Database) -> None:
+    name = sql.Identifier(database.name)
+    if database.password is not None:
+        exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [database.name]).fetchone()
+        verb = sql.SQL("ALTER ROLE" if exists else "CREATE ROLE")
+        connection.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, name, sql.Literal(database.password)))
+    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database.name]).fetchone() is None:
+        # The same order of text everywhere, whatever the server's own locale is.
+        shape = sql.SQL("TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+        owner = sql.SQL("OWNER {}").format(name) if database.password is not None else sql.SQL("")
+        connection.execute(sql.SQL("CREATE DATABASE {} {} {}").format(name, owner, shape))
+        if database.password is not None:
+            connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))

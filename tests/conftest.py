@@ -1,0 +1,124 @@
+"""Real servers for every test that asks: one PostgreSQL and one Valkey per run, a database of its own per test.
+
+A test names what it needs:
+
+- `catalog_dsn`, `activity_dsn`, `metering_dsn`: the URL of a migrated, empty database nobody else uses
+- `fresh_database("metering_service")`: the same by the service's name, as often as called
+- `empty_database()`: one without any tables
+- `redis_url`: the URL of a Valkey flushed before the test
+"""
+
+import itertools
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from local_stack.ports import choose_free_port
+from local_stack.postgres_server import PostgresServer
+from local_stack.redis_server import RedisServer
+from service_chassis.migrations import apply_migrations
+
+REPOSITORY = Path(__file__).parent.parent
+
+FreshDatabase = Callable[[str], str]
+"""Takes a service's package name, returns the URL of a new database with that service's tables."""
+
+_database_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Run an embedded PostgreSQL for the whole run; without fsync, since nothing in it has to survive."""
+    directory = tmp_path_factory.mktemp("postgres")
+    server = PostgresServer(
+        directory, choose_free_port(), secrets.token_urlsafe(), directory / "postgres.log", durable=False
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run an embedded Valkey for the whole run."""
+    directory = tmp_path_factory.mktemp("redis")
+    server = RedisServer(directory, choose_free_port(), secrets.token_urlsafe(), directory / "redis.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Empty the Valkey and return its URL."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: PostgresServer) -> FreshDatabase:
+    """Return the name of a service's migrated database, to be cloned; migrated at the first call of the run."""
+    made: set[str] = set()
+
+    def prepare(service: str) -> str:
+        name = f"template_{service}"
+        if name not in made:
+            _execute(postgres_server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            apply_migrations(postgres_server.dsn(name), REPOSITORY / service / "migrations")
+            made.add(name)
+        return name
+
+    return prepare
+
+
+@pytest.fixture
+def fresh_database(
+    postgres_server: PostgresServer, template_database: FreshDatabase, empty_database: Callable[..., str]
+) -> FreshDatabase:
+    """Clone a service's template database at each call; dropped after the test."""
+    return lambda service: empty_database(template=template_database(service))
+
+
+@pytest.fixture
+def empty_database(postgres_server: PostgresServer) -> Iterator[Callable[..., str]]:
+    """Create a database at each call, `template1`'s copy unless told; dropped after the test with its sessions."""
+    names: list[str] = []
+
+    def create(template: str = "template1") -> str:
+        names.append(f"test_{next(_database_numbers)}")
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        _execute(postgres_server, statement.format(sql.Identifier(names[-1]), sql.Identifier(template)))
+        return postgres_server.dsn(names[-1])
+
+    yield create
+    for name in names:
+        _execute(postgres_server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def catalog_dsn(fresh_database: FreshDatabase) -> str:
+    """Return the URL of a new database of the catalog service."""
+    return fresh_database("catalog_service")
+
+
+@pytest.fixture
+def activity_dsn(fresh_database: FreshDatabase) -> str:
+    """Return the URL of a new database of the activity service."""
+    return fresh_database("activity_service")
+
+
+@pytest.fixture
+def metering_dsn(fresh_database: FreshDatabase) -> str:
+    """Return the URL of a new database of the metering service."""
+    return fresh_database("metering_service")
+
+
+def _execute(server: PostgresServer, statement: sql.Composed) -> None:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(statement)
