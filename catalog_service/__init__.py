@@ -1,0 +1,1 @@
+"""Clients, the access tokens they get, and the plans they own."""

@@ -1,0 +1,88 @@
+"""The application: what it is put together from, and in what order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+from aiohttp import web
+
+from catalog_service.answers import render_error
+from catalog_service.app_keys import (
+    CLIENT_STATES,
+    CLOCK,
+    ENCODED_PLANS,
+    PLAN_LISTS,
+    POOL,
+    SIGNING_KEYS,
+    TOKEN_TERMS,
+    VERIFIER,
+)
+from catalog_service.client_states import ClientStates
+from catalog_service.encoded_plans import EncodedPlansCache
+from catalog_service.endpoints import ENDPOINTS
+from catalog_service.issue_token import TokenTerms
+from catalog_service.settings import Settings
+from catalog_service.signing_keys import SigningKeys
+from service_chassis.application import METRICS, READINESS, create_web_app
+from service_chassis.bearer import TokenVerifier
+from service_chassis.clock import Clock, system_clock
+from service_chassis.json_body import PUBLIC_BODY_LIMIT_BYTES
+from service_chassis.migrations import check_migrated, list_migrations
+from service_chassis.openapi import add_endpoints
+from service_chassis.postgres import check_postgres, create_pool
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_POOL_CLOSE_SECONDS = 3.0
+
+
+def create_app(settings: Settings, *, clock: Clock = system_clock) -> web.Application:
+    """Make the catalog service's application. It opens its connections when it is started."""
+    app = create_web_app(render_error=render_error, body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES)
+    add_endpoints(
+        app,
+        ENDPOINTS,
+        title="Catalog",
+        description="Access tokens for clients and their users, and the clients' plans.",
+        version="1.0.0",
+    )
+    app[CLOCK] = clock
+    app[TOKEN_TERMS] = TokenTerms(
+        settings.token_issuer, settings.token_audience, timedelta(seconds=settings.token_lifetime_seconds)
+    )
+
+    async def open_catalog(app: web.Application) -> AsyncIterator[None]:
+        pool = await create_pool(
+            settings.postgres_dsn, size=settings.postgres_pool_size, application_name="catalog_service"
+        )
+        _add_collaborators(app, settings, clock, pool)
+        yield
+        try:
+            await asyncio.wait_for(pool.close(), _POOL_CLOSE_SECONDS)
+        except TimeoutError:
+            pool.terminate()
+
+    app.cleanup_ctx.append(open_catalog)
+    return app
+
+
+def _add_collaborators(app: web.Application, settings: Settings, clock: Clock, pool: asyncpg.Pool) -> None:
+    metrics = app[METRICS]
+    keys = SigningKeys(pool, clock)
+    batch_sizes = metrics.size_histogram("catalog_client_states_batch", "Requests that shared one look at clients.")
+    plans = EncodedPlansCache(pool, limit_bytes=settings.encoded_plans_limit_bytes)
+    kept_bytes = metrics.gauge("catalog_encoded_plans_bytes", "Memory of the encoded answers of get-plans.")
+    kept_bytes.set_function(lambda: plans.kept_bytes)
+    app[POOL] = pool
+    app[SIGNING_KEYS] = keys
+    app[CLIENT_STATES] = ClientStates(pool, observe_size=batch_sizes.observe)
+    app[ENCODED_PLANS] = plans
+    app[PLAN_LISTS] = metrics.counter("catalog_plan_lists", "Answers of get-plans, kept or encoded anew.", ["source"])
+    app[VERIFIER] = TokenVerifier(
+        issuer=settings.token_issuer, audience=settings.token_audience, find_key=keys.find_public, clock=clock
+    )
+    expected = list_migrations(MIGRATIONS)
+    app[READINESS].require("postgres", lambda: check_postgres(pool))
+    app[READINESS].require("migrations", lambda: check_migrated(pool, expected))
+    app[READINESS].require("signing_key", keys.signer)

@@ -1,0 +1,33 @@
+"""Run the service, and prepare its database."""
+
+import typer
+
+from catalog_service.app import MIGRATIONS, create_app
+from catalog_service.commands.operator import run_with_pool
+from catalog_service.rotate_signing_key import ensure_signing_key
+from catalog_service.settings import Settings
+from service_chassis import application
+from service_chassis.clock import system_clock
+from service_chassis.json_logging import configure_logging
+from service_chassis.migrations import apply_migrations
+from service_chassis.settings import read_settings
+
+
+def serve() -> None:
+    """Serve the API until SIGTERM."""
+    settings = read_settings(Settings)
+    configure_logging(settings.log_level, "catalog")
+    application.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        ops_host=settings.ops_host,
+        ops_port=settings.ops_port,
+    )
+
+
+def migrate() -> None:
+    """Bring the database to this version's tables, and make the first signing key."""
+    applied = apply_migrations(read_settings(Settings).postgres_dsn, MIGRATIONS)
+    run_with_pool(lambda pool: ensure_signing_key(pool, system_clock()))
+    typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")

@@ -1,0 +1,21 @@
+"""The shape of every answer of this service, for errors too: `{"statusCode", "data", "message"}`."""
+
+from typing import Any
+
+from service_chassis.schema_dump import encode_json
+
+OKAY = "OKAY"
+UNAUTHORIZED = "UNAUTHORIZED"
+"""All that a caller learns of what is wrong with its token."""
+UNEXPECTED = "An unexpected error occurred. Please try again."
+"""All that a caller learns of a fault."""
+
+
+def encode_envelope(data: Any) -> bytes:
+    """Write the body of a success."""
+    return encode_json({"statusCode": 200, "data": data, "message": OKAY})
+
+
+def encode_error(status: int, message: str) -> bytes:
+    """Write the body of an error."""
+    return encode_json({"statusCode": status, "data": {}, "message": message})

@@ -1,0 +1,153 @@
+"""The operators' command line."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from catalog_service.commands import run
+
+Run = Callable[..., str]
+"""Runs a command that must work and answers what it printed."""
+
+
+@pytest.fixture
+def command(catalog_dsn: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("CATALOG_POSTGRES_DSN", catalog_dsn)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            run(arguments)
+        printed = capfd.readouterr()
+        assert ended.value.code in (0, None), (ended.value.code, printed.err)
+        assert printed.err == ""
+        return printed.out
+
+    return run_command
+
+
+def failure(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as ended:
+        run(arguments)
+    return ended.value.code
+
+
+def test_a_client_is_created_with_a_secret_that_is_shown_once(command: Run) -> None:
+    created = json.loads(command("clients", "create", "acme", "--name", "Acme Ltd", "--json"))
+    assert created["client_id"] == "acme"
+    assert len(created["client_secret"]) == 43
+    [listed] = json.loads(command("clients", "list", "--json"))
+    assert listed.pop("created_at").endswith("Z")
+    assert listed == {"client_id": "acme", "name": "Acme Ltd", "may_read_all_clients": False, "disabled_at": None}
+    assert created["client_secret"] not in command("clients", "list")
+
+
+def test_a_given_secret_is_kept_and_may_come_from_standard_input(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--name", "x", "--may-read-all-clients", "--json", "--secret")
+    assert "sixteen-letters-" in command("clients", "create", "one", *arguments, "sixteen-letters-")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("another-secret-1\n"))
+    assert "another-secret-1" in command("clients", "create", "two", *arguments, "-")
+    assert [client["may_read_all_clients"] for client in json.loads(command("clients", "list", "--json"))] == [
+        True
+    ] * 2
+
+
+def test_what_cannot_be_done_is_one_line_and_exit_1(command: Run) -> None:
+    command("clients", "create", "acme", "--name", "Acme")
+    refusals = [
+        (("clients", "create", "acme", "--name", "Acme"), "client 'acme' exists already"),
+        (("clients", "create", "a b", "--name", "x"), "a client id is"),
+        (("clients", "create", "b", "--name", " "), "a client's name is"),
+        (("clients", "create", "b", "--name", "x", "--secret", "short"), "a secret has 16 to 255"),
+        (("clients", "create", "b", "--name", "x", "--secret", "with a space in it"), "a secret holds"),
+        (("clients", "disable", "nobody"), "there is no client 'nobody'"),
+        (("clients", "enable", "nobody"), "there is no client 'nobody'"),
+        (("clients", "rotate-secret", "nobody"), "there is no client 'nobody'"),
+    ]
+    for arguments, message in refusals:
+        said = failure(*arguments)
+        assert isinstance(said, str)  # which Python prints on stderr, with exit code 1
+        assert said.startswith(f"catalog_service: {message}")
+        assert "\n" not in said
+
+
+def test_wrong_usage_is_exit_2(command: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in (("clients", "create"), ("nothing",), ("plans", "import", "missing.csv", "--client", "x")):
+        assert failure(*arguments) == 2
+    assert "Missing argument" in capfd.readouterr().err
+
+
+def test_a_database_that_is_away_and_a_missing_setting_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALOG_POSTGRES_DSN", "postgresql://nobody:marked@127.0.0.1:1/none")
+    for arguments in (("clients", "list"), ("migrate",), ("keys", "rotate")):
+        said = str(failure(*arguments))
+        assert said.startswith("catalog_service: ")
+        assert "\n" not in said
+        assert "marked" not in said
+    monkeypatch.delenv("CATALOG_POSTGRES_DSN")
+    assert "CATALOG_POSTGRES_DSN" in str(failure("serve"))
+
+
+def test_disabling_twice_and_enabling_are_seen_in_the_list(command: Run) -> None:
+    command("clients", "create", "acme", "--name", "Acme")
+    seen = []
+    for verb in ("disable", "disable", "enable"):
+        command("clients", verb, "acme")
+        seen.append(json.loads(command("clients", "list", "--json"))[0]["disabled_at"])
+    assert seen[0] == seen[1] is not None
+    assert seen[2] is None
+
+
+def test_a_rotated_secret_is_another_one(command: Run) -> None:
+    first = json.loads(command("clients", "create", "acme", "--name", "Acme", "--json"))["client_secret"]
+    second = json.loads(command("clients", "rotate-secret", "acme", "--json"))["client_secret"]
+    third = command("clients", "rotate-secret", "acme", "--overlap-seconds", "0")
+    assert len({first, second, third.split()[3]}) == 3
+
+
+def test_plans_are_imported_from_a_file_or_refused_by_line(command: Run, tmp_path: Path) -> None:
+    command("clients", "create", "acme", "--name", "Acme")
+    file = tmp_path / "plans.csv"
+    file.write_text("plan_name,description,collection_id,color\nOne,x,c,red\nTwo,x,c,blue\n")
+    assert command("plans", "import", str(file), "--client", "acme") == "imported 2 plans for acme\n"
+    assert json.loads(command("plans", "import", str(file), "--client", "acme", "--json"))["imported"] == 2
+    file.write_text("plan_name,description,collection_id,color\nOne,x,c,\nTwo,x,,blue\n")
+    said = str(failure("plans", "import", str(file), "--client", "acme")).splitlines()
+    assert said == [
+        "catalog_service: nothing was imported",
+        "plans.csv: line 2: color: Length must be between 1 and 64.",
+        "plans.csv: line 3: collection_id: Length must be between 1 and 128.",
+    ]
+
+
+def test_keys_are_rotated_and_listed(command: Run) -> None:
+    command("migrate")
+    new = json.loads(command("keys", "rotate", "--json"))
+    old, listed = json.loads(command("keys", "list", "--json"))
+    assert (old["state"], listed["state"], listed["kid"]) == ("signs", "next", new["kid"])
+    assert listed["signs_from"] == new["signs_from"]
+    assert "signs from" in command("keys", "rotate")
+    assert new["kid"] in command("keys", "list")
+
+
+def test_migrating_makes_the_tables_and_the_first_key_and_again_does_nothing(
+    empty_database: Callable[[], str], command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn = empty_database()
+    monkeypatch.setenv("CATALOG_POSTGRES_DSN", dsn)
+    assert command("migrate") == "applied 0001_clients_plans_and_signing_keys\n"
+    assert command("migrate") == "nothing to apply\n"
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM signing_key").fetchone() == (1,)
+
+
+def test_help_answers(command: Run) -> None:
+    assert "rotate-secret" in command("clients", "--help")
+    assert "import" in command("plans", "--help")

@@ -1,0 +1,101 @@
+"""Plans from files and from other programs: all or none, and each fault by its place."""
+
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from catalog_service.errors import ClientNotFound, OperatorError
+from catalog_service.import_plans import InvalidPlans, import_plans
+from catalog_service.plan_file import read_plan_file
+from tests.catalog_service.catalog import PLAN, Catalog, MovableClock
+
+CSV = """plan_id,plan_name,description,collection_id,color,associated_documents,note
+plan-1,One,"in two
+lines",col-1,red,"[{""document_id"":""d"",""document_name"":""D""}]",x
+,Two,,col-1,blue,,
+"""
+
+
+async def test_a_csv_file_becomes_plans(catalog: Catalog, tmp_path: Path) -> None:
+    token = await catalog.token()
+    file = tmp_path / "plans.csv"
+    file.write_text("\ufeff" + CSV)
+    assert await import_plans(catalog.pool, "acme", [row.values for row in read_plan_file(file)]) == 2
+    one, two = await catalog.plans(token)
+    assert (one["plan_id"], one["description"]) == ("plan-1", "in two\nlines")
+    assert one["associated_documents"] == [{"document_id": "d", "document_name": "D"}]
+    assert (two["plan_name"], two["description"], two["associated_documents"]) == ("Two", "", [])
+
+
+async def test_importing_again_replaces_by_id_and_keeps_when_it_was_created(catalog: Catalog) -> None:
+    token = await catalog.token()
+    await import_plans(catalog.pool, "acme", [{**PLAN, "plan_id": "p"}], clock=catalog.clock)
+    catalog.clock.move(minutes=1)
+    await import_plans(catalog.pool, "acme", [{**PLAN, "plan_id": "p", "color": "red"}], clock=catalog.clock)
+    [plan] = await catalog.plans(token)
+    assert (plan["color"], plan["created_at"], plan["updated_at"]) == (
+        "red",
+        "2030-01-02T03:04:05.678900Z",
+        "2030-01-02T03:05:05.678900Z",
+    )
+
+
+async def test_one_wrong_row_keeps_all_out_and_every_wrong_row_is_named(catalog: Catalog) -> None:
+    token = await catalog.token()
+    good = {**PLAN, "plan_id": "p"}
+    rows: list[dict[str, Any]] = [good, {**PLAN, "color": 1}, good, {"plan_name": "x\x00", "color": "\ud800"}, PLAN]
+    with pytest.raises(InvalidPlans) as raised:
+        await import_plans(catalog.pool, "acme", rows)
+    assert [index for index, _ in raised.value.faults] == [1, 2, 3]
+    assert raised.value.faults[0][1] == "color: Not a valid string."
+    assert await catalog.plans(token) == []
+
+
+async def test_plans_of_an_unknown_client_are_refused(pool: asyncpg.Pool) -> None:
+    nothing: list[dict[str, Any]] = []
+    for rows in ([PLAN], nothing):
+        with pytest.raises(ClientNotFound):
+            await import_plans(pool, "nobody", rows)
+
+
+async def test_progress_is_told_up_to_the_last_of_many(catalog: Catalog, clock: MovableClock) -> None:
+    await catalog.register()
+    told: list[tuple[str, int]] = []
+    rows = [{**PLAN, "plan_name": f"plan {number}"} for number in range(1200)]
+    count = await import_plans(catalog.pool, "acme", rows, report=lambda stage, done: told.append((stage, done)))
+    assert count == 1200
+    assert [done for stage, done in told if stage == "writing"] == [500, 1000, 1200]
+    assert [done for stage, done in told if stage == "checking"][-1] == 1200
+    assert await catalog.pool.fetchval("SELECT plans_version FROM client") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("plans.txt", "", "must end in .json or .csv"),
+        ("plans.json", "{", "Must be valid JSON"),
+        ("plans.json", "{}", "must hold an array"),
+        ("plans.json", '[{"a": 1, "a": 2}]', "Must not repeat a name"),
+        ("plans.csv", "plan_name,description\nx,y\n", "has no column collection_id, color"),
+        ("plans.csv", CSV + "a,b,c,d,e,,,,too,many\n", "line 5: has more cells"),
+        ("plans.csv", CSV + 'p,n,d,c,r,"{",\n', "line 5: associated_documents: Must be valid JSON"),
+        ("plans.csv", CSV + '"open', "line 4: unexpected end"),
+        ("plans.csv", "", "has no column"),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be_is_refused_by_place(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    with pytest.raises(OperatorError, match=message):
+        read_plan_file(file)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    for name in ("plans.csv", "plans.json"):
+        (tmp_path / name).write_bytes('[{"plan_name": "Tür"}]'.encode("latin-1"))
+        with pytest.raises(OperatorError, match="UTF-8"):
+            read_plan_file(tmp_path / name)

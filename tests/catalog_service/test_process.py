@@ -1,0 +1,124 @@
+"""The real process: what it writes, and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from catalog_service.register_client import register_client
+from local_stack.ports import choose_free_port
+from service_chassis.clock import system_clock
+from tests.catalog_service.catalog import PERSON, PLAN, UNAUTHORIZED
+
+
+class Process:
+    """A running `python -m catalog_service` and all that it has written so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, ops_port: int) -> None:
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+        self.ops_url = f"http://127.0.0.1:{ops_port}"
+        self.lines: list[dict[str, Any]] = []
+
+    async def read_until(self, event: str) -> None:
+        """Read its log up to the line of `event`."""
+        assert self.process.stdout is not None
+        while not self.lines or self.lines[-1]["event"] != event:
+            line = await self.process.stdout.readline()
+            assert line, self.lines
+            self.lines.append(json.loads(line))
+
+
+@pytest.fixture
+async def process(catalog_dsn: str) -> AsyncIterator[Process]:
+    port, ops_port = choose_free_port(), choose_free_port()
+    variables = {
+        "CATALOG_POSTGRES_DSN": catalog_dsn,
+        "CATALOG_PORT": str(port),
+        "CATALOG_OPS_PORT": str(ops_port),
+        "CATALOG_LOG_LEVEL": "debug",
+    }
+    command = [sys.executable, "-m", "catalog_service"]
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **variables}, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+    )
+    process = Process(child, port, ops_port)
+    async with asyncio.timeout(30):
+        await process.read_until("listening")
+    yield process
+    if child.returncode is None:
+        child.kill()
+    await child.wait()
+
+
+async def test_a_day_in_a_process_leaves_nothing_private_in_its_log_and_ends_with_0(
+    process: Process, pool: asyncpg.Pool
+) -> None:
+    secret = await register_client(
+        pool, "acme", name="Acme", secret=None, may_read_all_clients=False, now=system_clock()
+    )
+    user = {"first_name": "Marked-1", "last_name": "Marked-2", "email": "marked@example.org"}
+    credentials = {"client_id": "acme", "client_secret": secret, "fingerprint": "marked-3", "user": user}
+    async with aiohttp.ClientSession(process.url) as http, http.get(process.ops_url + "/readyz") as ready:
+        assert await ready.json() == {"status": "ready"}
+        async with http.post("/generate-client-auth-token", json=credentials) as response:
+            token = (await response.json())["data"]["access_token"]
+        bearer = {"Authorization": f"Bearer {token}", "X-Request-ID": "request-7"}
+        async with http.post("/sync-plan", json={**PLAN, "plan_name": "Marked-4"}, headers=bearer) as response:
+            assert response.headers["X-Request-ID"] == "request-7"
+        async with http.post("/sync-plan", json={"plan_name": "Marked-5", "color": 1}, headers=bearer) as response:
+            assert response.status == 400
+        wrong = {**credentials, "client_secret": "Marked-6", "user": {**PERSON, "email": "marked"}}
+        async with http.post("/generate-client-auth-token", json=wrong) as response:
+            assert response.status == 400
+        async with http.post("/get-plans", headers={"Authorization": "Bearer Marked-7"}) as response:
+            assert await response.json() == UNAUTHORIZED
+        # Refused as it is, not unpacked; the connection stays good.
+        for _ in range(2):
+            async with http.post(
+                "/get-plans", data=b"{}", headers={**bearer, "Content-Encoding": "gzip"}
+            ) as response:
+                assert response.status == 415
+        await pool.execute("ALTER TABLE plan RENAME TO plan_away")
+        async with http.post("/get-plans", headers=bearer) as response:
+            assert response.status == 500
+    process.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await process.read_until("stopped")
+        assert await process.process.wait() == 0
+    written = json.dumps(process.lines)
+    assert {line["service"] for line in process.lines} == {"catalog"}
+    assert [line["request_id"] for line in process.lines if line.get("status") == 200][-1] == "request-7"
+    [fault] = [line for line in process.lines if line["level"] == "error"]
+    assert fault["fault"] == "UndefinedTableError"
+    assert fault["at"].startswith("catalog_service/plan_store.py")
+    for private in ("arked", secret, token, token.split(".")[1]):
+        assert private not in written
+
+
+async def test_a_port_in_use_is_one_line_and_exit_1(catalog_dsn: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        variables = {
+            "CATALOG_POSTGRES_DSN": catalog_dsn,
+            "CATALOG_PORT": str(somebody.getsockname()[1]),
+            "CATALOG_OPS_PORT": str(choose_free_port()),
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "catalog_service"),
+            env={**os.environ, **variables},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode().startswith("catalog_service: OSError: ")
+    assert said.decode().count("\n") == 1
