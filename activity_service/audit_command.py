@@ -1,0 +1,59 @@
+"""`python -m activity_service audit`."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import typer
+
+from activity_service.audit_plays import audit_charges, audit_fences
+from activity_service.audit_store import CONNECTION_SETTINGS
+from activity_service.charges_client import ChargesClient, ChargesUnreadable
+from activity_service.settings import DatabaseSettings
+from service_chassis.audit_report import AuditReport, show_report
+from service_chassis.clock import system_clock
+from service_chassis.postgres import create_pool
+from service_chassis.settings import read_settings
+
+
+def audit(
+    metering_url: Annotated[
+        str | None, typer.Option(help="Metering's root: holds every play against its charge, too.")
+    ] = None,
+    metering_key_file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="File with a service key of scope admin.")
+    ] = None,
+    in_flight_seconds: Annotated[
+        float, typer.Option(min=0, help="Age up to which a fact may be on its way to metering.")
+    ] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer for programs.")] = False,
+) -> None:
+    """Check that each fact has its one fence and, with metering, its one charge; exit 1 if not. Reads only."""
+    if (metering_url is None) != (metering_key_file is None):
+        raise typer.BadParameter("--metering-url and --metering-key-file go together")
+    dsn = read_settings(DatabaseSettings).postgres_dsn
+    key = metering_key_file.read_text().strip() if metering_key_file is not None else ""
+    try:
+        report = asyncio.run(_audit(dsn, metering_url, key, in_flight_seconds))
+    except ChargesUnreadable as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    show_report(report, as_json=as_json)
+    if not report.is_sound:
+        raise typer.Exit(1)
+
+
+async def _audit(dsn: str, metering_url: str | None, key: str, in_flight_seconds: float) -> AuditReport:
+    async with await create_pool(
+        dsn, size=1, application_name="activity_service audit", settings=CONNECTION_SETTINGS
+    ) as pool:
+        report = await audit_fences(pool, now=system_clock(), in_flight_seconds=in_flight_seconds)
+        if metering_url is None:
+            return report
+        whole = AuditReport("activity and metering")
+        whole.absorb(report)
+        async with aiohttp.ClientSession() as session:
+            client = ChargesClient(session, url=metering_url, key=key)
+            whole.absorb(await audit_charges(pool, client, now=system_clock(), in_flight_seconds=in_flight_seconds))
+        return whole

@@ -1,0 +1,96 @@
+"""Audit the activity service: has every fact its fence, and, joined with metering, its one charge? Reads only."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from activity_service.audit import (
+    Charge,
+    Pair,
+    check_fences,
+    check_pair,
+    describe_parked,
+    describe_waiting,
+    pair_in_order,
+)
+from activity_service.audit_store import AuditStore, list_facts
+from activity_service.billable_event import OWN_EVENT_TYPES
+from activity_service.charges_client import ChargesClient
+from service_chassis.audit_report import AuditReport, Finding
+
+KEPT_SUSPECTS = 1000
+"""Pairs that look wrong at first and are read once more. A system with more of them is unsound beyond doubt."""
+
+
+async def audit_fences(pool: asyncpg.Pool, *, now: datetime, in_flight_seconds: float) -> AuditReport:
+    """Check every play against its fences, and list what waits to be settled for longer than `in_flight_seconds`.
+
+    One snapshot; time in proportion to the plays, constant memory.
+    """
+    report = AuditReport("activity")
+    async with AuditStore.open_snapshot(pool) as store:
+        async for fact in store.stream_fenced_facts():
+            report.count("facts")
+            report.accuse(check_fences(fact))
+        async for waiting in store.stream_waiting(now - timedelta(seconds=in_flight_seconds)):
+            if waiting.parked_at is not None:
+                report.accuse([describe_parked(waiting)])
+            else:
+                report.mention([describe_waiting(waiting, now)])
+    return report
+
+
+async def audit_charges(
+    pool: asyncpg.Pool, charges: ChargesClient, *, now: datetime, in_flight_seconds: float
+) -> AuditReport:
+    """Join plays and charges, each without its twin a violation. Raises ChargesUnreadable.
+
+    For a system in use: facts younger than `in_flight_seconds` may be on their way to metering, and what looks
+    wrong is read again, since plays come from one moment and charges from many.
+    """
+    report = AuditReport("plays and charges")
+    youngest = now - timedelta(seconds=in_flight_seconds)
+    suspects: list[Pair] = []
+
+    async with AuditStore.open_snapshot(pool) as store:
+        previous = ""
+        async for pair in pair_in_order(store.stream_facts(), _own(charges.stream_charges(), report)):
+            fact, charge = pair
+            report.count("pairs")
+            if charge is not None and charge.event_id == previous:
+                report.accuse([Finding("charged_twice", charge.event_id, "metering lists two charges of it")])
+            elif fact is not None and charge is not None:
+                report.accuse(check_pair(pair))
+            elif fact is not None and fact.at > youngest:
+                report.count("in flight")
+            elif len(suspects) < KEPT_SUSPECTS:
+                suspects.append(pair)
+            else:
+                report.accuse(check_pair(pair))
+            previous = charge.event_id if charge is not None else previous
+    for pair in await _read_again(pool, charges, suspects):
+        report.accuse(check_pair(pair))
+    return report
+
+
+async def _own(charges: AsyncIterator[Charge], report: AuditReport) -> AsyncIterator[Charge]:
+    """Yield the charges of this service's facts; count the others."""
+    async for charge in charges:
+        if charge.event_type in OWN_EVENT_TYPES:
+            yield charge
+        else:
+            report.count("charges of others")
+
+
+async def _read_again(pool: asyncpg.Pool, charges: ChargesClient, suspects: list[Pair]) -> list[Pair]:
+    """Answer those of `suspects` that still lack their twin."""
+    orphans = [charge.event_id for _, charge in suspects if charge is not None]
+    happened = {fact.event_id for fact in await list_facts(pool, orphans)} if orphans else set()
+    guilty: list[Pair] = []
+    for fact, charge in suspects:
+        if (fact is not None and not await charges.is_charged(fact.event_id)) or (
+            charge is not None and charge.event_id not in happened
+        ):
+            guilty.append((fact, charge))
+    return guilty

@@ -1,0 +1,116 @@
+"""Create a plan play, and bill it exactly once."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from uuid_utils.compat import uuid7
+
+from activity_service.activity_metrics import ActivityMetrics
+from activity_service.billable_event import Fate, play_created
+from activity_service.caller import Caller
+from activity_service.creation_store import REFUSED_ROWS, Creation, CreationStore
+from activity_service.errors import EventConflict, HoldAbandoned, HoldTaken
+from activity_service.give_up_hold import GiveUpHold
+from activity_service.idempotency import IdempotentRequest, KeptAnswer
+from activity_service.metering_client import MeteringClient
+from activity_service.plan_play import NewPlanPlay, PlanPlay, start_plan_play
+from service_chassis.batching import Batcher
+from service_chassis.clock import Clock
+
+CREATED = 201
+DATABASE_DEADLINE_SECONDS = 6.0
+"""How long a request waits for one of its shared statements, waiting for its turn included."""
+
+Render = Callable[[PlanPlay], bytes]
+"""Writes the answer about a new play."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAnswer:
+    """What to answer, to the byte; `replayed` when it is what was answered before."""
+
+    status: int
+    body: bytes
+    replayed: bool
+
+
+class CreatePlanPlay:
+    """Replay, else authorize, then one transaction with the play, its fence and its key, then the relay.
+
+    Statements of concurrent requests are gathered. Once a statement was sent, nobody here gives back the hold
+    unless the database refused the row for certain: relay and sweeper read in the fence what happened.
+    """
+
+    def __init__(
+        self,
+        store: CreationStore,
+        metering: MeteringClient,
+        give_up: GiveUpHold,
+        *,
+        render: Render,
+        kick_relay: Callable[[], None],
+        clock: Clock,
+        metrics: ActivityMetrics,
+    ) -> None:
+        self._metering = metering
+        self._give_up = give_up
+        self._render = render
+        self._kick_relay = kick_relay
+        self._clock = clock
+        self._answers: Batcher[IdempotentRequest, KeptAnswer | None] = Batcher(
+            store.list_answers, observe_size=metrics.batch_sizes.labels("replay").observe
+        )
+        self._creations: Batcher[Creation, Fate] = Batcher(
+            store.insert_plan_plays,
+            isolate_on=REFUSED_ROWS,
+            observe_size=metrics.batch_sizes.labels("create").observe,
+        )
+
+    async def __call__(self, caller: Caller, new: NewPlanPlay, request: IdempotentRequest | None) -> CreateAnswer:
+        """Create what `new` says; with `request`, the identity of a create with a key, at most once.
+
+        Raises InvalidRequest for another user's play or a key used for another body, EventRefused when metering
+        denies it, and ServiceErrors of status 500 when it cannot be known or done.
+        """
+        user_id = caller.choose_user(new.user_id)
+        if request is not None and (kept := await self._find_answer(request)):
+            return kept
+        play_id = uuid7() if request is None else request.derive_play_id()
+        play = start_plan_play(play_id, caller.client_id, user_id, new, self._clock())
+        event = play_created(play)
+        try:
+            event = replace(event, hold_id=await self._metering.authorize(event))
+        except EventConflict:
+            # The same key with another userId at the same time: then the first one's answer may be there by now.
+            return await self._require_answer(request, EventConflict())
+        return await self._store_play(Creation(play, event, request, self._render(play), CREATED))
+
+    async def _store_play(self, creation: Creation) -> CreateAnswer:
+        try:
+            async with asyncio.timeout(DATABASE_DEADLINE_SECONDS):
+                fate = await self._creations.submit(creation)
+        except REFUSED_ROWS as error:
+            await self._give_up(creation.event)
+            return await self._require_answer(creation.request, error)
+        if fate is Fate.ABANDONED:
+            raise HoldAbandoned
+        if fate is Fate.HAPPENED:
+            return await self._require_answer(creation.request, HoldTaken())
+        self._kick_relay()
+        return CreateAnswer(creation.status, creation.response, replayed=False)
+
+    async def _find_answer(self, request: IdempotentRequest) -> CreateAnswer | None:
+        async with asyncio.timeout(DATABASE_DEADLINE_SECONDS):
+            kept = await self._answers.submit(request)
+        if kept is None:
+            return None
+        kept.require_same_body(request)
+        return CreateAnswer(kept.status, kept.response, replayed=True)
+
+    async def _require_answer(self, request: IdempotentRequest | None, error: Exception) -> CreateAnswer:
+        """Answer what a request with the same key was answered meanwhile; raise `error` when there was none."""
+        answer = await self._find_answer(request) if request is not None else None
+        if answer is None:
+            raise error
+        return answer

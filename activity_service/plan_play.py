@@ -1,0 +1,111 @@
+"""A plan play: one user's (or client's) way through one plan, and the rules about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, get_args
+from uuid import UUID
+
+Status = Literal["active", "paused", "ended", "cancelled"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPlay:
+    """One play as it is stored; the fields are in the order of the table's columns."""
+
+    id: UUID
+    client_id: str
+    user_id: str | None
+    plan_id: str
+    status: str
+    planned_lessons: Sequence[str]
+    current_lesson_index: int
+    completed_lessons: Sequence[str]
+    completed_lesson_plays: Sequence[str]
+    total_lessons_completed: int
+    email: str | None
+    display_name: str | None
+    photo_url: str | None
+    assignment_source: str | None
+    risk_level: str | None
+    created_at: datetime
+    updated_at: datetime
+    last_played_at: datetime | None
+    completed_at: datetime | None
+    first_ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPlanPlay:
+    """What a caller says of a play that it wants created."""
+
+    plan_id: str
+    user_id: str | None = None
+    planned_lessons: Sequence[str] = field(default_factory=tuple)
+    email: str | None = None
+    display_name: str | None = None
+    photo_url: str | None = None
+    assignment_source: str | None = None
+    risk_level: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPlayChanges:
+    """What a caller wants changed; None leaves a field as it is."""
+
+    status: str | None = None
+    current_lesson_index: int | None = None
+    completed_lessons: Sequence[str] | None = None
+    completed_lesson_plays: Sequence[str] | None = None
+    total_lessons_completed: int | None = None
+    completed_at: datetime | None = None
+    last_played_at: datetime | None = None
+
+    def end_first(self, play: PlanPlay) -> bool:
+        """Answer whether these changes would end `play` for the first time in its life, which is billable."""
+        return self.status == "ended" and play.first_ended_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPlayFilter:
+    """Which plays a list holds: those of one client, and, where given, of a user, a status, a plan."""
+
+    client_id: str
+    user_id: str | None = None
+    status: str | None = None
+    plan_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a list, newest first: after the play with these two."""
+
+    created_at: datetime
+    play_id: UUID
+
+
+def start_plan_play(play_id: UUID, client_id: str, user_id: str | None, new: NewPlanPlay, now: datetime) -> PlanPlay:
+    """Make the play that `new` asks for, as it is at its beginning."""
+    return PlanPlay(
+        id=play_id,
+        client_id=client_id,
+        user_id=user_id,
+        plan_id=new.plan_id,
+        status="active",
+        planned_lessons=new.planned_lessons,
+        current_lesson_index=0,
+        completed_lessons=(),
+        completed_lesson_plays=(),
+        total_lessons_completed=0,
+        email=new.email,
+        display_name=new.display_name,
+        photo_url=new.photo_url,
+        assignment_source=new.assignment_source,
+        risk_level=new.risk_level,
+        created_at=now,
+        updated_at=now,
+        last_played_at=None,
+        completed_at=None,
+        first_ended_at=None,
+    )

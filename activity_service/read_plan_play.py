@@ -1,0 +1,23 @@
+"""Read one plan play."""
+
+from uuid import UUID
+
+from activity_service.caller import Caller
+from activity_service.errors import PlanPlayNotFound
+from activity_service.plan_play import PlanPlay
+from activity_service.plan_play_store import PlanPlayStore
+
+
+class ReadPlanPlay:
+    """Finds a play and makes sure that the caller may see it."""
+
+    def __init__(self, store: PlanPlayStore) -> None:
+        self._store = store
+
+    async def __call__(self, caller: Caller, play_id: UUID) -> PlanPlay:
+        """Answer the play. Raises PlanPlayNotFound, or Forbidden for another client's or user's."""
+        play = await self._store.fetch_plan_play(play_id)
+        if play is None:
+            raise PlanPlayNotFound
+        caller.require_access(play)
+        return play

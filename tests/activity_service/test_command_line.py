@@ -1,0 +1,91 @@
+"""The operators' command line."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from activity_service.command_line import run_command_line
+from local_stack.ports import choose_free_port
+from tests.activity_service.activity import Activity
+from tests.activity_service.test_relay import insert_happened
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command with a database's URL and answers its exit code, standard output and standard error."""
+
+    def run_with(dsn: str | None, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("COLUMNS", "200")
+        if dsn is None:
+            monkeypatch.delenv("ACTIVITY_POSTGRES_DSN", raising=False)
+        else:
+            monkeypatch.setenv("ACTIVITY_POSTGRES_DSN", dsn)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run_command_line(list(arguments))
+        output = capsys.readouterr()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return code or 0, output.out, output.err
+
+    return run_with
+
+
+def test_migrate_makes_the_schema_and_may_be_repeated(empty_database: Callable[[], str], run: Run) -> None:
+    dsn = empty_database()
+
+    assert json.loads(run(dsn, "migrate", "--json")[1]) == {"applied": ["0001_plan_plays"]}
+    assert run(dsn, "migrate") == (0, "nothing to do\n", "")
+
+
+async def test_billing_tells_what_is_parked_and_drives_it_again(
+    activity: Activity, activity_dsn: str, run: Run
+) -> None:
+    await insert_happened(activity, 3)
+    activity.metering.poisoned.add("plan_play.created:2")
+    await activity.settle_all()
+
+    async def billing(*arguments: str) -> str:
+        code, output, _ = await asyncio.to_thread(run, activity_dsn, "billing", *arguments)
+        assert code == 0
+        return output
+
+    status: Any = json.loads(await billing("status", "--json"))
+    assert status == {"unsettled": 0, "oldestUnsettledSeconds": None, "parked": 1}
+    [event] = json.loads(await billing("parked", "--json"))
+    assert (event["eventId"], event["lastError"]) == ("plan_play.created:2", "state conflict")
+    assert event["holdId"] in await billing("parked")
+    stranger = "0197f0d2-8a51-7c3e-9b1a-6a9e0a4f2b11"
+    assert json.loads(await billing("redrive", stranger, "--json")) == {"redriven": 0}
+    activity.metering.poisoned.clear()
+    assert json.loads(await billing("redrive", event["holdId"], "--json")) == {"redriven": 1}
+    assert json.loads(await billing("status", "--json"))["unsettled"] == 1
+    await activity.settle_all()
+    assert activity.metering.charges["plan_play.created:2"] == 1
+    assert await billing("parked") == "none\n"
+
+
+def test_an_operators_error_is_one_line_and_exit_code_1(run: Run) -> None:
+    nowhere = f"postgresql://nobody:secret@127.0.0.1:{choose_free_port()}/none"
+    for dsn, arguments, expected in (
+        (None, ["migrate"], "ACTIVITY_POSTGRES_DSN"),
+        (None, ["serve"], "ACTIVITY_POSTGRES_DSN"),
+        (nowhere, ["migrate"], "OperationalError"),
+        (nowhere, ["billing", "status"], "Connect"),
+    ):
+        code, output, error = run(dsn, *arguments)
+        assert (code, output) == (1, ""), arguments
+        assert expected in error
+        assert "secret" not in error
+        assert dsn is None or len(error.splitlines()) == 1
+
+
+def test_bad_usage_is_exit_code_2_and_help_helps(run: Run) -> None:
+    assert run(None, "fly")[0] == 2
+    assert run(None, "billing", "redrive", "not-an-id")[0] == 2
+    assert "redrive" in run(None, "billing", "--help")[1]

@@ -1,0 +1,180 @@
+"""POST /api/plan-plays: what is stored, what is billed, what a refusal leaves behind."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from tests.activity_service.activity import Activity
+
+EVERYTHING = {
+    "planId": "plan-abc-123",
+    "userId": "user-1",
+    "plannedLessons": ["lesson-1", 'with "quotes", {braces} and \\', "漢字🎉"],
+    "email": "ada@example.com",
+    "displayName": "Ada Lovelace",
+    "photoURL": "https://example.com/ada.png",
+    "assignmentSource": "coach",
+    "riskLevel": "low",
+}
+
+
+async def test_a_created_play_is_answered_whole_and_reads_the_same(activity: Activity) -> None:
+    created = await activity.create(**EVERYTHING)
+
+    assert created.status == 201
+    play = created.play
+    assert uuid.UUID(play["id"])
+    assert {name: play[name] for name in EVERYTHING} == EVERYTHING
+    assert play["clientId"] == "client-a"
+    assert play["status"] == "active"
+    assert play["currentLessonIndex"] == play["totalLessonsCompleted"] == 0
+    assert play["completedLessons"] == play["completedLessonPlays"] == []
+    assert play["lastPlayedAt"] is play["completedAt"] is None
+    assert play["createdAt"] == play["updatedAt"]
+    assert play["createdAt"].endswith("Z")
+    assert (await activity.read(play["id"])).body == created.body
+    assert "Idempotency-Replayed" not in created.headers
+
+
+async def test_only_plan_id_is_needed_and_null_means_absent(activity: Activity) -> None:
+    play = await activity.create_play(userId=None, plannedLessons=None, email=None, photoURL=None)
+
+    assert play["userId"] is play["email"] is play["photoURL"] is play["displayName"] is None
+    assert play["plannedLessons"] == []
+
+
+async def test_a_create_is_authorized_before_and_settled_after_with_the_same_event(activity: Activity) -> None:
+    play = await activity.create_play(userId="user-1")
+    await activity.settle_all()
+
+    authorized, settled = activity.metering.events_of("authorize"), activity.metering.events_of("settle")
+    assert authorized == settled
+    assert authorized[0].pop("holdId")
+    assert authorized == [
+        {
+            "eventId": f"plan_play.created:{play['id']}",
+            "clientId": "client-a",
+            "eventType": "plan_play.created",
+            "userId": "user-1",
+            "units": 1,
+        }
+    ]
+    assert activity.metering.charges == {f"plan_play.created:{play['id']}": 1}
+
+
+async def test_a_commit_calls_the_relay_which_settles_without_waiting_for_its_poll(activity: Activity) -> None:
+    gate = activity.metering.answered["settle"]
+    gate.reached.clear()
+    await activity.create_play()
+
+    await asyncio.wait_for(gate.reached.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "seconds"),
+    [
+        ({"code": "api_rate_limited", "retryAfterSeconds": 7, "message": "Slow down"}, 7),
+        ({"code": "api_quota_exceeded", "retryAfterSeconds": 86_400, "message": "No more"}, 86_400),
+        ({"code": "api_balance_exhausted", "retryAfterSeconds": None, "message": "No credits"}, None),
+        ({"code": "api_balance_exhausted", "message": "No credits"}, None),
+    ],
+)
+async def test_a_refusal_is_a_429_that_stores_nothing(
+    activity: Activity, refusal: dict[str, object], seconds: int | None
+) -> None:
+    activity.metering.refusal = refusal
+
+    reply = await activity.create()
+
+    assert reply.status == 429
+    assert reply.json == {
+        "error": refusal["message"],
+        "code": refusal["code"],
+        "retryAfterSeconds": seconds,
+    }
+    assert reply.headers.get("Retry-After") == (None if seconds is None else str(seconds))
+    assert await activity.rows("plan_play") == await activity.rows("billable_event") == []
+
+
+async def test_a_refusal_without_a_sentence_gets_one(activity: Activity) -> None:
+    activity.metering.refusal = {"code": "api_quota_exceeded", "retryAfterSeconds": 0}
+
+    reply = await activity.create()
+
+    assert reply.json["error"] == "Quota exceeded for this period"
+    assert reply.headers["Retry-After"] == "0"
+
+
+async def test_a_user_token_creates_for_its_own_user_only(activity: Activity) -> None:
+    token = activity.issuer.issue(user="user-1")
+
+    assert (await activity.create_play(token=token))["userId"] == "user-1"
+    assert (await activity.create_play(token=token, userId="user-1"))["userId"] == "user-1"
+    other = await activity.create(token=token, userId="user-2")
+    assert other.status == 400
+    assert [detail["field"] for detail in other.json["details"]] == ["userId"]
+    assert len(await activity.rows("plan_play")) == 2
+
+
+async def test_parallel_creates_share_calls_and_statements_and_are_each_billed_once(activity: Activity) -> None:
+    replies = await asyncio.gather(*(activity.create(userId=f"user-{n}") for n in range(60)))
+    await activity.settle_all()
+
+    assert [reply.status for reply in replies] == [201] * 60
+    assert {reply.play["userId"] for reply in replies} == {f"user-{n}" for n in range(60)}
+    assert activity.metering.charges.keys() == {f"plan_play.created:{reply.play['id']}" for reply in replies}
+    assert len([call for call, _ in activity.metering.calls if call == "authorize"]) < 60
+    assert activity.metric("activity_batch_items_count", work="create") < 60
+
+
+async def test_parallel_creates_on_a_balance_of_20_are_exactly_20(activity: Activity) -> None:
+    activity.metering.credits = 20
+
+    replies = await asyncio.gather(*(activity.create() for _ in range(50)))
+    await activity.settle_all()
+
+    assert sorted(reply.status for reply in replies) == [201] * 20 + [429] * 30
+    assert len(await activity.rows("plan_play")) == len(activity.metering.charges) == 20
+
+
+async def test_one_creation_that_the_database_refuses_leaves_its_neighbours_alone(activity: Activity) -> None:
+    """A play with the same id stands there without a fence or key: nothing this service would write."""
+    key = "taken"
+    first = await activity.create_play(key=key)
+    await activity.settle_all()
+    await activity.pool.execute("DELETE FROM idempotency_key")
+    await activity.pool.execute("DELETE FROM billable_event")
+    activity.metering.holds.clear()
+    gate = activity.metering.answered["authorize"]
+    gate.close()
+
+    early = [asyncio.create_task(activity.create())]
+    await gate.reached.wait()
+    late = [
+        asyncio.create_task(activity.create(key=key)),
+        *(asyncio.create_task(activity.create()) for _ in range(9)),
+    ]
+    gate.open()
+    replies = await asyncio.gather(*early, *late)
+
+    assert [reply.status for reply in replies] == [201, 500] + [201] * 9
+    assert len(await activity.rows("plan_play")) == 11
+    refused = [row for row in await activity.rows("billable_event") if row["outcome"] == "abandoned"]
+    assert [row["event_id"] for row in refused] == [f"plan_play.created:{first['id']}"]
+    assert activity.metering.holds[str(refused[0]["hold_id"])].state == "released"
+
+
+async def test_the_request_id_and_trace_go_on_to_metering(activity: Activity) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await activity.call(
+        "POST",
+        "/api/plan-plays",
+        json={"planId": "plan-1"},
+        headers={"X-Request-ID": "request-77", "traceparent": trace},
+    )
+
+    assert "request-77" in {headers.get("X-Request-ID") for headers in activity.metering.headers}
+    traces = [headers["traceparent"] for headers in activity.metering.headers if "traceparent" in headers]
+    assert traces[0][:36] == trace[:36]
+    assert traces[0] != trace

@@ -1,0 +1,177 @@
+"""The relay: what happened reaches metering, once as far as anybody can tell, whatever stands in its way."""
+
+import asyncio
+from datetime import timedelta
+
+from activity_service.app import RELAY
+from activity_service.billable_event_store import BACKOFF_LIMIT_SECONDS, BATCH_EVENTS, BillableEventStore
+from service_chassis.clock import system_clock
+from tests.activity_service.activity import Activity, until
+from tests.activity_service.conftest import StartActivity
+
+
+async def unsettled(activity: Activity) -> list[dict[str, object]]:
+    return [row for row in await activity.rows("billable_event") if row["settled_at"] is None]
+
+
+async def insert_happened(activity: Activity, count: int) -> None:
+    """Put events into the outbox as a process would leave them that dies right after its commits."""
+    await activity.pool.execute(
+        """
+        INSERT INTO billable_event
+            (hold_id, event_id, outcome, client_id, event_type, units, created_at, next_attempt_at)
+        SELECT gen_random_uuid(), 'plan_play.created:' || n, 'happened', 'client-a', 'plan_play.created', 1,
+               now(), now()
+        FROM generate_series(1, $1::integer) AS n
+        """,
+        count,
+    )
+
+
+async def test_what_a_dead_process_left_is_settled_when_the_next_one_starts(
+    activity: Activity, start_activity: StartActivity
+) -> None:
+    await insert_happened(activity, 3)
+    gate = activity.metering.answered["settle"]
+    gate.reached.clear()
+    await start_activity()
+
+    await asyncio.wait_for(gate.reached.wait(), 5)
+
+
+async def test_a_backlog_is_settled_in_batches_in_one_round(activity: Activity) -> None:
+    await insert_happened(activity, 2 * BATCH_EVENTS + 1)
+    await activity.settle_all()
+
+    assert await unsettled(activity) == []
+    assert len(activity.metering.charges) == 2 * BATCH_EVENTS + 1
+    assert [len(body["events"]) for name, body in activity.metering.calls if name == "settle"] == [500, 500, 1]
+
+
+async def test_two_relays_at_once_take_different_events(activity: Activity, start_activity: StartActivity) -> None:
+    other = await start_activity()
+    await insert_happened(activity, 2 * BATCH_EVENTS)
+    gate = activity.metering.answered["settle"]
+    gate.close()
+    rounds = [asyncio.create_task(each.app[RELAY].run_once()) for each in (activity, other)]
+    await until(lambda: len(activity.metering.events_of("settle")) == 2 * BATCH_EVENTS)
+    gate.open()
+    await asyncio.gather(*rounds)
+
+    sent = [event["holdId"] for event in activity.metering.events_of("settle")]
+    assert len(sent) == len(set(sent)) == 2 * BATCH_EVENTS
+    assert await unsettled(activity) == []
+
+
+async def test_an_answer_that_is_lost_sends_the_same_events_again(start_activity: StartActivity) -> None:
+    now = system_clock()
+    activity = await start_activity(lambda: now)
+    await insert_happened(activity, 3)
+    activity.metering.says["settle"] = (200, b"{")
+    now += timedelta(seconds=1)
+    await activity.settle_all()
+    assert len(await unsettled(activity)) == 3
+    del activity.metering.says["settle"]
+    now += timedelta(seconds=BACKOFF_LIMIT_SECONDS)
+    await activity.settle_all()
+
+    assert await unsettled(activity) == []
+    first, second = (body for name, body in activity.metering.calls if name == "settle")
+    by_hold = {event["holdId"]: event for event in first["events"]}
+    assert by_hold == {event["holdId"]: event for event in second["events"]}
+
+
+async def test_pauses_grow_to_a_bound_while_metering_is_away(start_activity: StartActivity) -> None:
+    now = system_clock()
+    activity = await start_activity(lambda: now)
+    await insert_happened(activity, 1)
+    activity.metering.says["settle"] = (503, b"")
+    now += timedelta(seconds=1)
+    pauses = []
+    for _ in range(7):
+        await activity.settle_all()
+        [row] = await unsettled(activity)
+        pauses.append((row["next_attempt_at"] - now).total_seconds())  # type: ignore[operator]
+        now = row["next_attempt_at"]  # type: ignore[assignment]
+
+    assert pauses == [1, 2, 4, 8, 15, 15, 15]
+
+
+async def test_before_its_next_attempt_an_event_is_left_alone(start_activity: StartActivity) -> None:
+    now = system_clock() + timedelta(seconds=1)
+    activity = await start_activity(lambda: now)
+    await insert_happened(activity, 1)
+    activity.metering.says["settle"] = (503, b"")
+    await activity.settle_all()
+    await activity.settle_all()
+
+    assert len(activity.metering.events_of("settle")) == 1
+
+
+async def test_a_poisoned_event_is_parked_and_the_others_flow(activity: Activity) -> None:
+    await insert_happened(activity, 20)
+    activity.metering.poisoned.add("plan_play.created:7")
+    await activity.settle_all()
+
+    [row] = await unsettled(activity)
+    assert row["event_id"] == "plan_play.created:7"
+    assert row["parked_at"] is not None
+    assert row["last_error"] == "state conflict"
+    assert len(activity.metering.charges) == 19
+    await activity.settle_all()
+    assert len(activity.metering.events_of("settle")) == 20
+
+
+async def test_an_event_that_spoils_the_whole_call_is_found_and_parked(activity: Activity) -> None:
+    await insert_happened(activity, 20)
+    activity.metering.malformed |= {"plan_play.created:7", "plan_play.created:11"}
+    await activity.settle_all()
+
+    assert {row["event_id"] for row in await unsettled(activity)} == activity.metering.malformed
+    assert len(activity.metering.charges) == 18
+
+
+async def test_a_parked_event_is_settled_once_it_is_driven_again(activity: Activity) -> None:
+    await insert_happened(activity, 1)
+    activity.metering.poisoned.add("plan_play.created:1")
+    await activity.settle_all()
+    activity.metering.poisoned.clear()
+    await activity.settle_all()
+    assert activity.metering.charges == {}
+
+    assert await BillableEventStore(activity.pool).redrive_parked(None, system_clock()) == 1
+    await activity.settle_all()
+    assert activity.metering.charges == {"plan_play.created:1": 1}
+    assert await unsettled(activity) == []
+
+
+async def test_what_the_last_requests_left_is_settled_at_shutdown(activity: Activity) -> None:
+    await insert_happened(activity, 5)
+    await activity.client.close()
+
+    assert len(activity.metering.charges) == 5
+
+
+async def test_shutdown_is_bounded_while_metering_stalls(start_activity: StartActivity) -> None:
+    activity = await start_activity(metering_deadline_seconds=0.2)
+    await insert_happened(activity, 5)
+    activity.metering.answered["settle"].close()
+
+    async with asyncio.timeout(3):
+        await activity.client.close()
+    assert len(await unsettled(activity)) == 5
+
+
+async def test_the_gauges_tell_what_waits_how_long_and_what_is_parked(
+    activity: Activity, start_activity: StartActivity
+) -> None:
+    """Also while metering is away: that is when somebody looks at them."""
+    await insert_happened(activity, 3)
+    activity.metering.poisoned.add("plan_play.created:2")
+    await activity.settle_all()
+    await activity.pool.execute("UPDATE billable_event SET settled_at = NULL, created_at = now() - interval '1 hour'")
+    other = await start_activity(metering_url="http://127.0.0.1:9", metering_deadline_seconds=0.1)
+
+    assert other.metric("activity_billable_events_unsettled") == 2
+    assert 3600 <= other.metric("activity_billable_events_oldest_unsettled_seconds") < 3700
+    assert other.metric("activity_billable_events_parked") == 1
