@@ -7,32 +7,51 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from service_chassis.bounds import BOUNDS, DEFAULT_BOUNDS, HttpBounds, deadline_middleware, lift_deadline
 from service_chassis.error_rendering import RenderError, error_middleware
-from service_chassis.health import Readiness, create_operations_app
+from service_chassis.health import Readiness, create_operations_app, render_operations_error
+from service_chassis.http_connection import SERVER_NAME
+from service_chassis.http_server import HttpServer
 from service_chassis.metrics import Metrics
 from service_chassis.request_context import context_middleware, send_request_id
 
 READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)
-
-SHUTDOWN_TIMEOUT_SECONDS = 10.0
-"""How long requests under way may take to finish after SIGTERM."""
-_KEEPALIVE_TIMEOUT_SECONDS = 75.0
+_RENDER_ERROR = web.AppKey[RenderError]("render_error")
 
 _log = structlog.get_logger(__name__)
 
 
-def create_web_app(*, render_error: RenderError, body_limit_bytes: int) -> web.Application:
-    """Make an application with the frame that every service has: context, errors, metrics, readiness."""
+def create_web_app(
+    *, render_error: RenderError, body_limit_bytes: int, bounds: HttpBounds = DEFAULT_BOUNDS
+) -> web.Application:
+    """Make an application with the frame that every service has: context, errors, bounds, metrics, readiness."""
     metrics = Metrics()
     app = web.Application(
-        middlewares=[context_middleware(metrics.observe_request), error_middleware(render_error)],
+        middlewares=[
+            context_middleware(metrics.observe_request),
+            error_middleware(render_error),
+            deadline_middleware(bounds.handler_seconds),
+        ],
         client_max_size=body_limit_bytes,
     )
     app[METRICS] = metrics
     app[READINESS] = Readiness()
-    app.on_response_prepare.append(send_request_id)
+    app[BOUNDS] = bounds
+    app[_RENDER_ERROR] = render_error
+    for prepare in (send_request_id, _name_server, lift_deadline):
+        app.on_response_prepare.append(prepare)
     return app
+
+
+async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Say as little about the server as there is to say."""
+    response.headers["Server"] = SERVER_NAME
+
+
+def serve_app(app: web.Application) -> HttpServer:
+    """Make the server of an application that `create_web_app` made."""
+    return HttpServer(app, render_error=app[_RENDER_ERROR], bounds=app[BOUNDS], metrics=app[METRICS])
 
 
 def run(app: web.Application, *, host: str, port: int, ops_host: str, ops_port: int) -> None:
@@ -48,24 +67,18 @@ async def _serve(app: web.Application, public: tuple[str, int], ops: tuple[str, 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    service = web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=_KEEPALIVE_TIMEOUT_SECONDS,
-        shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS,
-        handler_cancellation=False,
-    )
-    operations = web.AppRunner(create_operations_app(app[READINESS], app[METRICS]), access_log=None)
+    service = serve_app(app)
+    operations = HttpServer(create_operations_app(app[READINESS], app[METRICS]), render_error=render_operations_error)
     try:
         await service.setup()
         await operations.setup()
-        for runner, (host, port) in ((operations, ops), (service, public)):
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+        for server, (host, port) in ((operations, ops), (service, public)):
+            await server.listen(host, port)
         _log.info("listening", port=public[1], ops_port=ops[1])
         await stop.wait()
         _log.info("stopping")
     finally:
         app[READINESS].stopping = True
-        await service.cleanup()
-        await operations.cleanup()
+        await service.close()
+        await operations.close()
     _log.info("stopped")

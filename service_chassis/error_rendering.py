@@ -31,13 +31,10 @@ def error_middleware(render: RenderError) -> Middleware:
             failure = error
             if error.status >= 500:
                 log_fault("request_failed", error)
-        except web.HTTPRequestEntityTooLarge:
-            failure = PayloadTooLarge()
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-            failure = HttpFault(error.status, error.reason, headers=allow)
+            failure = describe_http_exception(error)
         except Exception as error:
             log_fault("request_failed", error)
             failure = ServiceError()
@@ -46,6 +43,14 @@ def error_middleware(render: RenderError) -> Middleware:
         return response
 
     return render_errors
+
+
+def describe_http_exception(error: web.HTTPException) -> ServiceError:
+    """Answer a refusal of aiohttp's as an error of ours, without its text, which may quote the request."""
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return PayloadTooLarge()
+    allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return HttpFault(error.status, error.reason, headers=allow)
 
 
 def log_fault(event: str, error: BaseException, **fields: object) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from service_chassis.errors import ServiceError
 from service_chassis.metrics import CONTENT_TYPE, Metrics
 
 CHECK_TIMEOUT_SECONDS = 1.0
@@ -35,6 +36,11 @@ class Readiness:
             return_exceptions=True,
         )
         return [name for name, outcome in zip(names, outcomes, strict=True) if isinstance(outcome, BaseException)]
+
+
+def render_operations_error(error: ServiceError) -> web.Response:
+    """Write an error of the operations port."""
+    return web.json_response({"error": error.message}, status=error.status)
 
 
 def create_operations_app(readiness: Readiness, metrics: Metrics) -> web.Application:

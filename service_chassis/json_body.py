@@ -13,7 +13,8 @@ import orjson
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
-from service_chassis.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from service_chassis.bounds import read_within_bound
+from service_chassis.errors import FieldError, HttpFault, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 PUBLIC_BODY_LIMIT_BYTES = 64 * 1024
 """The largest body that a public call accepts."""
@@ -49,13 +50,22 @@ async def read_body(request: web.Request, schema: Schema | CompiledLoad, *, opti
 
 
 async def read_bytes(request: web.Request) -> bytes:
-    """Read the whole body, up to the application's `client_max_size`. Raises PayloadTooLarge."""
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
+    """Read the whole body, up to the application's `client_max_size` and within its bound on time.
+
+    Raises PayloadTooLarge, UnsupportedMediaType for an encoded one, HttpFault 408 for a slow one, and
+    InvalidRequest for one that is not framed as HTTP says.
+    """
+    if any(encoding.strip().lower() != "identity" for encoding in request.headers.getall("Content-Encoding", [])):
         raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is")
     if (request.content_length or 0) > request.client_max_size:
         raise PayloadTooLarge()
-    return await request.read()
+    try:
+        return await read_within_bound(request)
+    except TimeoutError:
+        raise HttpFault(408, "Request body took too long") from None
+    except (web.RequestPayloadError, ConnectionError):
+        # Broken chunks, or an end before the announced length: whatever was meant, this is not it.
+        raise InvalidRequest.field("body", "Must arrive whole, in the framing that its headers announce.") from None
 
 
 def require_json(request: web.Request) -> None:

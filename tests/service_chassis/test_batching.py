@@ -1,0 +1,134 @@
+"""Callers share batches: one in flight, nobody waits for a timer, one bad item hurts nobody else."""
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+import pytest
+
+from service_chassis.batching import Batcher
+
+
+class Work:
+    """Answers each number's double; holds each batch until it is let go, raises or refuses on demand."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.began = asyncio.Event()
+        self.go = asyncio.Event()
+        self.go.set()
+        self.refuse: set[int] = set()
+        self.fail_with: type[Exception] | None = None
+        self.in_flight = 0
+
+    async def __call__(self, items: list[int]) -> Sequence[int | BaseException]:
+        self.batches.append(items)
+        self.in_flight += 1
+        assert self.in_flight == 1
+        self.began.set()
+        try:
+            await self.go.wait()
+        finally:
+            self.in_flight -= 1
+        if self.fail_with and self.refuse & set(items):
+            raise self.fail_with
+        return [ValueError(item) if item in self.refuse else item * 2 for item in items]
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+async def hold_first(work: Work, batcher: Batcher[int, int]) -> asyncio.Task[int]:
+    """Start a batch of one that is held until `work.go` is set."""
+    work.go.clear()
+    first = asyncio.create_task(batcher.submit(0))
+    await work.began.wait()
+    return first
+
+
+async def submit(batcher: Batcher[int, int], items: Sequence[int]) -> list[asyncio.Task[int]]:
+    tasks = [asyncio.create_task(batcher.submit(item)) for item in items]
+    await asyncio.sleep(0)  # let each of them get in line
+    return tasks
+
+
+async def test_a_lone_item_goes_at_once(work: Work) -> None:
+    assert await Batcher(work).submit(21) == 42
+    assert work.batches == [[21]]
+
+
+async def test_whoever_arrives_meanwhile_is_in_the_next_batch(work: Work) -> None:
+    sizes: list[int] = []
+    batcher = Batcher(work, observe_size=sizes.append)
+    first = await hold_first(work, batcher)
+    others = await submit(batcher, range(1, 10))
+    work.go.set()
+    assert await asyncio.gather(first, *others) == [item * 2 for item in range(10)]
+    assert work.batches == [[0], list(range(1, 10))]
+    assert sizes == [1, 9]
+
+
+async def test_no_batch_is_larger_than_allowed(work: Work) -> None:
+    assert await Batcher(work, max_size=4).submit_all(range(10)) == [item * 2 for item in range(10)]
+    assert [len(batch) for batch in work.batches] == [4, 4, 2]
+
+
+async def test_an_items_own_error_is_its_own(work: Work) -> None:
+    work.refuse = {2}
+    tasks = await submit(Batcher(work), [1, 2, 3])
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert answers[::2] == [2, 6]
+    assert isinstance(answers[1], ValueError)
+
+
+async def test_a_failed_batch_fails_its_callers_and_no_later_ones(work: Work) -> None:
+    work.fail_with, work.refuse = ConnectionError, {1}
+    batcher = Batcher(work)
+    answers = await asyncio.gather(*await submit(batcher, [1, 2]), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ConnectionError] * 2
+    assert await batcher.submit(2) == 4
+
+
+async def test_an_error_that_one_item_can_cause_is_found_by_trying_each_alone(work: Work) -> None:
+    work.fail_with, work.refuse = KeyError, {2}
+    tasks = await submit(Batcher(work, isolate_on=(KeyError,)), [1, 2, 3])
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [answers[0], answers[2]] == [2, 6]
+    assert isinstance(answers[1], KeyError)
+    assert work.batches == [[1, 2, 3], [1], [2], [3]]
+
+
+async def test_a_caller_that_gives_up_while_waiting_takes_its_item_back(work: Work) -> None:
+    batcher = Batcher(work)
+    first = await hold_first(work, batcher)
+    gone, stays = await submit(batcher, [1, 2])
+    gone.cancel()
+    work.go.set()
+    assert list(await asyncio.gather(first, stays)) == [0, 4]
+    assert work.batches == [[0], [2]]
+
+
+async def test_a_caller_that_gives_up_during_its_batch_disturbs_nobody(work: Work) -> None:
+    batcher = Batcher(work)
+    work.go.clear()
+    gone, stays = await submit(batcher, [1, 2])
+    await work.began.wait()
+    gone.cancel()
+    work.go.set()
+    assert await stays == 4
+    assert work.batches == [[1, 2]]
+
+
+async def test_work_does_not_run_in_the_context_of_the_request_that_began_it(work: Work) -> None:
+    request: ContextVar[str] = ContextVar("request", default="none")
+    seen: list[str] = []
+
+    async def look(items: list[int]) -> list[int]:
+        seen.append(request.get())
+        return items
+
+    request.set("mine")
+    await Batcher(look).submit(1)
+    assert seen == ["none"]

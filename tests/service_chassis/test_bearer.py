@@ -1,0 +1,182 @@
+"""Access tokens: the one way to be believed, and the many ways not to be."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import orjson
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+from jwt.utils import base64url_encode
+from multidict import CIMultiDict
+
+from service_chassis import bearer
+from service_chassis.bearer import AccessToken, InvalidToken, TokenVerifier, read_bearer
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+SECONDS = int(NOW.timestamp())
+CLAIMS = {
+    "iss": "issuer",
+    "aud": "api",
+    "iat": SECONDS,
+    "exp": SECONDS + 60,
+    "jti": "1",
+    "sub": "user",
+    "client_id": "client",
+    "scope": "read write",
+}
+HEADER = {"typ": "at+jwt", "kid": "k1"}
+
+
+class Verifier:
+    """A verifier that believes KEY under the name k1, at a moment that can be moved."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.lookups = 0
+        self.verify = TokenVerifier(
+            issuer="issuer", audience="api", find_key=self._find, clock=lambda: self.now
+        ).verify
+
+    async def _find(self, kid: str) -> ec.EllipticCurvePublicKey | None:
+        self.lookups += 1
+        return KEY.public_key() if kid == "k1" else None
+
+
+def sign(claims: dict[str, Any] | None = None, key: Any = KEY, algorithm: str = "ES256", **header: Any) -> str:
+    given = {name: value for name, value in {**CLAIMS, **(claims or {})}.items() if value is not ...}
+    headers = {name: value for name, value in {**HEADER, **header}.items() if value is not ...}
+    return jwt.encode(given, key, algorithm, headers=headers)
+
+
+async def test_a_token_says_whose_it_is_and_what_it_may() -> None:
+    user = await Verifier().verify(sign())
+    assert user == AccessToken("client", "user", frozenset({"read", "write"}), SECONDS + 60)
+    assert (await Verifier().verify(sign({"sub": "client"}))).user_id is None
+    assert (await Verifier().verify(sign({"scope": ...}))).scopes == frozenset()
+    assert await Verifier().verify(sign({"aud": ["other", "api"]}, typ="AT+JWT")) == user
+    assert await Verifier().verify(sign({"iat": SECONDS + 5}))
+
+
+WRONG_NAMES: list[Any] = ["", 1, None, []]
+WRONG_MOMENTS: list[Any] = [str(SECONDS + 60), True, SECONDS + 0.5, None]
+WRONG_CLAIMS: list[dict[str, Any]] = [
+    *({name: ...} for name in ("iss", "aud", "iat", "exp", "jti", "sub", "client_id")),
+    *({name: wrong} for name in ("jti", "sub", "client_id") for wrong in WRONG_NAMES),
+    *({name: wrong} for name in ("iat", "exp") for wrong in WRONG_MOMENTS),
+    {"iss": "another"},
+    {"aud": "another"},
+    {"aud": []},
+    {"iat": SECONDS + 6},
+    {"exp": SECONDS},
+    {"exp": -1},
+    {"scope": ["read"]},
+    {"scope": None},
+]
+
+
+@pytest.mark.parametrize("claims", WRONG_CLAIMS, ids=repr)
+async def test_a_wrong_claim_is_not_believed(claims: dict[str, Any]) -> None:
+    with pytest.raises(InvalidToken):
+        await Verifier().verify(sign(claims))
+
+
+def public_pem() -> bytes:
+    return KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def assemble(header: dict[str, Any], signature: bytes = b"") -> str:
+    parts = [orjson.dumps(header), orjson.dumps(CLAIMS), signature]
+    return b".".join(base64url_encode(part) for part in parts).decode()
+
+
+WRONG_TOKENS: dict[str, Callable[[], str]] = {
+    "empty": lambda: "",
+    "text": lambda: "token",
+    "not base64": lambda: "a.b.c",
+    "not ASCII": lambda: sign() + "é",
+    "surrogates": lambda: "\udcff.a.b",
+    "padded": lambda: sign() + "==",
+    "with a space": lambda: sign() + " ",
+    "with a line break": lambda: sign() + "\n",
+    "too long": lambda: sign({"more": "x" * 4096}),
+    "five parts": lambda: sign() + ".a.b",
+    "altered": lambda: sign()[:-4] + "AAAA",
+    "another's claims": lambda: ".".join([sign().rpartition(".")[0], sign({"sub": "x"}).rpartition(".")[2]]),
+    "another key": lambda: sign(key=ec.generate_private_key(ec.SECP256R1())),
+    "another curve": lambda: sign(key=ec.generate_private_key(ec.SECP384R1()), algorithm="ES384"),
+    "no algorithm": lambda: assemble({**HEADER, "alg": "none"}),
+    "a secret for a key": lambda: sign(key="x" * 32, algorithm="HS256"),
+    "unknown kid": lambda: sign(kid="k2"),
+    "no kid": lambda: sign(kid=...),
+    "kid of a wrong type": lambda: assemble({**HEADER, "alg": "ES256", "kid": 1}),
+    "another type": lambda: sign(typ="JWT"),
+    "no type": lambda: assemble({"alg": "ES256", "kid": "k1"}),
+    "header no object": lambda: b".".join(base64url_encode(part) for part in (b"[]", b"{}", b"x")).decode(),
+}
+
+UNWANTED_HEADERS = {"jku": "x", "jwk": {}, "x5u": "x", "x5c": ["x"], "crit": ["exp"], "zip": "DEF", "b64": True}
+
+
+@pytest.mark.parametrize("fault", WRONG_TOKENS)
+async def test_a_token_is_not_believed_that_is(fault: str) -> None:
+    with pytest.raises(InvalidToken):
+        await Verifier().verify(WRONG_TOKENS[fault]())
+
+
+@pytest.mark.parametrize("name", UNWANTED_HEADERS)
+async def test_a_token_whose_header_wants_more_than_we_do_is_not_believed(name: str) -> None:
+    header = {**HEADER, "alg": "ES256", name: UNWANTED_HEADERS[name]}
+    signed = b".".join(base64url_encode(orjson.dumps(part)) for part in (header, CLAIMS))
+    signature = ECAlgorithm(ECAlgorithm.SHA256).sign(signed, KEY)
+    with pytest.raises(InvalidToken, match=r"unwanted header|malformed header"):
+        await Verifier().verify(f"{signed.decode()}.{base64url_encode(signature).decode()}")
+
+
+async def test_a_signature_is_verified_once_and_the_expiry_every_time() -> None:
+    verifier = Verifier()
+    token = sign()
+    for _ in range(3):
+        await verifier.verify(token)
+    assert verifier.lookups == 1
+    verifier.now = NOW + timedelta(seconds=60)
+    with pytest.raises(InvalidToken, match="expired"):
+        await verifier.verify(token)
+
+
+async def test_the_verified_tokens_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bearer, "_CACHED_TOKENS", 2)
+    verifier = Verifier()
+    tokens = [sign({"jti": str(number)}) for number in range(3)]
+    for token in [*tokens, tokens[2], tokens[0]]:
+        await verifier.verify(token)
+    assert verifier.lookups == 4
+
+
+async def test_a_token_that_is_not_believed_is_not_kept() -> None:
+    verifier = Verifier()
+    token = sign({"iat": SECONDS + 60, "exp": SECONDS + 600})
+    with pytest.raises(InvalidToken):
+        await verifier.verify(token)
+    verifier.now = NOW + timedelta(seconds=60)
+    assert await verifier.verify(token)
+
+
+def credential(*values: str) -> str:
+    headers = CIMultiDict([("Authorization", value) for value in values])
+    return read_bearer(make_mocked_request("GET", "/", headers=headers))
+
+
+def test_the_credential_is_read_in_any_case_of_the_scheme() -> None:
+    assert credential("Bearer a.b.c") == credential("bearer  a.b.c ") == "a.b.c"
+
+
+@pytest.mark.parametrize("values", [[], ["a.b.c"], ["Bearer"], ["Bearer "], ["Basic a"], ["Bearer a", "Bearer a"]])
+def test_no_credential_several_or_another_scheme_is_refused(values: list[str]) -> None:
+    with pytest.raises(InvalidToken):
+        credential(*values)

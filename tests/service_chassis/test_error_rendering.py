@@ -1,0 +1,95 @@
+"""Errors become answers once, and tell neither the caller nor the log what was in the data."""
+
+from typing import Any
+
+import pytest
+import structlog
+from aiohttp import web
+from aiohttp.pytest_plugin import AiohttpClient
+from aiohttp.test_utils import TestClient
+from structlog.testing import capture_logs
+
+from service_chassis import error_rendering
+from service_chassis.error_rendering import error_middleware, log_fault
+from service_chassis.errors import DependencyUnavailable, HttpFault, InvalidRequest, NotFound, ServiceError
+
+RAISED: dict[str, Any] = {
+    "refused": lambda: NotFound("No such thing", headers={"X-Hint": "1"}),
+    "invalid": lambda: InvalidRequest.field("name", "Missing."),
+    "away": lambda: DependencyUnavailable("marked@example.org"),
+    "fault": lambda: KeyError("marked@example.org"),
+    "large": lambda: web.HTTPRequestEntityTooLarge(1, 2),
+    "gone": lambda: web.HTTPGone(text="marked"),
+    "redirect": lambda: web.HTTPFound("/elsewhere"),
+}
+
+
+def render(error: ServiceError) -> web.Response:
+    details = [[detail.field, detail.message] for detail in error.details]
+    return web.json_response([error.code, error.message, details], status=error.status)
+
+
+@pytest.fixture
+async def http(aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch) -> TestClient[Any, Any]:
+    monkeypatch.setattr(error_rendering, "_log", structlog.get_logger())
+
+    async def fail(request: web.Request) -> web.Response:
+        try:
+            raise ValueError("marked@example.org")
+        except ValueError as error:
+            raise RAISED[request.match_info["kind"]]() from error
+
+    app = web.Application(middlewares=[error_middleware(render)])
+    app.router.add_get("/{kind}", fail)
+    return await aiohttp_client(app)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "answer"),
+    [
+        ("refused", 404, ["not_found", "No such thing", []]),
+        ("invalid", 400, ["invalid_request", "Invalid request", [["name", "Missing."]]]),
+        ("fault", 500, ["internal_error", "Internal server error", []]),
+        ("large", 413, ["payload_too_large", "Request body too large", []]),
+        ("gone", 410, ["http_error", "Gone", []]),
+    ],
+)
+async def test_an_error_is_its_status_and_sentence(
+    http: TestClient[Any, Any], kind: str, status: int, answer: list[Any]
+) -> None:
+    async with http.get(f"/{kind}") as response:
+        assert (response.status, await response.json()) == (status, answer)
+
+
+async def test_a_fault_is_logged_by_its_kinds_and_place_without_its_text(http: TestClient[Any, Any]) -> None:
+    with capture_logs() as logs:
+        for kind in ("fault", "away"):
+            async with http.get(f"/{kind}") as response:
+                assert response.status == 500
+    assert [line["fault"] for line in logs] == ["KeyError < ValueError", "DependencyUnavailable < ValueError"]
+    assert all(line["at"].startswith("tests/service_chassis/test_error_rendering.py:") for line in logs)
+    assert "marked" not in str(logs)
+
+
+async def test_headers_of_an_error_are_sent_and_a_redirect_is_none(http: TestClient[Any, Any]) -> None:
+    async with http.get("/refused") as response:
+        assert response.headers["X-Hint"] == "1"
+    async with http.get("/redirect", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (302, "/elsewhere")
+
+
+async def test_wrong_path_and_method_are_rendered_with_what_is_allowed(http: TestClient[Any, Any]) -> None:
+    async with http.post("/refused") as response:
+        assert response.headers["Allow"] == "GET,HEAD"
+        assert await response.json() == ["http_error", "Method Not Allowed", []]
+    async with http.get("/a/b") as response:
+        assert await response.json() == ["http_error", "Not Found", []]
+
+
+def test_a_fault_outside_our_code_is_logged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_rendering, "_log", structlog.get_logger())
+    with capture_logs() as logs:
+        log_fault("something_failed", HttpFault(500, "x"), more=1)
+    assert logs == [
+        {"event": "something_failed", "log_level": "error", "fault": "HttpFault", "at": "outside", "more": 1}
+    ]

@@ -1,0 +1,63 @@
+"""The operations port."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp.pytest_plugin import AiohttpClient
+from aiohttp.test_utils import TestClient
+
+from service_chassis import health
+from service_chassis.health import Readiness, create_operations_app
+from service_chassis.metrics import Metrics
+
+
+async def fine() -> None:
+    return
+
+
+async def broken() -> None:
+    raise OSError("text that nobody sees")
+
+
+async def endless() -> None:
+    await asyncio.Event().wait()
+
+
+async def start(aiohttp_client: AiohttpClient, readiness: Readiness) -> TestClient[Any, Any]:
+    metrics = Metrics()
+    metrics.observe_request("GET", "/thing", 200, 0.004)
+    return await aiohttp_client(create_operations_app(readiness, metrics))
+
+
+async def test_what_is_not_ready_is_named(aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 0.05)
+    readiness = Readiness()
+    for name, check in {"fine": fine, "broken": broken, "endless": endless}.items():
+        readiness.require(name, check)
+    http = await start(aiohttp_client, readiness)
+    async with http.get("/readyz") as response:
+        assert response.status == 503
+        assert await response.json() == {"status": "not ready", "notReady": ["broken", "endless"]}
+
+
+async def test_a_process_that_stops_is_alive_and_not_ready(aiohttp_client: AiohttpClient) -> None:
+    readiness = Readiness()
+    readiness.require("fine", fine)
+    http = await start(aiohttp_client, readiness)
+    async with http.get("/readyz") as response:
+        assert (response.status, await response.json()) == (200, {"status": "ready"})
+    readiness.stopping = True
+    async with http.get("/readyz") as response:
+        assert (response.status, (await response.json())["notReady"]) == (503, ["stopping"])
+    async with http.get("/livez") as response:
+        assert response.status == 200
+
+
+async def test_metrics_are_in_the_exposition_format(aiohttp_client: AiohttpClient) -> None:
+    http = await start(aiohttp_client, Readiness())
+    async with http.get("/metrics") as response:
+        assert response.content_type == "text/plain"
+        text = await response.text()
+    assert 'http_request_seconds_bucket{le="0.005",method="GET",route="/thing",status="200"} 1.0' in text
+    assert "process_resident_memory_bytes" in text

@@ -1,0 +1,120 @@
+"""Another service's keys: fetched seldom, kept while it is away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.pytest_plugin import AiohttpServer
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
+from service_chassis import jwks
+from service_chassis.jwks import RemoteKeys
+
+ENTRIES: dict[str, dict[str, Any]] = {
+    kid: {**ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True), "kid": kid}
+    for kid in ("k1", "k2")
+}
+
+
+class Issuer:
+    """Publishes `document` with `status`, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.document: Any = {"keys": [ENTRIES["k1"]]}
+        self.status = 200
+        self.asked = 0
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Stand in for the module `time` of the code under test."""
+        return self.now
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        return web.json_response(self.document, status=self.status)
+
+
+@pytest.fixture
+def issuer(monkeypatch: pytest.MonkeyPatch) -> Issuer:
+    issuer = Issuer()
+    monkeypatch.setattr(jwks, "time", issuer)
+    return issuer
+
+
+@pytest.fixture
+async def keys(issuer: Issuer, aiohttp_server: AiohttpServer) -> AsyncIterator[RemoteKeys]:
+    app = web.Application()
+    app.router.add_get("/keys", issuer.answer)
+    server = await aiohttp_server(app)
+    async with aiohttp.ClientSession() as session:
+        yield RemoteKeys(session, str(server.make_url("/keys")))
+
+
+async def test_keys_are_fetched_once_for_all_who_wait(keys: RemoteKeys, issuer: Issuer) -> None:
+    found = await asyncio.gather(*(keys.find("k1") for _ in range(20)))
+    assert all(found)
+    issuer.now += 299
+    assert await keys.find("k1")
+    assert issuer.asked == 1
+    issuer.now += 2
+    assert await keys.find("k1")
+    assert issuer.asked == 2
+
+
+async def test_a_made_up_key_does_not_flood_the_issuer_and_a_new_one_is_found(
+    keys: RemoteKeys, issuer: Issuer
+) -> None:
+    assert [await keys.find(f"made-up-{number}") for number in range(50)] == [None] * 50
+    assert issuer.asked == 1
+    issuer.document = {"keys": list(ENTRIES.values())}
+    issuer.now += 61
+    assert await keys.find("k2")
+    assert issuer.asked == 2
+
+
+async def test_a_withdrawn_key_is_not_found_any_more(keys: RemoteKeys, issuer: Issuer) -> None:
+    assert await keys.find("k1")
+    issuer.document = {"keys": [ENTRIES["k2"]]}
+    issuer.now += 301
+    assert await keys.find("k1") is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [[], {}, {"keys": None}, {"keys": [{}]}, {"keys": [{"kid": "k1", "kty": "EC"}]}, {"keys": ["x"]}, "text", None],
+    ids=repr,
+)
+async def test_nonsense_from_the_issuer_leaves_the_known_keys(
+    keys: RemoteKeys, issuer: Issuer, document: Any
+) -> None:
+    assert await keys.find("k1")
+    issuer.document = document
+    issuer.now += 301
+    assert await keys.find("k1")
+
+
+async def test_an_issuer_that_fails_leaves_the_known_keys_and_is_asked_again(
+    keys: RemoteKeys, issuer: Issuer
+) -> None:
+    assert await keys.find("k1")
+    issuer.status = 500
+    issuer.now += 301
+    assert await keys.find("k1")
+    assert await keys.find("k1")
+    assert issuer.asked == 2
+    issuer.now += 1
+    assert await keys.find("k1")
+    assert issuer.asked == 3
+
+
+async def test_no_key_at_all_is_not_ready(keys: RemoteKeys, issuer: Issuer) -> None:
+    issuer.status = 500
+    with pytest.raises(LookupError):
+        await keys.check()
+    issuer.status = 200
+    issuer.now += 1
+    await keys.check()

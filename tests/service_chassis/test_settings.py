@@ -1,0 +1,48 @@
+"""Settings come from the environment or from mounted files, and every fault is told at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from service_chassis.settings import InvalidSettings, describe_settings, read_settings, variable
+
+
+@dataclass(frozen=True)
+class Settings:
+    dsn: str = variable("APP_DSN", "Where the data is.")
+    port: int = variable("APP_PORT", "Where to listen.", default=8080)
+    wait_seconds: float = variable("APP_WAIT_SECONDS", "How long to wait.", unit="seconds", default=0.5)
+    strict: bool = variable("APP_STRICT", "Whether to be strict.", default=False)
+    keys: tuple[str, ...] = variable("APP_KEYS", "Who may call.", default=())
+
+
+def test_variables_are_read_by_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"DSN": "x", "PORT": "1", "WAIT_SECONDS": "2.5", "STRICT": "true", "KEYS": "a,b"}.items():
+        monkeypatch.setenv(f"APP_{name}", value)
+    assert read_settings(Settings) == Settings("x", 1, 2.5, True, ("a", "b"))
+
+
+def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "dsn").write_text("from a file")
+    monkeypatch.setenv("APP_DSN_FILE", str(tmp_path / "dsn"))
+    assert read_settings(Settings) == Settings("from a file")
+
+
+def test_all_faults_are_told_by_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_PORT", "eighty")
+    monkeypatch.setenv("APP_STRICT", "perhaps")
+    with pytest.raises(InvalidSettings) as refused:
+        read_settings(Settings)
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 3
+    assert all(name in line for name, line in zip(("APP_DSN", "APP_PORT", "APP_STRICT"), lines, strict=True))
+
+
+def test_the_table_of_settings_has_every_variable_with_unit_and_default() -> None:
+    rows = [(row.variable, row.unit, row.default) for row in describe_settings(Settings)]
+    assert rows[:3] == [
+        ("APP_DSN", "", "required"),
+        ("APP_PORT", "", "8080"),
+        ("APP_WAIT_SECONDS", "seconds", "0.5"),
+    ]
