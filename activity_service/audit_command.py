@@ -4,15 +4,13 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
-import aiohttp
 import typer
 
-from activity_service.audit_plays import audit_charges, audit_fences
 from activity_service.audit_store import CONNECTION_SETTINGS
-from activity_service.charges_client import ChargesClient, ChargesUnreadable
 from activity_service.settings import DatabaseSettings
 from service_chassis.audit_report import AuditReport, show_report
 from service_chassis.clock import system_clock
+from service_chassis.operator_commands import AsJson
 from service_chassis.postgres import create_pool
 from service_chassis.settings import read_settings
 
@@ -27,11 +25,14 @@ def audit(
     in_flight_seconds: Annotated[
         float, typer.Option(min=0, help="Age up to which a fact may be on its way to metering.")
     ] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check that each fact has its one fence and, with metering, its one charge; exit 1 if not. Reads only."""
     if (metering_url is None) != (metering_key_file is None):
         raise typer.BadParameter("--metering-url and --metering-key-file go together")
+    # Here and not above: the other commands should not wait for an HTTP client to be imported.
+    from activity_service.charges_client import ChargesUnreadable
+
     dsn = read_settings(DatabaseSettings).postgres_dsn
     key = metering_key_file.read_text().strip() if metering_key_file is not None else ""
     try:
@@ -45,6 +46,11 @@ def audit(
 
 
 async def _audit(dsn: str, metering_url: str | None, key: str, in_flight_seconds: float) -> AuditReport:
+    import aiohttp
+
+    from activity_service.audit_plays import audit_charges, audit_fences
+    from activity_service.charges_client import ChargesClient
+
     async with await create_pool(
         dsn, size=1, application_name="activity_service audit", settings=CONNECTION_SETTINGS
     ) as pool:

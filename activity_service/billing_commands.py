@@ -1,23 +1,19 @@
 """What operators ask about billing: how much waits, what is parked, and sending that again."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, TypeVar
 from uuid import UUID
 
-import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from activity_service.billable_event_store import BillableEventStore
 from activity_service.settings import DatabaseSettings
 from service_chassis.clock import system_clock
-from service_chassis.postgres import create_pool
+from service_chassis.operator_commands import AsJson, run_with_pool, show_json, show_table
 from service_chassis.settings import read_settings
+from service_chassis.tenancy import ALL_CLIENTS
 
 Result = TypeVar("Result")
-AsJson = Annotated[bool, typer.Option("--json", help="Answer for programs.")]
 
 billing = typer.Typer(help="Look at what waits to be charged, and mend what is parked.", no_args_is_help=True)
 
@@ -28,7 +24,7 @@ def status(as_json: AsJson = False) -> None:
     state = _with_store(lambda store: store.fetch_state())
     oldest = state.oldest_created_at
     age_seconds = None if oldest is None else round((system_clock() - oldest).total_seconds(), 1)
-    _show([{"unsettled": state.unsettled, "oldestUnsettledSeconds": age_seconds, "parked": state.parked}], as_json)
+    _show({"unsettled": state.unsettled, "oldestUnsettledSeconds": age_seconds, "parked": state.parked}, as_json)
 
 
 @billing.command()
@@ -46,7 +42,7 @@ def parked(
         "attempts": "attempts",
         "last_error": "lastError",
     }
-    _show([{names[name]: value for name, value in row.items()} for row in rows], as_json, many=True)
+    _show([{names[name]: value for name, value in row.items()} for row in rows], as_json)
 
 
 @billing.command()
@@ -56,26 +52,21 @@ def redrive(
 ) -> None:
     """Have parked events sent again, once what refused them is mended."""
     count = _with_store(lambda store: store.redrive_parked(hold_ids or None, system_clock()))
-    _show([{"redriven": count}], as_json)
+    _show({"redriven": count}, as_json)
 
 
 def _with_store(work: Callable[[BillableEventStore], Awaitable[Result]]) -> Result:
-    async def run() -> Result:
-        dsn = read_settings(DatabaseSettings).postgres_dsn
-        async with await create_pool(dsn, size=1, application_name="activity_service billing") as pool:
-            return await work(BillableEventStore(pool))
+    return run_with_pool(
+        read_settings(DatabaseSettings).postgres_dsn,
+        lambda pool: work(BillableEventStore(pool)),
+        application_name="activity_service billing",
+        settings=ALL_CLIENTS,
+    )
 
-    return asyncio.run(run())
 
-
-def _show(rows: Sequence[Mapping[str, object]], as_json: bool, *, many: bool = False) -> None:
+def _show(found: Mapping[str, object] | Sequence[Mapping[str, object]], as_json: bool) -> None:
     if as_json:
-        typer.echo(orjson.dumps(list(rows) if many else rows[0], default=str, option=orjson.OPT_UTC_Z))
+        show_json(found)
         return
-    if not rows:
-        typer.echo("none")
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*("-" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+    rows = [found] if isinstance(found, Mapping) else found
+    show_table(rows, {name: name for name in rows[0]} if rows else {})

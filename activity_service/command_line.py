@@ -1,26 +1,24 @@
 """The service's command line: `serve` unless told otherwise."""
 
-import sys
-from typing import Annotated, NoReturn, TypeVar
+from collections.abc import Sequence
 
-import asyncpg
-import orjson
-import psycopg
 import typer
 
 from activity_service import MIGRATIONS
+from activity_service.audit_command import audit
 from activity_service.billing_commands import billing
 from activity_service.settings import ActivitySettings, DatabaseSettings
+from activity_service.user_commands import users
 from service_chassis.json_logging import configure_logging
-from service_chassis.migrations import apply_migrations
-from service_chassis.settings import InvalidSettings, read_settings
-
-Settings = TypeVar("Settings")
+from service_chassis.operator_commands import AsJson, migrate_and_show, run_commands
+from service_chassis.settings import read_settings
 
 application = typer.Typer(
     help="Plan plays, and their side of billing.", add_completion=False, pretty_exceptions_enable=False
 )
 application.add_typer(billing, name="billing")
+application.add_typer(users, name="users")
+application.command()(audit)
 
 
 @application.callback(invoke_without_command=True)
@@ -53,28 +51,11 @@ def serve() -> None:
 
 
 @application.command()
-def migrate(as_json: Annotated[bool, typer.Option("--json", help="Answer for programs.")] = False) -> None:
-    """Bring the database to the present schema."""
-    applied = apply_migrations(read_settings(DatabaseSettings).postgres_dsn, MIGRATIONS)
-    if as_json:
-        typer.echo(orjson.dumps({"applied": applied}))
-    else:
-        typer.echo("applied: " + ", ".join(applied) if applied else "nothing to do")
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database to this version's schema."""
+    migrate_and_show(read_settings(DatabaseSettings).postgres_dsn, MIGRATIONS, as_json)
 
 
-def run_command_line(arguments: list[str] | None = None) -> None:
-    """Run it, with the process's own arguments unless given others, and exit.
-
-    An operator's error is one line on standard error and exit code 1.
-    """
-    try:
-        application(arguments)
-    except InvalidSettings as error:
-        _fail(str(error))
-    except (OSError, psycopg.Error, asyncpg.PostgresError, asyncpg.InterfaceError, KeyError) as error:
-        _fail(f"{type(error).__name__}: {' '.join(str(error).split())}")
-
-
-def _fail(text: str) -> NoReturn:
-    print(text, file=sys.stderr)
-    sys.exit(1)
+def run_command_line(arguments: Sequence[str] | None = None) -> None:
+    """Run it and exit; an operator's error is one line on standard error and exit code 1."""
+    run_commands(application, "activity_service", arguments)

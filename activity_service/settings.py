@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service_chassis.settings import variable
+from service_chassis.settings import LOG_LEVEL, PORT, POSITIVE, variable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,15 +18,26 @@ class ActivitySettings(DatabaseSettings):
 
     postgres_pool_size: int = variable(
         "ACTIVITY_POSTGRES_POOL_SIZE",
-        "Most connections to PostgreSQL. Long lists use up to half as many again.",
+        "Most connections to PostgreSQL for short requests. Long lists use up to half as many again, and what "
+        "requests share and the background work a quarter.",
         unit="connections",
         default=20,
+        validate=POSITIVE,
+    )
+    postgres_role: str = variable(
+        "ACTIVITY_POSTGRES_ROLE",
+        "The role to act as while serving: it owns nothing and sees one client at a time. Empty: the one of the URL.",
+        default="activity_service",
     )
     host: str = variable("ACTIVITY_HOST", "Address the API listens on.", default="127.0.0.1")
-    port: int = variable("ACTIVITY_PORT", "Port the API listens on.", default=8082)
+    port: int = variable("ACTIVITY_PORT", "Port the API listens on.", default=8082, validate=PORT)
     ops_host: str = variable("ACTIVITY_OPS_HOST", "Address that health and metrics listen on.", default="127.0.0.1")
-    ops_port: int = variable("ACTIVITY_OPS_PORT", "Port that health and metrics listen on.", default=8085)
-    log_level: str = variable("ACTIVITY_LOG_LEVEL", "debug, info, warning or error.", default="info")
+    ops_port: int = variable(
+        "ACTIVITY_OPS_PORT", "Port that health and metrics listen on.", default=8085, validate=PORT
+    )
+    log_level: str = variable(
+        "ACTIVITY_LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL
+    )
     token_issuer: str = variable(
         "ACTIVITY_TOKEN_ISSUER", "The `iss` claim that an access token must have.", default="catalog_service"
     )
@@ -41,23 +52,27 @@ class ActivitySettings(DatabaseSettings):
         "How long a request waits for metering's decision, all tries together, before it is answered 500.",
         unit="seconds",
         default=2.0,
+        validate=POSITIVE,
     )
     resolve_after_seconds: int = variable(
         "ACTIVITY_RESOLVE_AFTER_SECONDS",
         "Age at which a hold counts as left behind; far above what a request may take.",
         unit="seconds",
         default=30,
+        validate=POSITIVE,
     )
     sweep_interval_seconds: float = variable(
         "ACTIVITY_SWEEP_INTERVAL_SECONDS",
         "Pause between two searches for holds left behind.",
         unit="seconds",
         default=5.0,
+        validate=POSITIVE,
     )
     relay_poll_seconds: float = variable(
         "ACTIVITY_RELAY_POLL_SECONDS",
         "Pause between two looks for events to settle, when no commit calls earlier.",
         unit="seconds",
         default=1.0,
+        validate=POSITIVE,
     )
     cursor_secret: str = variable("ACTIVITY_CURSOR_SECRET", "Seals page cursors; the same in every process.")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from catalog_service.errors import OperatorError
+from service_chassis.errors import OperatorError
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Ids stand in URLs, log lines and key names of other services, so they hold nothing that means something there."""

@@ -1,8 +1,6 @@
-"""What an operator did that cannot be done; the text is the whole message, in one line."""
+"""What an operator asked for that cannot be done."""
 
-
-class OperatorError(Exception):
-    """A command that was refused. Nothing was changed."""
+from service_chassis.errors import OperatorError
 
 
 class ClientNotFound(OperatorError):

@@ -7,13 +7,13 @@ from typing import Any
 import asyncpg
 
 from catalog_service.client_store import ClientStore
-from catalog_service.database import borrow_connection
-from catalog_service.errors import ClientNotFound, OperatorError
+from catalog_service.database import begin_for
+from catalog_service.errors import ClientNotFound
 from catalog_service.plan import Plan, make_plan_id
 from catalog_service.plan_schemas import ImportedPlanSchema
 from catalog_service.plan_store import PlanStore
 from service_chassis.clock import Clock, system_clock
-from service_chassis.errors import InvalidRequest
+from service_chassis.errors import InvalidRequest, OperatorError
 from service_chassis.json_body import load
 
 _ROWS_A_STATEMENT = 500
@@ -47,7 +47,7 @@ async def import_plans(
     Raises InvalidPlans or ClientNotFound, and has then written nothing.
     """
     checked = sorted(_check(plans, clock(), report), key=lambda plan: plan.plan_id)
-    async with borrow_connection(pool, timeout_seconds=None) as connection, connection.transaction():
+    async with begin_for(pool, client_id, timeout_seconds=None) as connection:
         store = PlanStore(connection)
         if not await ClientStore(connection).list_states([client_id]):
             raise ClientNotFound(client_id)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalog_service.errors import OperatorError
-from service_chassis.errors import InvalidRequest
+from service_chassis.errors import InvalidRequest, OperatorError
 from service_chassis.json_body import parse_json
 
 _JSON_COLUMNS = ("associated_documents", "associated_supplemental_benefits")

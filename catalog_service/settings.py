@@ -2,26 +2,46 @@
 
 from dataclasses import dataclass
 
-from service_chassis.settings import InvalidSettings, variable
+from marshmallow.validate import Range
 
-_LOG_LEVELS = ("debug", "info", "warning", "error")
+from service_chassis.settings import LOG_LEVEL, PORT, POSITIVE, variable
+
 _LONGEST_TOKEN_LIFETIME_SECONDS = 24 * 60 * 60
 """A stolen token is good for so long at most."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The catalog service's settings, each read from its environment variable."""
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings:
+    """What the operator's commands need: the database and nothing else."""
 
     postgres_dsn: str = variable("CATALOG_POSTGRES_DSN", "URL of the service's own PostgreSQL database.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogSettings(DatabaseSettings):
+    """The catalog service's settings, each read from its environment variable."""
+
     postgres_pool_size: int = variable(
-        "CATALOG_POSTGRES_POOL_SIZE", "Most connections to PostgreSQL.", unit="connections", default=10
+        "CATALOG_POSTGRES_POOL_SIZE",
+        "Most connections to PostgreSQL.",
+        unit="connections",
+        default=10,
+        validate=POSITIVE,
+    )
+    postgres_role: str = variable(
+        "CATALOG_POSTGRES_ROLE",
+        "The role to act as while serving: it owns nothing and sees one client at a time. Empty: the one of the URL.",
+        default="catalog_service",
     )
     host: str = variable("CATALOG_HOST", "Address the API listens on.", default="127.0.0.1")
-    port: int = variable("CATALOG_PORT", "Port the API listens on.", default=8081)
+    port: int = variable("CATALOG_PORT", "Port the API listens on.", default=8081, validate=PORT)
     ops_host: str = variable("CATALOG_OPS_HOST", "Address that health and metrics listen on.", default="127.0.0.1")
-    ops_port: int = variable("CATALOG_OPS_PORT", "Port that health and metrics listen on.", default=8084)
-    log_level: str = variable("CATALOG_LOG_LEVEL", "debug, info, warning or error.", default="info")
+    ops_port: int = variable(
+        "CATALOG_OPS_PORT", "Port that health and metrics listen on.", default=8084, validate=PORT
+    )
+    log_level: str = variable(
+        "CATALOG_LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL
+    )
     token_issuer: str = variable(
         "CATALOG_TOKEN_ISSUER", "The `iss` claim of the tokens issued.", default="catalog_service"
     )
@@ -29,22 +49,16 @@ class Settings:
         "CATALOG_TOKEN_AUDIENCE", "The `aud` claim of the tokens issued.", default="plans-api"
     )
     token_lifetime_seconds: int = variable(
-        "CATALOG_TOKEN_LIFETIME_SECONDS", "How long an access token is good.", unit="seconds", default=900
+        "CATALOG_TOKEN_LIFETIME_SECONDS",
+        "How long an access token is good.",
+        unit="seconds",
+        default=900,
+        validate=Range(min=1, max=_LONGEST_TOKEN_LIFETIME_SECONDS),
     )
     encoded_plans_limit_bytes: int = variable(
         "CATALOG_ENCODED_PLANS_LIMIT_BYTES",
         "Memory for encoded answers of get-plans; the least recently used go first.",
         unit="bytes",
         default=64 * 1024 * 1024,
+        validate=Range(min=0),
     )
-
-    def __post_init__(self) -> None:
-        """Raise InvalidSettings for values that could not work."""
-        if self.log_level.lower() not in _LOG_LEVELS:
-            raise InvalidSettings(f"CATALOG_LOG_LEVEL: must be one of {', '.join(_LOG_LEVELS)}")
-        if not 1 <= self.token_lifetime_seconds <= _LONGEST_TOKEN_LIFETIME_SECONDS:
-            raise InvalidSettings(f"CATALOG_TOKEN_LIFETIME_SECONDS: must be 1 to {_LONGEST_TOKEN_LIFETIME_SECONDS}")
-        if self.postgres_pool_size < 1:
-            raise InvalidSettings("CATALOG_POSTGRES_POOL_SIZE: must be at least 1")
-        if self.encoded_plans_limit_bytes < 0:
-            raise InvalidSettings("CATALOG_ENCODED_PLANS_LIMIT_BYTES: must not be negative")

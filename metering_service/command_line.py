@@ -1,15 +1,12 @@
 """The operators' command line: what has no public call."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import asyncpg
 import orjson
 import typer
 from marshmallow import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from metering_service import MIGRATIONS
 from metering_service.account_store import AccountStore
@@ -23,11 +20,17 @@ from metering_service.schemas import PolicySchema
 from metering_service.settings import DatabaseSettings, MeteringSettings
 from service_chassis import application
 from service_chassis.clock import system_clock
-from service_chassis.errors import ServiceError
+from service_chassis.errors import OperatorError
 from service_chassis.json_logging import configure_logging
-from service_chassis.migrations import apply_migrations
-from service_chassis.postgres import create_pool
-from service_chassis.settings import InvalidSettings, read_settings
+from service_chassis.operator_commands import (
+    AsJson,
+    migrate_and_show,
+    run_commands,
+    run_with_pool,
+    show_json,
+    show_table,
+)
+from service_chassis.settings import read_settings
 
 _ACTOR = "command line"
 _PAGE = 500
@@ -42,7 +45,6 @@ policies = typer.Typer(help="Policies and their versions.", no_args_is_help=True
 commands.add_typer(policies, name="policies")
 commands.command()(audit)
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of tables.")]
 ClientId = Annotated[str, typer.Argument(help="The client's id.")]
 Found = TypeVar("Found")
 
@@ -69,10 +71,9 @@ def serve() -> None:
 
 
 @commands.command()
-def migrate() -> None:
+def migrate(as_json: AsJson = False) -> None:
     """Bring the database to this version's schema."""
-    applied = apply_migrations(read_settings(DatabaseSettings).postgres_dsn, MIGRATIONS)
-    typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+    migrate_and_show(read_settings(DatabaseSettings).postgres_dsn, MIGRATIONS, as_json)
 
 
 @policies.command("list")
@@ -97,7 +98,7 @@ def show_policy(policy_id: Annotated[str, typer.Argument(help="The policy's id."
 
     versions = _run(read)
     if not versions:
-        _fail(f"there is no policy {policy_id}")
+        raise OperatorError(f"there is no policy {policy_id}")
     _show(versions, as_json, ("version", "createdAt", "rate", "quota", "prices", "credits", "mode"))
 
 
@@ -111,14 +112,14 @@ def put_policy(
     try:
         policy = read_policy(PolicySchema().load(orjson.loads(file.read())))
     except orjson.JSONDecodeError as error:
-        _fail(f"{file.name}: not JSON: {error}")
+        raise OperatorError(f"{file.name}: not JSON: {error}") from None
     except ValidationError as error:
-        _fail(f"{file.name}: {error.messages}")
+        raise OperatorError(f"{file.name}: {error.messages}") from None
 
     async def write(operator: "Operator") -> dict[str, Any]:
         return render_version(await operator.administer.put_policy(policy_id, policy, actor=_ACTOR))
 
-    _show([_run(write)], as_json, ("policyId", "version", "rate", "quota", "prices", "credits", "mode"))
+    _show(_run(write), as_json, ("policyId", "version", "rate", "quota", "prices", "credits", "mode"))
 
 
 @commands.command()
@@ -143,7 +144,7 @@ def grant(
         entry = await operator.administer.grant(client_id, grant_id, credits, source=source, note=note, actor=_ACTOR)
         return render_entry(entry)
 
-    _show([_run(write)], as_json, ("entryId", "kind", "credits", "reference", "note", "at"))
+    _show(_run(write), as_json, ("entryId", "kind", "credits", "reference", "note", "at"))
 
 
 @commands.command()
@@ -156,14 +157,14 @@ def adjust(
 ) -> None:
     """Correct a client's credits, up or down; never below what is available."""
     if credits == 0:
-        _fail("credits: must not be 0")
+        raise OperatorError("credits: must not be 0")
 
     async def write(operator: "Operator") -> dict[str, Any]:
         return render_entry(
             await operator.administer.adjust(client_id, adjustment_id, credits, reason=reason, actor=_ACTOR)
         )
 
-    _show([_run(write)], as_json, ("entryId", "kind", "credits", "reference", "note", "at"))
+    _show(_run(write), as_json, ("entryId", "kind", "credits", "reference", "note", "at"))
 
 
 @commands.command()
@@ -173,7 +174,7 @@ def balance(client_id: ClientId, as_json: AsJson = False) -> None:
     async def read(operator: "Operator") -> dict[str, Any]:
         return render_balance(client_id, await operator.accounts.fetch_balance(client_id))
 
-    _show([_run(read)], as_json, ("clientId", "granted", "spent", "held", "available"))
+    _show(_run(read), as_json, ("clientId", "granted", "spent", "held", "available"))
 
 
 @commands.command()
@@ -200,43 +201,20 @@ class Operator:
 
 def _run(work: Callable[[Operator], Awaitable[Found]]) -> Found:
     settings = read_settings(DatabaseSettings)
-
-    async def with_pool() -> Found:
-        pool = await create_pool(settings.postgres_dsn, size=1, application_name="metering_service command")
-        try:
-            return await work(Operator(pool, settings))
-        finally:
-            await pool.close()
-
-    return asyncio.run(with_pool())
+    return run_with_pool(
+        settings.postgres_dsn,
+        lambda pool: work(Operator(pool, settings)),
+        application_name="metering_service command",
+    )
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:
+def _show(found: dict[str, Any] | list[dict[str, Any]], as_json: bool, columns: Sequence[str]) -> None:
     if as_json:
-        typer.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*("" if row.get(column) is None else _cell(row[column]) for column in columns))
-    Console().print(table)
+        show_json(found)
+    else:
+        show_table(found if isinstance(found, list) else [found], {name: name for name in columns})
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
-    return value.strftime("%Y-%m-%d %H:%M:%S") if hasattr(value, "strftime") else str(value)
-
-
-def _fail(message: str) -> Any:
-    typer.echo(f"metering_service: {message}", err=True)
-    raise typer.Exit(1)
-
-
-def run() -> None:
-    """Run the command line; a failure is one line and exit code 1."""
-    try:
-        commands(prog_name="python -m metering_service")
-    except (InvalidSettings, ServiceError) as error:
-        raise SystemExit(f"metering_service: {error}") from None
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise SystemExit(f"metering_service: {type(error).__name__}: {error}") from None
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; a failure is one line and exit code 1."""
+    run_commands(commands, "metering_service", arguments)

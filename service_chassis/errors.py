@@ -111,3 +111,7 @@ class DependencyUnavailable(ServiceError):
 
     status = 500
     code = "internal_error"
+
+
+class OperatorError(Exception):
+    """What an operator's command cannot do; the text is the whole message, in one line. Nothing was changed."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from environs import EnvError, FileAwareEnv
+from marshmallow.validate import Length, OneOf, Range, Validator
 
 Settings = TypeVar("Settings")
 
@@ -28,12 +29,26 @@ class InvalidSettings(Exception):
     """The environment lacks a variable or holds one that cannot be read; the text names each."""
 
 
-def variable(name: str, description: str, *, unit: str = "", default: object = dataclasses.MISSING) -> Any:
+PORT = Range(min=1, max=65_535)
+POSITIVE = Range(min=0, min_inclusive=False)
+LOG_LEVEL = OneOf(("debug", "info", "warning", "error"))
+"""Validators of settings that several services have."""
+
+
+def variable(
+    name: str,
+    description: str,
+    *,
+    unit: str = "",
+    default: object = dataclasses.MISSING,
+    validate: Validator | None = None,
+) -> Any:
     """Declare a dataclass field that is read from the environment variable `name`.
 
-    Without a `default` the variable is required. `unit` is for the documentation: "seconds", "bytes".
+    Without a `default` the variable is required, and not empty. `unit` is for the documentation: "seconds",
+    "bytes". `validate` is marshmallow's.
     """
-    metadata = {"variable": name, "description": description, "unit": unit}
+    metadata = {"variable": name, "description": description, "unit": unit, "validate": validate}
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -52,8 +67,14 @@ def read_settings(settings_class: type[Settings]) -> Settings:
     for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
         read = readers.get(types[field.name], env.list)
         name = field.metadata["variable"]
+        required = field.default is dataclasses.MISSING
+        options: dict[str, Any] = {"validate": field.metadata["validate"]} if field.metadata["validate"] else {}
+        if required:
+            options.setdefault("validate", Length(min=1, error="Must not be empty."))
+        else:
+            options["default"] = field.default
         try:
-            value = read(name) if field.default is dataclasses.MISSING else read(name, field.default)
+            value = read(name, **options)
         except (EnvError, ValueError, OSError) as error:
             faults.append(_explain(name, error))
         else:

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-import asyncpg
-import psycopg
 import typer
 
 from catalog_service.commands import clients, keys, plans, process
-from catalog_service.errors import OperatorError
-from service_chassis.settings import InvalidSettings
+from service_chassis.operator_commands import run_commands
 
 commands = typer.Typer(
     help="Clients, plans and signing keys of the catalog. Settings come from the environment (CATALOG_...).",
@@ -31,10 +28,4 @@ def serve_unless_told(context: typer.Context) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 when it worked, 1 with one line on stderr when not, 2 for wrong usage."""
-    try:
-        commands(args=arguments, prog_name="python -m catalog_service")
-    except (OperatorError, InvalidSettings) as error:
-        raise SystemExit(f"catalog_service: {error}") from None
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error) as error:
-        first_line = str(error).partition("\n")[0]
-        raise SystemExit(f"catalog_service: {type(error).__name__}: {first_line}") from None
+    run_commands(commands, "catalog_service", arguments)

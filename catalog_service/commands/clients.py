@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from catalog_service.commands.operator import AsJson, ClientId, run_with_pool, show_json, show_table
+from catalog_service.commands.operator import ClientId, run_with_pool
 from catalog_service.register_client import list_clients, register_client, rotate_secret, set_client_disabled
 from service_chassis.clock import system_clock
+from service_chassis.operator_commands import AsJson, show_json, show_table
 
 commands = typer.Typer(help="Clients and their secrets.", no_args_is_help=True)
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import typer
 
-from catalog_service.commands.operator import AsJson, run_with_pool, show_json, show_table
+from catalog_service.commands.operator import run_with_pool
 from catalog_service.rotate_signing_key import list_signing_keys, rotate_signing_key
-from catalog_service.settings import Settings
+from catalog_service.settings import CatalogSettings
 from catalog_service.signing_key import SigningKey, describe_state
 from service_chassis.clock import system_clock
+from service_chassis.operator_commands import AsJson, show_json, show_table
 from service_chassis.settings import read_settings
 
 commands = typer.Typer(help="The keys that sign access tokens.", no_args_is_help=True)
@@ -25,7 +26,7 @@ _COLUMNS = {
 @commands.command("rotate")
 def rotate(as_json: AsJson = False) -> None:
     """Make a key that takes over by itself once everybody can have it; no token is refused meanwhile."""
-    lifetime = timedelta(seconds=read_settings(Settings).token_lifetime_seconds)
+    lifetime = timedelta(seconds=read_settings(CatalogSettings).token_lifetime_seconds)
     key = run_with_pool(lambda pool: rotate_signing_key(pool, token_lifetime=lifetime, now=system_clock()))
     if as_json:
         show_json({"kid": key.kid, "signs_from": key.signs_from})

@@ -8,10 +8,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from catalog_service.commands.operator import AsJson, run_with_pool, show_json
-from catalog_service.errors import OperatorError
+from catalog_service.commands.operator import run_with_pool
 from catalog_service.import_plans import InvalidPlans, import_plans
 from catalog_service.plan_file import PlanRow, read_plan_file
+from service_chassis.errors import OperatorError
+from service_chassis.operator_commands import AsJson, show_json
 
 commands = typer.Typer(help="Plans of clients.", no_args_is_help=True)
 

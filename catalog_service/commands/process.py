@@ -1,21 +1,19 @@
 """Run the service, and prepare its database."""
 
-import typer
-
 from catalog_service.app import MIGRATIONS, create_app
 from catalog_service.commands.operator import run_with_pool
 from catalog_service.rotate_signing_key import ensure_signing_key
-from catalog_service.settings import Settings
+from catalog_service.settings import CatalogSettings, DatabaseSettings
 from service_chassis import application
 from service_chassis.clock import system_clock
 from service_chassis.json_logging import configure_logging
-from service_chassis.migrations import apply_migrations
+from service_chassis.operator_commands import AsJson, migrate_and_show
 from service_chassis.settings import read_settings
 
 
 def serve() -> None:
     """Serve the API until SIGTERM."""
-    settings = read_settings(Settings)
+    settings = read_settings(CatalogSettings)
     configure_logging(settings.log_level, "catalog")
     application.run(
         create_app(settings),
@@ -26,8 +24,8 @@ def serve() -> None:
     )
 
 
-def migrate() -> None:
+def migrate(as_json: AsJson = False) -> None:
     """Bring the database to this version's tables, and make the first signing key."""
-    applied = apply_migrations(read_settings(Settings).postgres_dsn, MIGRATIONS)
+    dsn = read_settings(DatabaseSettings).postgres_dsn
+    migrate_and_show(dsn, MIGRATIONS, as_json)
     run_with_pool(lambda pool: ensure_signing_key(pool, system_clock()))
-    typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")

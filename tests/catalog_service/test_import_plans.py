@@ -6,9 +6,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from catalog_service.errors import ClientNotFound, OperatorError
+from catalog_service.errors import ClientNotFound
 from catalog_service.import_plans import InvalidPlans, import_plans
 from catalog_service.plan_file import read_plan_file
+from service_chassis.errors import OperatorError
 from tests.catalog_service.catalog import PLAN, Catalog, MovableClock
 
 CSV = """plan_id,plan_name,description,collection_id,color,associated_documents,note

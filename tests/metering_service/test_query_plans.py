@@ -1,0 +1,60 @@
+"""What a decision reads does not grow with what is stored, even by a plan from when the tables were empty."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+
+from metering_service.event import BillableEvent
+from metering_service.hold_store import HoldStore
+from metering_service.policy import Policy, PolicyVersion
+from metering_service.rate_limiter import PASSED
+
+NOW = datetime(2026, 3, 31, tzinfo=UTC)
+FREE = PolicyVersion("free", 1, Policy(None, None, {}, "unlimited", "enforce"), NOW)
+ROWS_PER_EVENT = 20
+"""Rows that may be read for one event, authorized and settled, over all tables and indexes; a handful is needed."""
+
+
+@pytest.fixture
+async def pool(metering_dsn: str) -> asyncpg.Pool:
+    # One connection, so that the plans are those that were made at first.
+    async with asyncpg.create_pool(metering_dsn, min_size=1, max_size=1) as pool:
+        yield pool
+
+
+def make_events(number: int) -> list[BillableEvent]:
+    return [
+        BillableEvent(uuid.uuid4(), f"plan_play.created:{uuid.uuid4()}", f"client-{n % 50}", "plan_play.created")
+        for n in range(number)
+    ]
+
+
+async def live(holds: HoldStore, events: Sequence[BillableEvent]) -> None:
+    await holds.insert_holds(events, [FREE] * len(events), [PASSED] * len(events), NOW)
+    await holds.settle_events(events, NOW)
+
+
+async def count_rows_read(pool: asyncpg.Pool) -> int:
+    async with pool.acquire() as connection:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        await connection.execute("SELECT 1")
+        return int(
+            await connection.fetchval(
+                "SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)"
+                " + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)"
+            )
+        )
+
+
+async def test_plans_from_an_empty_database_stay_good_in_a_full_one(pool: asyncpg.Pool) -> None:
+    holds = HoldStore(pool, default_policy="free")
+    for _ in range(10):  # PostgreSQL settles on a plan after five executions
+        await live(holds, make_events(4))
+    for _ in range(20):
+        await live(holds, make_events(250))
+    before = await count_rows_read(pool)
+    await live(holds, make_events(50))
+    assert await count_rows_read(pool) - before <= 50 * ROWS_PER_EVENT

@@ -1,0 +1,56 @@
+"""What the documents say is what the code does: settings, links, the tour, the map of files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from activity_service.settings import ActivitySettings
+from catalog_service.settings import CatalogSettings
+from local_stack.welcome import TOUR
+from metering_service.settings import MeteringSettings
+from service_chassis.settings import describe_settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("settings", [CatalogSettings, ActivitySettings, MeteringSettings])
+def test_readme_lists_every_setting_with_its_unit_and_default(settings: type) -> None:
+    section = README.split(f"### {settings.__name__.removesuffix('Settings').lower()}_service\n")[1].split("\n### ")[
+        0
+    ]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line.startswith("| `")
+    ]
+    assert rows == [
+        [
+            f"`{each.variable}`",
+            each.unit,
+            each.default if each.default == "required" else f"`{each.default}`",
+            each.description,
+        ]
+        for each in describe_settings(settings)
+    ]
+
+
+def test_readmes_tour_is_the_one_that_make_run_prints() -> None:
+    assert TOUR.read_text().strip() in README
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_use_case_and_store_of_the_map_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`([a-z_/0-9]+\.(?:py|sql|lua))`", text))
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("*_*/**/*") if path.is_file()}
+    missing = {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in files)}
+    assert missing == set()
