@@ -12,7 +12,7 @@ from activity_service import MIGRATIONS, routes
 from activity_service.activity_metrics import ActivityMetrics
 from activity_service.authentication import TOKEN_VERIFIER
 from activity_service.composition import Parts, assemble
-from activity_service.endpoints import ENDPOINTS
+from activity_service.endpoints import API, ENDPOINTS
 from activity_service.plan_play_store import POOL_SETTINGS, STREAM_POOL_SETTINGS
 from activity_service.relay import Relay
 from activity_service.rendering import render_error
@@ -27,6 +27,7 @@ from service_chassis.jwks import RemoteKeys
 from service_chassis.migrations import check_migrated, list_migrations
 from service_chassis.openapi import add_endpoints
 from service_chassis.postgres import check_postgres, create_pool
+from service_chassis.tenancy import ALL_CLIENTS
 
 RELAY = web.AppKey("relay", Relay)
 SWEEPER = web.AppKey("sweeper", Sweeper)
@@ -38,9 +39,7 @@ CLOSE_TIMEOUT_SECONDS = 3.0
 def create_app(settings: ActivitySettings, *, clock: Clock = system_clock) -> web.Application:
     """Make the application. Its pools, its HTTP session and its background work live from startup to cleanup."""
     app = create_web_app(render_error=render_error, body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES)
-    add_endpoints(
-        app, ENDPOINTS, title="activity_service", description="Plan plays, billed exactly once.", version="1.0.0"
-    )
+    add_endpoints(app, ENDPOINTS, API)
     metrics = ActivityMetrics(app[METRICS])
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
@@ -50,13 +49,22 @@ def create_app(settings: ActivitySettings, *, clock: Clock = system_clock) -> we
             stream_pool = await stack.enter_async_context(
                 _open_pool(settings, max(2, size // 2), STREAM_POOL_SETTINGS)
             )
+            shared_pool = await stack.enter_async_context(
+                _open_pool(settings, max(4, size // 4), {**POOL_SETTINGS, **ALL_CLIENTS})
+            )
             session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
             keys = RemoteKeys(session, settings.jwks_url)
             app[TOKEN_VERIFIER] = TokenVerifier(
                 issuer=settings.token_issuer, audience=settings.token_audience, find_key=keys.find, clock=clock
             )
             parts = assemble(
-                settings, pool=pool, stream_pool=stream_pool, session=session, clock=clock, metrics=metrics
+                settings,
+                pool=pool,
+                stream_pool=stream_pool,
+                shared_pool=shared_pool,
+                session=session,
+                clock=clock,
+                metrics=metrics,
             )
             _publish(app, parts)
             _require_readiness(app, pool, keys)
@@ -89,7 +97,11 @@ async def _open_pool(
     settings: ActivitySettings, size: int, server_settings: Mapping[str, str]
 ) -> AsyncIterator[asyncpg.Pool]:
     pool = await create_pool(
-        settings.postgres_dsn, size=size, application_name="activity_service", settings=server_settings
+        settings.postgres_dsn,
+        size=size,
+        application_name="activity_service",
+        settings=server_settings,
+        role=settings.postgres_role,
     )
     try:
         yield pool

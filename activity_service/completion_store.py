@@ -11,6 +11,7 @@ import asyncpg
 from activity_service.billable_event import BillableEvent
 from activity_service.plan_play import PlanPlay, PlanPlayChanges
 from activity_service.plan_play_store import ACQUIRE_TIMEOUT_SECONDS, UPDATE_PLAN_PLAY, change_parameters
+from service_chassis.tenancy import CALLER
 
 
 class NotCommitted(Exception):
@@ -74,7 +75,12 @@ class CompletionStore:
             await transaction.commit()
             return outcome
 
-    _LOCK = "SELECT first_ended_at FROM plan_play WHERE id = $1 FOR NO KEY UPDATE"
+    # Sets the client for the whole transaction.
+    _LOCK = f"""
+        SELECT play.first_ended_at FROM {CALLER} CROSS JOIN LATERAL (
+            SELECT first_ended_at FROM plan_play WHERE client_id = caller.client_id AND id = $2 FOR NO KEY UPDATE
+        ) AS play
+    """
     _INSERT_HAPPENED = """
         INSERT INTO billable_event
             (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at, next_attempt_at)
@@ -91,7 +97,7 @@ class CompletionStore:
         event: BillableEvent,
         now: datetime,
     ) -> CompletionOutcome:
-        row = await connection.fetchrow(self._LOCK, play_id)
+        row = await connection.fetchrow(self._LOCK, event.client_id, play_id)
         if row is None:
             return CompletionOutcome(Completion.VANISHED)
         completion, first_ended_at = Completion.ENDED_BEFORE, None
@@ -99,7 +105,7 @@ class CompletionStore:
             if not await self._insert_happened(connection, event, now):
                 return CompletionOutcome(Completion.ABANDONED)
             completion, first_ended_at = Completion.COMPLETED, now
-        parameters = change_parameters(play_id, changes, now, first_ended_at=first_ended_at)
+        parameters = change_parameters(event.client_id, play_id, changes, now, first_ended_at=first_ended_at)
         row = await connection.fetchrow(UPDATE_PLAN_PLAY, *parameters)
         return CompletionOutcome(completion, PlanPlay(*row))
 

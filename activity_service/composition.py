@@ -46,12 +46,16 @@ def assemble(
     *,
     pool: asyncpg.Pool,
     stream_pool: asyncpg.Pool,
+    shared_pool: asyncpg.Pool,
     session: aiohttp.ClientSession,
     clock: Clock,
     metrics: ActivityMetrics,
 ) -> Parts:
-    """Put the service together. Nothing runs yet."""
-    plays, events = PlanPlayStore(pool, stream_pool), BillableEventStore(pool)
+    """Put the service together. Nothing runs yet.
+
+    `shared_pool` sees the rows of all clients: for statements that many requests share, and for the background work.
+    """
+    plays, events = PlanPlayStore(pool, stream_pool), BillableEventStore(shared_pool)
     metering = MeteringClient(
         session,
         url=settings.metering_url,
@@ -76,7 +80,7 @@ def assemble(
     read = ReadPlanPlay(plays)
     return Parts(
         create=CreatePlanPlay(
-            CreationStore(pool),
+            CreationStore(shared_pool),
             metering,
             give_up,
             render=render_plan_play,

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from activity_service import routes
+from activity_service.errors import EventRefused, PlanPlayNotFound
+from activity_service.idempotency import HEADER
 from activity_service.list_query import MAX_LIMIT
 from activity_service.plan_play import STATUSES
+from activity_service.rendering import render_error
 from activity_service.schemas import (
     ErrorSchema,
     InvalidRequestSchema,
@@ -15,31 +18,58 @@ from activity_service.schemas import (
     PlanPlayListSchema,
     RefusalSchema,
 )
-from service_chassis.openapi import Answer, Endpoint, header, path, query
+from service_chassis.endpoints import STRICT_JSON, Answer, Api, Endpoint, Refusal, header, path, query
+from service_chassis.errors import Forbidden, InvalidRequest, ServiceError, Unauthorized
+
+API = Api(
+    title="Activity",
+    version="1.0.0",
+    description=(
+        f"Plan plays, each creation and each completion billed exactly once.\n\n{STRICT_JSON} Unknown fields are "
+        "refused, unknown query parameters ignored. An unknown path is answered 404, another method 405 with "
+        '`Allow`, both as `{"error"}`.'
+    ),
+    tags={"Plan plays": "A user's way through a plan, from its creation to its completion."},
+    bearer={"bearerFormat": "JWT", "description": "An `access_token` of the catalog's generate-client-auth-token."},
+    render_error=render_error,
+    error_schema=lambda status: {400: InvalidRequestSchema, 429: RefusalSchema}.get(status, ErrorSchema),
+    body_limit="64 KiB",
+)
 
 _PLAY_ID = path("id", "Id of the plan play.", {"type": "string", "format": "uuid"})
 
-_UNAUTHORIZED = Answer(
-    "No access token, or none that can be believed.",
-    ErrorSchema,
-    {"error": "Unauthorized"},
-    {"WWW-Authenticate": "`Bearer`"},
+_UNAUTHORIZED = Refusal(
+    "No access token, or none that can be believed.", Unauthorized(headers={"WWW-Authenticate": "Bearer"})
 )
-_DENIED = Answer("The token does not allow this.", ErrorSchema, {"error": "Access denied"})
-_NOT_FOUND = Answer("No such plan play.", ErrorSchema, {"error": "Plan play not found"})
-_INVALID = Answer("Something in the request cannot be accepted.", InvalidRequestSchema)
-_TOO_LARGE = Answer("The body is too large.", ErrorSchema)
-_WRONG_TYPE = Answer("The body is not application/json.", ErrorSchema)
-_REFUSED = Answer(
-    "The client's policy refuses it; nothing was done.",
-    RefusalSchema,
-    {"error": "Quota exceeded for this period", "code": "api_quota_exceeded", "retryAfterSeconds": 3600},
-    {"Retry-After": "Seconds; sent exactly when `retryAfterSeconds` is not null."},
+_DENIED = Refusal("The token lacks the scope `plan_plays`.", Forbidden())
+_NOT_YOURS = Refusal("Another client's play, another user's, or a token without the scope `plan_plays`.", Forbidden())
+_NOT_FOUND = Refusal("No such plan play.", PlanPlayNotFound())
+_INVALID_BODY = Refusal(
+    "Something in the request cannot be accepted.",
+    InvalidRequest.field("planId", "Missing data for required field."),
+    InvalidRequest.field("body", "Must be valid JSON in UTF-8."),
+    InvalidRequest.field(HEADER, "Was used before with another body."),
 )
-_FAULT = Answer(
+_INVALID_CHANGE = Refusal(
+    "Something in the request cannot be accepted.",
+    InvalidRequest.field("planId", "Unknown field, or one that cannot be changed."),
+    InvalidRequest.field("body", "Must change at least one field."),
+)
+_INVALID_QUERY = Refusal(
+    "A parameter cannot be used.",
+    InvalidRequest.field("limit", f"Must be an integer from 1 to {MAX_LIMIT}."),
+    InvalidRequest.field("cursor", "Must be a nextCursor of this same list."),
+)
+_REFUSED = Refusal(
+    "The client's policy refuses it; nothing was done. `Retry-After` is sent exactly when `retryAfterSeconds` is "
+    "not null.",
+    EventRefused("api_rate_limited", 30),
+    EventRefused("api_quota_exceeded", 3600),
+    EventRefused("api_balance_exhausted", None),
+)
+_FAULT = Refusal(
     "It could not be done or not be known whether it was; a retry is safe with the same Idempotency-Key.",
-    ErrorSchema,
-    {"error": "Internal server error"},
+    ServiceError(),
 )
 
 
@@ -81,28 +111,34 @@ ENDPOINTS = (
         tag="Plan plays",
         parameters=[
             header(
-                "Idempotency-Key",
+                HEADER,
                 "1 to 255 visible ASCII characters, of this client and user.",
                 {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
             )
         ],
         body=NewPlanPlaySchema,
-        body_example={"planId": "plan-abc-123", "userId": "user-1", "plannedLessons": ["lesson-1", "lesson-2"]},
+        body_examples={
+            "A user's play": {
+                "planId": "plan-abc-123",
+                "userId": "user-1",
+                "plannedLessons": ["lesson-1", "lesson-2"],
+            },
+            "The least": {"planId": "plan-abc-123"},
+        },
         answers={
             201: Answer(
                 "The new play.",
                 PlanPlayAnswerSchema,
                 {"data": _example()},
-                {"Idempotency-Replayed": "`true` when this was answered before."},
+                {
+                    "Idempotency-Replayed": {
+                        "description": "Sent when this was answered before.",
+                        "schema": {"type": "string", "const": "true"},
+                    }
+                },
             ),
-            400: _INVALID,
-            401: _UNAUTHORIZED,
-            403: _DENIED,
-            413: _TOO_LARGE,
-            415: _WRONG_TYPE,
-            429: _REFUSED,
-            500: _FAULT,
         },
+        refusals=[_INVALID_BODY, _UNAUTHORIZED, _DENIED, _REFUSED, _FAULT],
     ),
     Endpoint(
         method="GET",
@@ -123,27 +159,22 @@ ENDPOINTS = (
             query("cursor", "The `nextCursor` of the page before, with `limit`."),
         ],
         answers={
-            200: Answer("The plays.", PlanPlayListSchema, {"data": [_example()], "count": 1}),
-            400: _INVALID,
-            401: _UNAUTHORIZED,
-            403: _DENIED,
-            500: _FAULT,
+            200: Answer("The plays.", PlanPlayListSchema, {"data": [_example()], "count": 1, "nextCursor": None}),
         },
+        refusals=[_INVALID_QUERY, _UNAUTHORIZED, _DENIED],
     ),
     Endpoint(
         method="GET",
         path="/api/plan-plays/{id}",
         handler=routes.read_plan_play,
         summary="Read a plan play",
+        description="With a user token, one of this user's.",
         tag="Plan plays",
         parameters=[_PLAY_ID],
         answers={
             200: Answer("The play.", PlanPlayAnswerSchema, {"data": _example()}),
-            401: _UNAUTHORIZED,
-            403: _DENIED,
-            404: _NOT_FOUND,
-            500: _FAULT,
         },
+        refusals=[_UNAUTHORIZED, _NOT_YOURS, _NOT_FOUND],
     ),
     Endpoint(
         method="PATCH",
@@ -157,21 +188,17 @@ ENDPOINTS = (
         tag="Plan plays",
         parameters=[_PLAY_ID],
         body=PlanPlayChangesSchema,
-        body_example={"status": "ended", "totalLessonsCompleted": 2},
+        body_examples={
+            "Complete": {"status": "ended", "totalLessonsCompleted": 2},
+            "Go on": {"currentLessonIndex": 1, "completedLessons": ["lesson-1"]},
+        },
         answers={
             200: Answer(
                 "The play as it now is.",
                 PlanPlayAnswerSchema,
                 {"data": _example(status="ended", totalLessonsCompleted=2, completedAt="2026-07-02T10:00:00Z")},
             ),
-            400: _INVALID,
-            401: _UNAUTHORIZED,
-            403: _DENIED,
-            404: _NOT_FOUND,
-            413: _TOO_LARGE,
-            415: _WRONG_TYPE,
-            429: _REFUSED,
-            500: _FAULT,
         },
+        refusals=[_INVALID_CHANGE, _UNAUTHORIZED, _NOT_YOURS, _NOT_FOUND, _REFUSED, _FAULT],
     ),
 )

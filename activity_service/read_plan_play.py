@@ -6,6 +6,7 @@ from activity_service.caller import Caller
 from activity_service.errors import PlanPlayNotFound
 from activity_service.plan_play import PlanPlay
 from activity_service.plan_play_store import PlanPlayStore
+from service_chassis.errors import Forbidden
 
 
 class ReadPlanPlay:
@@ -16,8 +17,10 @@ class ReadPlanPlay:
 
     async def __call__(self, caller: Caller, play_id: UUID) -> PlanPlay:
         """Answer the play. Raises PlanPlayNotFound, or Forbidden for another client's or user's."""
-        play = await self._store.fetch_plan_play(play_id)
+        play = await self._store.fetch_plan_play(caller.client_id, play_id)
         if play is None:
+            if await self._store.exists_for_anybody(play_id):
+                raise Forbidden
             raise PlanPlayNotFound
         caller.require_access(play)
         return play

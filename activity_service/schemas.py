@@ -38,6 +38,7 @@ class NewPlanPlaySchema(_BodySchema):
 class PlanPlayChangesSchema(_BodySchema):
     """Fields of a plan play to be changed; at least one."""
 
+    json_schema = {"not": {"additionalProperties": {"type": "null"}}}  # noqa: RUF012 - `require_a_change`
     error_messages = {"unknown": "Unknown field, or one that cannot be changed."}  # noqa: RUF012 - marshmallow's way
 
     status = fields.String(validate=validate.OneOf(STATUSES), allow_none=True)

@@ -50,7 +50,7 @@ class UpdatePlanPlay:
         play = await self._read(caller, play_id)
         if changes.end_first(play):
             return await self._complete(play, changes)
-        changed = await self._plays.update_plan_play(play_id, changes, self._clock())
+        changed = await self._plays.update_plan_play(play.client_id, play_id, changes, self._clock())
         if changed is None:
             raise PlanPlayNotFound
         return changed

@@ -13,6 +13,7 @@ from catalog_service.app_keys import (
     CLIENT_STATES,
     CLOCK,
     ENCODED_PLANS,
+    FAILED_ATTEMPTS,
     PLAN_LISTS,
     POOL,
     SIGNING_KEYS,
@@ -21,9 +22,10 @@ from catalog_service.app_keys import (
 )
 from catalog_service.client_states import ClientStates
 from catalog_service.encoded_plans import EncodedPlansCache
-from catalog_service.endpoints import ENDPOINTS
+from catalog_service.endpoints import API, ENDPOINTS
+from catalog_service.failed_attempts import FailedAttempts
 from catalog_service.issue_token import TokenTerms
-from catalog_service.settings import Settings
+from catalog_service.settings import CatalogSettings
 from catalog_service.signing_keys import SigningKeys
 from service_chassis.application import METRICS, READINESS, create_web_app
 from service_chassis.bearer import TokenVerifier
@@ -37,16 +39,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _POOL_CLOSE_SECONDS = 3.0
 
 
-def create_app(settings: Settings, *, clock: Clock = system_clock) -> web.Application:
+def create_app(settings: CatalogSettings, *, clock: Clock = system_clock) -> web.Application:
     """Make the catalog service's application. It opens its connections when it is started."""
     app = create_web_app(render_error=render_error, body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES)
-    add_endpoints(
-        app,
-        ENDPOINTS,
-        title="Catalog",
-        description="Access tokens for clients and their users, and the clients' plans.",
-        version="1.0.0",
-    )
+    add_endpoints(app, ENDPOINTS, API)
     app[CLOCK] = clock
     app[TOKEN_TERMS] = TokenTerms(
         settings.token_issuer, settings.token_audience, timedelta(seconds=settings.token_lifetime_seconds)
@@ -54,7 +50,10 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> web.Applic
 
     async def open_catalog(app: web.Application) -> AsyncIterator[None]:
         pool = await create_pool(
-            settings.postgres_dsn, size=settings.postgres_pool_size, application_name="catalog_service"
+            settings.postgres_dsn,
+            size=settings.postgres_pool_size,
+            application_name="catalog_service",
+            role=settings.postgres_role,
         )
         _add_collaborators(app, settings, clock, pool)
         yield
@@ -67,7 +66,7 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> web.Applic
     return app
 
 
-def _add_collaborators(app: web.Application, settings: Settings, clock: Clock, pool: asyncpg.Pool) -> None:
+def _add_collaborators(app: web.Application, settings: CatalogSettings, clock: Clock, pool: asyncpg.Pool) -> None:
     metrics = app[METRICS]
     keys = SigningKeys(pool, clock)
     batch_sizes = metrics.size_histogram("catalog_client_states_batch", "Requests that shared one look at clients.")
@@ -75,6 +74,7 @@ def _add_collaborators(app: web.Application, settings: Settings, clock: Clock, p
     kept_bytes = metrics.gauge("catalog_encoded_plans_bytes", "Memory of the encoded answers of get-plans.")
     kept_bytes.set_function(lambda: plans.kept_bytes)
     app[POOL] = pool
+    app[FAILED_ATTEMPTS] = FailedAttempts(clock)
     app[SIGNING_KEYS] = keys
     app[CLIENT_STATES] = ClientStates(pool, observe_size=batch_sizes.observe)
     app[ENCODED_PLANS] = plans

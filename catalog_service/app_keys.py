@@ -6,6 +6,7 @@ from prometheus_client import Counter
 
 from catalog_service.client_states import ClientStates
 from catalog_service.encoded_plans import EncodedPlansCache
+from catalog_service.failed_attempts import FailedAttempts
 from catalog_service.issue_token import TokenTerms
 from catalog_service.signing_keys import SigningKeys
 from service_chassis.bearer import TokenVerifier
@@ -15,6 +16,7 @@ CLOCK: web.AppKey[Clock] = web.AppKey("clock")
 POOL = web.AppKey("pool", asyncpg.Pool)
 CLIENT_STATES = web.AppKey("client_states", ClientStates)
 ENCODED_PLANS = web.AppKey("encoded_plans", EncodedPlansCache)
+FAILED_ATTEMPTS = web.AppKey("failed_attempts", FailedAttempts)
 PLAN_LISTS = web.AppKey("plan_lists", Counter)
 SIGNING_KEYS = web.AppKey("signing_keys", SigningKeys)
 TOKEN_TERMS = web.AppKey("token_terms", TokenTerms)

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from service_chassis.tenancy import act_for
+
 WORK_TIMEOUT_SECONDS = 1.5
 """For the few small statements of one request. A request does two such pieces at most, and the first one finds out
 when the database is away: the caller has its 500 within 3 s."""
@@ -23,4 +25,14 @@ async def borrow_connection(
     # asyncpg takes the same time again, at most, to cancel an interrupted statement before it drops the connection.
     acquire_seconds = timeout_seconds / 2 if timeout_seconds else _UNBOUNDED_WORK_ACQUIRE_SECONDS
     async with asyncio.timeout(timeout_seconds), pool.acquire(timeout=acquire_seconds) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def begin_for(
+    pool: asyncpg.Pool, client_id: str, *, timeout_seconds: float | None = WORK_TIMEOUT_SECONDS
+) -> AsyncIterator[asyncpg.Connection]:
+    """Lend a connection, in a transaction that sees the plans of this client and of no other."""
+    async with borrow_connection(pool, timeout_seconds=timeout_seconds) as connection, connection.transaction():
+        await act_for(connection, client_id)
         yield connection

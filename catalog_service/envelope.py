@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from marshmallow import Schema, fields
+
 from service_chassis.schema_dump import encode_json
 
 OKAY = "OKAY"
@@ -9,6 +11,14 @@ UNAUTHORIZED = "UNAUTHORIZED"
 """All that a caller learns of what is wrong with its token."""
 UNEXPECTED = "An unexpected error occurred. Please try again."
 """All that a caller learns of a fault."""
+
+
+class ErrorSchema(Schema):
+    """An envelope that says why not."""
+
+    statusCode = fields.Integer(required=True, metadata={"description": "The HTTP status."})
+    data = fields.Dict(required=True, metadata={"maxProperties": 0})
+    message = fields.String(required=True)
 
 
 def encode_envelope(data: Any) -> bytes:

@@ -12,10 +12,11 @@ import uuid_utils
 
 from catalog_service.client_store import ClientStore
 from catalog_service.database import borrow_connection
+from catalog_service.failed_attempts import FailedAttempts
 from catalog_service.signing_key import sign
 from catalog_service.signing_keys import SigningKeys
 from service_chassis.bearer import TOKEN_TYPE
-from service_chassis.errors import Unauthorized
+from service_chassis.errors import ServiceError, Unauthorized
 
 PLANS_SCOPE = "plans"
 """What this service asks of a token."""
@@ -35,17 +36,36 @@ class TokenTerms:
     lifetime: timedelta
 
 
-async def issue_token(
-    pool: asyncpg.Pool, signing_keys: SigningKeys, terms: TokenTerms, wanted: Mapping[str, Any], now: datetime
-) -> str:
-    """Answer an access token for `wanted`, a loaded TokenRequestSchema.
+class TooManyAttempts(ServiceError):
+    """The credentials are wrong, and were too often. Said of unknown clients too."""
 
-    Raises Unauthorized, after the same work, for an unknown client, a wrong secret and a disabled client.
+    status = 429
+    code = "too_many_attempts"
+    message = "Too many failed attempts"
+
+
+async def issue_token(
+    pool: asyncpg.Pool,
+    signing_keys: SigningKeys,
+    terms: TokenTerms,
+    wanted: Mapping[str, Any],
+    now: datetime,
+    *,
+    failed_attempts: FailedAttempts,
+    address: str,
+) -> str:
+    """Answer an access token for `wanted`, a loaded TokenRequestSchema that came from `address`.
+
+    Raises Unauthorized, after the same work, for an unknown client, a wrong secret and a disabled client; and
+    instead of it TooManyAttempts when this happens too often.
     """
     client_id = wanted["client_id"]
     async with borrow_connection(pool) as connection:
         credentials = await ClientStore(connection).fetch_credentials(client_id, now)
     if not credentials.accept(wanted["client_secret"]):
+        wait_seconds = failed_attempts.note(client_id, address)
+        if wait_seconds is not None:
+            raise TooManyAttempts(headers={"Retry-After": str(wait_seconds)})
         raise Unauthorized("Invalid client credentials")
     scopes = [*_SCOPES, _ALL_CLIENTS_SCOPE] if credentials.may_read_all_clients else _SCOPES
     issued_at = int(now.timestamp())

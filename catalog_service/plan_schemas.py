@@ -14,6 +14,7 @@ MAX_COLOR_CHARACTERS = 64
 MAX_ASSOCIATED = 500
 """Documents or supplemental benefits of one plan: what fits into a public call's body with ids of usual length."""
 _REQUIRED_OF_A_PLAN = ("plan_name", "description", "collection_id", "color")
+_ASSOCIATED = ("associated_documents", "associated_supplemental_benefits")
 _MISSING = "Missing data for required field."
 
 
@@ -80,6 +81,16 @@ class _PlanFields(RequestSchema):
 
 class SyncPlanSchema(_PlanFields):
     """A plan to create (no `plan_id`), to change (`plan_id` and what is new) or to delete (`is_delete`)."""
+
+    json_schema = {  # noqa: RUF012 - `_is_one_of_three`, for the published document
+        "if": {"required": ["is_delete"], "properties": {"is_delete": {"const": True}}},
+        "then": {"required": ["plan_id"]},
+        "else": {
+            "if": {"required": ["plan_id"]},
+            "then": {"anyOf": [{"required": [name]} for name in (*_REQUIRED_OF_A_PLAN, *_ASSOCIATED)]},
+            "else": {"required": list(_REQUIRED_OF_A_PLAN)},
+        },
+    }
 
     is_delete = StrictBoolean(load_default=False)
 

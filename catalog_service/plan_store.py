@@ -1,4 +1,7 @@
-"""Plans in PostgreSQL. Every statement names the client: a plan's id alone finds nothing."""
+"""Plans in PostgreSQL. Every statement names the client: a plan's id alone finds nothing.
+
+Reads tell row-level security the client by themselves; writes are within a transaction of `begin_for`.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,6 +11,7 @@ import asyncpg
 import orjson
 
 from catalog_service.plan import Associated, Plan, PlanChange
+from service_chassis.tenancy import CALLER
 
 _COLUMNS = """plan_id, plan_name, description, collection_id, color, created_at, updated_at,
               associated_documents, associated_supplemental_benefits"""
@@ -25,7 +29,11 @@ class PlanStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    _FETCH_PLAN = f"SELECT {_COLUMNS} FROM plan WHERE client_id = $1 AND plan_id = $2"
+    _FETCH_PLAN = f"""
+        SELECT {_COLUMNS_OF_PLAN} FROM {CALLER} CROSS JOIN LATERAL (
+            SELECT {_COLUMNS} FROM plan WHERE client_id = caller.client_id AND plan_id = $2 OFFSET 0
+        ) AS plan
+    """
 
     async def fetch_plan(self, client_id: str, plan_id: str) -> Plan | None:
         """Answer one plan of the client."""
@@ -33,14 +41,20 @@ class PlanStore:
 
     # One statement is one snapshot: the version belongs to exactly these rows. A client without plans is one row.
     _LIST_PLANS = f"""
-        SELECT client.plans_version, {_COLUMNS_OF_PLAN}
-        FROM client LEFT JOIN plan ON plan.client_id = client.client_id
-        WHERE client.client_id = $1
+        SELECT plan.plans_version, {_COLUMNS_OF_PLAN}
+        FROM {CALLER} CROSS JOIN LATERAL (
+            SELECT client.plans_version, plan.*
+            FROM client LEFT JOIN plan ON plan.client_id = client.client_id
+            WHERE client.client_id = caller.client_id OFFSET 0
+        ) AS plan
     """
     _LIST_COLLECTION = f"""
-        SELECT client.plans_version, {_COLUMNS_OF_PLAN}
-        FROM client LEFT JOIN plan ON plan.client_id = client.client_id AND plan.collection_id = $2
-        WHERE client.client_id = $1
+        SELECT plan.plans_version, {_COLUMNS_OF_PLAN}
+        FROM {CALLER} CROSS JOIN LATERAL (
+            SELECT client.plans_version, plan.*
+            FROM client LEFT JOIN plan ON plan.client_id = client.client_id AND plan.collection_id = $2
+            WHERE client.client_id = caller.client_id OFFSET 0
+        ) AS plan
     """
 
     async def list_rows(self, client_id: str, collection_id: str | None) -> tuple[int, list[Any]]:

@@ -7,6 +7,7 @@ from catalog_service.app_keys import (
     CLIENT_STATES,
     CLOCK,
     ENCODED_PLANS,
+    FAILED_ATTEMPTS,
     PLAN_LISTS,
     POOL,
     SIGNING_KEYS,
@@ -36,7 +37,15 @@ async def generate_client_auth_token(request: web.Request) -> web.Response:
     """Exchange credentials for an access token."""
     app = request.app
     wanted = await read_body(request, _TOKEN_REQUEST)
-    token = await issue_token(app[POOL], app[SIGNING_KEYS], app[TOKEN_TERMS], wanted, app[CLOCK]())
+    token = await issue_token(
+        app[POOL],
+        app[SIGNING_KEYS],
+        app[TOKEN_TERMS],
+        wanted,
+        app[CLOCK](),
+        failed_attempts=app[FAILED_ATTEMPTS],
+        address=request.remote or "",
+    )
     lifetime_seconds = int(app[TOKEN_TERMS].lifetime.total_seconds())
     data = {"access_token": token, "token_type": "Bearer", "expires_in": lifetime_seconds}
     return succeed(data, headers={"Cache-Control": "no-store"})

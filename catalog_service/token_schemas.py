@@ -18,6 +18,8 @@ MAX_FINGERPRINT_CHARACTERS = 1024
 class UserSchema(RequestSchema):
     """The person a token is for."""
 
+    json_schema = {"if": {"not": {"required": ["uid"]}}, "then": {"required": ["email"]}}  # noqa: RUF012 - `_is_somebody`
+
     first_name = text(MAX_NAME_CHARACTERS, required=True)
     last_name = text(MAX_NAME_CHARACTERS, required=True)
     email = fields.Email(

@@ -13,6 +13,11 @@ from local_stack.redis_server import RedisServer
 __all__ = ["Database", "PostgresServer", "RedisServer", "create_databases", "dsn_for_database"]
 
 
+SERVICE_ROLES = {"catalog": "catalog_service", "activity": "activity_service"}
+"""By database, the role that its service acts as: it owns nothing, so that row-level security binds it. Where the
+role of the URL may make roles, the migrations bring it themselves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One service's database; with `password`, it belongs to a role of the same name that may log in with it."""
@@ -57,6 +62,7 @@ def _create_database(connection: psycopg.Connection[tuple[object, ...]], databas
         exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [database.name]).fetchone()
         verb = sql.SQL("ALTER ROLE" if exists else "CREATE ROLE")
         connection.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, name, sql.Literal(database.password)))
+        _create_service_role(connection, database.name)
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database.name]).fetchone() is None:
         # The same order of text everywhere, whatever the server's own locale is.
         shape = sql.SQL("TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
@@ -64,3 +70,12 @@ def _create_database(connection: psycopg.Connection[tuple[object, ...]], databas
         connection.execute(sql.SQL("CREATE DATABASE {} {} {}").format(name, owner, shape))
         if database.password is not None:
             connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
+
+
+def _create_service_role(connection: psycopg.Connection[tuple[object, ...]], database: str) -> None:
+    role = SERVICE_ROLES.get(database)
+    if role is None:
+        return
+    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+    connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(database)))

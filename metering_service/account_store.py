@@ -36,7 +36,7 @@ class AccountStore:
     """
     _ADD_GRANTED = """
         UPDATE account SET granted = granted + $2
-        WHERE client_id = $1 AND ($2 > 0 OR granted - spent - held + $2 >= 0)
+        WHERE client_id = $1 AND ($2::bigint > 0 OR granted - spent - held + $2 >= 0)
         RETURNING client_id
     """
     _FETCH_ENTRY = """

@@ -25,12 +25,14 @@ class CursorSigner:
     def seal(self, position: list[Any], scope: list[Any]) -> str:
         """Answer the cursor for `position`, a list of JSON values."""
         payload = orjson.dumps(position)
-        return base64.urlsafe_b64encode(self._tag(payload, scope) + payload).rstrip(b"=").decode()
+        return _encode(self._tag(payload, scope) + payload)
 
     def open(self, cursor: str, scope: list[Any]) -> list[Any]:
         """Answer the position sealed in `cursor`. Raises InvalidRequest naming `cursor`."""
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            if _encode(raw) != cursor:  # the last character has bits that no byte needs
+                raw = b""
         except ValueError:
             raw = b""
         tag, payload = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
@@ -42,3 +44,7 @@ class CursorSigner:
     def _tag(self, payload: bytes, scope: list[Any]) -> bytes:
         bound = orjson.dumps(scope, default=str) + b"\n" + payload
         return hmac.digest(self._key, bound, "sha256")[:_TAG_BYTES]
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import http_exceptions, web
@@ -68,9 +68,9 @@ class Connection(web.RequestHandler):
             return
         self._house.refused("full")
         self.close()  # what it sends is not read
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.write(self._final_answer(HttpFault(503, "Too many connections", headers={"Retry-After": "1"})))
-        transport.close()
+        writable = cast(asyncio.Transport, transport)
+        writable.write(self._final_answer(HttpFault(503, "Too many connections", headers={"Retry-After": "1"})))
+        writable.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give its place back."""

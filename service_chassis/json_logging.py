@@ -2,14 +2,17 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 import structlog
 
 
-def configure_logging(level: str, service: str) -> None:
-    """Send all logs to standard output as JSON, from `level` ("debug" to "error") up, each naming `service`."""
+def configure_logging(level: str, service: str, stream: BinaryIO | None = None) -> None:
+    """Send all logs as JSON, from `level` ("debug" to "error") up, each naming `service`, to `stream`.
+
+    That is standard output unless told otherwise.
+    """
     threshold = logging.getLevelNamesMapping()[level.upper()]
 
     def name_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -25,7 +28,7 @@ def configure_logging(level: str, service: str) -> None:
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(stream or sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

@@ -20,12 +20,18 @@ _SERVER_SETTINGS = {
 
 
 async def create_pool(
-    dsn: str, *, size: int, application_name: str, settings: Mapping[str, str] | None = None
+    dsn: str,
+    *,
+    size: int,
+    application_name: str,
+    settings: Mapping[str, str] | None = None,
+    role: str = "",
 ) -> asyncpg.Pool:
     """Make a pool of up to `size` connections; none is opened yet, so a service starts while its database is down.
 
     Statements end after 4 s, lock waits after 3 s, idle transactions after 10 s, on the server's side,
     unless `settings`, the server's own parameters by name, say otherwise.
+    With a `role`, each connection acts as that one instead of the one that it logs in as.
     Acquire with a timeout: `pool.acquire(timeout=...)`.
     """
     return await asyncpg.create_pool(
@@ -34,7 +40,12 @@ async def create_pool(
         max_size=size,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings={**_SERVER_SETTINGS, "application_name": application_name, **(settings or {})},
+        server_settings={
+            **_SERVER_SETTINGS,
+            "application_name": application_name,
+            **({"role": role} if role else {}),
+            **(settings or {}),
+        },
         reset=_keep_session,
     )
 

@@ -23,6 +23,8 @@ from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
 from service_chassis.migrations import apply_migrations
 
+pytest_plugins = ["tests.openapi.held_traffic"]
+
 REPOSITORY = Path(__file__).parent.parent
 
 FreshDatabase = Callable[[str], str]

@@ -8,6 +8,7 @@ import pytest
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 
 from activity_service.app import create_app
+from activity_service.command_line import run_command_line
 from activity_service.settings import ActivitySettings
 from service_chassis.clock import Clock, system_clock
 from service_chassis.postgres import create_pool
@@ -90,3 +91,30 @@ def start_activity(
 @pytest.fixture
 async def activity(start_activity: StartActivity) -> Activity:
     return await start_activity()
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+"""Runs a command with a database's URL and answers its exit code, standard output and standard error."""
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command with a database's URL and answers its exit code, standard output and standard error."""
+
+    def run_with(dsn: str | None, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("COLUMNS", "200")
+        if dsn is None:
+            monkeypatch.delenv("ACTIVITY_POSTGRES_DSN", raising=False)
+        else:
+            monkeypatch.setenv("ACTIVITY_POSTGRES_DSN", dsn)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run_command_line(list(arguments))
+        output = capsys.readouterr()
+        code = ended.value.code
+        if isinstance(code, str):  # Python prints it on standard error and exits with 1
+            return 1, output.out, output.err + code + "\n"
+        return code or 0, output.out, output.err
+
+    return run_with

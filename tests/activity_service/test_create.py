@@ -5,7 +5,12 @@ import uuid
 
 import pytest
 
-from tests.activity_service.activity import Activity
+from activity_service.billable_event import Fate, play_created
+from activity_service.creation_store import Creation, CreationStore
+from activity_service.plan_play import NewPlanPlay, start_plan_play
+from activity_service.routes import CREATE_PLAN_PLAY
+from service_chassis.clock import system_clock
+from tests.activity_service.activity import Activity, until
 
 EVERYTHING = {
     "planId": "plan-abc-123",
@@ -149,15 +154,16 @@ async def test_one_creation_that_the_database_refuses_leaves_its_neighbours_alon
     gate = activity.metering.answered["authorize"]
     gate.close()
 
-    early = [asyncio.create_task(activity.create())]
+    early = asyncio.create_task(activity.create())
     await gate.reached.wait()
-    late = [
-        asyncio.create_task(activity.create(key=key)),
-        *(asyncio.create_task(activity.create()) for _ in range(9)),
-    ]
+    late = [asyncio.create_task(activity.create(key=key if n == 0 else None)) for n in range(10)]
+    waiting = activity.app[CREATE_PLAN_PLAY]._metering._questions._waiting
+    await until(lambda: len(waiting) == 10)
     gate.open()
-    replies = await asyncio.gather(*early, *late)
+    replies = await asyncio.gather(early, *late)
 
+    assert activity.metric("activity_batch_items_bucket", work="create", le="8.0") == 2
+    assert activity.metric("activity_batch_items_count", work="create") == 3
     assert [reply.status for reply in replies] == [201, 500] + [201] * 9
     assert len(await activity.rows("plan_play")) == 11
     refused = [row for row in await activity.rows("billable_event") if row["outcome"] == "abandoned"]
@@ -178,3 +184,20 @@ async def test_the_request_id_and_trace_go_on_to_metering(activity: Activity) ->
     traces = [headers["traceparent"] for headers in activity.metering.headers if "traceparent" in headers]
     assert traces[0][:36] == trace[:36]
     assert traces[0] != trace
+
+
+async def test_twins_in_one_statement_are_one_play_and_the_other_is_told_so(activity: Activity) -> None:
+    now = system_clock()
+    play = start_plan_play(uuid.uuid4(), "client-a", None, NewPlanPlay("plan-1", planned_lessons=["a"]), now)
+    event = play_created(play)
+    lone = start_plan_play(uuid.uuid4(), "client-a", None, NewPlanPlay("plan-2"), now)
+    creations = [
+        Creation(play, event, None, b"first", 201),
+        Creation(lone, play_created(lone), None, b"", 201),
+        Creation(play, event, None, b"second", 201),
+    ]
+    store = CreationStore(activity.pool)
+
+    assert await store.insert_plan_plays(creations) == [Fate.WON, Fate.WON, Fate.HAPPENED]
+    assert await store.insert_plan_plays(creations) == [Fate.HAPPENED] * 3
+    assert len(await activity.rows("plan_play")) == 2

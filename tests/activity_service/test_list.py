@@ -323,8 +323,8 @@ async def test_lists_read_an_index_in_its_order(activity: Activity) -> None:
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET plan_cache_mode = {mode}")
             for wanted, index in cases:
-                statement, parameters = plays._list_statement(wanted, after)
-                lines = await connection.fetch(f"EXPLAIN {statement} LIMIT 10", *parameters)
+                statement, parameters = plays._list_statement(wanted, after, 10)
+                lines = await connection.fetch(f"EXPLAIN {statement}", *parameters)
                 plan = "\n".join(line[0] for line in lines)
                 assert f"using {index}" in plan
                 assert "Sort" not in plan

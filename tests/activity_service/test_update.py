@@ -74,7 +74,7 @@ async def test_the_first_end_is_billed_and_completed_now(start_activity: StartAc
     clock = MovableClock()
     activity = await start_activity(clock)
     play = await activity.create_play(userId="user-1")
-    clock.now += timedelta(days=1)
+    clock.now += timedelta(hours=3)
 
     reply = await activity.update(play["id"], status="ended", completedAt=None, totalLessonsCompleted=3)
     await activity.settle_all()

@@ -8,7 +8,7 @@ import pytest
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 
 from catalog_service.app import create_app
-from catalog_service.settings import Settings
+from catalog_service.settings import CatalogSettings
 from service_chassis.postgres import create_pool
 from tests.catalog_service.catalog import Catalog, MovableClock
 
@@ -38,7 +38,7 @@ def start_catalog(
     pool: asyncpg.Pool,
 ) -> StartCatalog:
     async def start(**settings: Any) -> Catalog:
-        app = create_app(Settings(**{"postgres_dsn": catalog_dsn, **settings}), clock=clock)
+        app = create_app(CatalogSettings(**{"postgres_dsn": catalog_dsn, **settings}), clock=clock)
         # As service_chassis.application runs it: a compressed body is refused, not unpacked.
         server = await aiohttp_server(app, auto_decompress=False)
         return Catalog(await aiohttp_client(server), app, pool, clock)

@@ -39,6 +39,15 @@ async def test_policies_are_listed_in_pages(metering: Metering) -> None:
     assert rest["nextCursor"] is None
 
 
+async def test_the_largest_grant_and_the_largest_correction_are_accepted(metering: Metering) -> None:
+    largest = 10**12
+    path = "/internal/clients/acme"
+    await metering.admin("POST", f"{path}/grants", {"grantId": "g", "credits": largest})
+    await metering.admin("POST", f"{path}/adjustments", {"adjustmentId": "a", "credits": -largest, "reason": "all"})
+    balance = await metering.admin("GET", f"{path}/balance")
+    assert (balance["granted"], balance["available"]) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("terms", "field"),
     [

@@ -143,6 +143,7 @@ async def exchange(running: Running, data: bytes) -> tuple[Answer, Wire]:
 
 
 MALFORMED = {
+    "no path": b"GET * HTTP/1.1\r\nHost: x\r\nA: marked-value\r\n\r\n",
     "no HTTP": b"\x16\x03\x01marked-value\r\n\r\n",
     "a bad request line": b"GET marked-value\r\n\r\n",
     "a bad version": b"GET / HTTP/9.marked-value\r\n\r\n",
@@ -202,7 +203,7 @@ async def test_an_expectation_we_do_not_know_is_417_in_our_shape(start: Start) -
     assert b"marked" not in answer.body
 
 
-@pytest.mark.parametrize("path", [b"/nothing", b"/%00", b"/%ff", b"/..%2f..%2f", b"*", b"http://elsewhere/nothing"])
+@pytest.mark.parametrize("path", [b"/nothing", b"/%00", b"/%ff", b"/..%2f..%2f", b"http://elsewhere/nothing"])
 async def test_an_unknown_path_is_404_in_our_shape(start: Start, path: bytes) -> None:
     answer, _ = await exchange(await start(), b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (answer.status, answer.json["oops"]) == (404, "Not Found")
@@ -300,7 +301,7 @@ async def test_a_caller_that_does_not_take_its_answer_is_cut_off(start: Start) -
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port, limit=1024)
     writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not running.refused("stalled reader"):
+        while not running.refused("stalled reader"):  # noqa: ASYNC110 - a metric has no event
             await asyncio.sleep(0)
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await reader.readexactly(50_000_000)

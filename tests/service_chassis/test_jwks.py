@@ -28,6 +28,8 @@ class Issuer:
         self.status = 200
         self.asked = 0
         self.now = 1000.0
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     def monotonic(self) -> float:
         """Stand in for the module `time` of the code under test."""
@@ -35,6 +37,7 @@ class Issuer:
 
     async def answer(self, _: web.Request) -> web.Response:
         self.asked += 1
+        await self.answering.wait()
         return web.json_response(self.document, status=self.status)
 
 
@@ -108,7 +111,36 @@ async def test_an_issuer_that_fails_leaves_the_known_keys_and_is_asked_again(
     assert issuer.asked == 2
     issuer.now += 1
     assert await keys.find("k1")
-    assert issuer.asked == 3
+    async with asyncio.timeout(5):
+        while issuer.asked < 3:  # noqa: ASYNC110 - it is asked beside the request
+            await asyncio.sleep(0.001)
+
+
+async def test_known_keys_do_not_wait_for_an_issuer_that_hangs(keys: RemoteKeys, issuer: Issuer) -> None:
+    assert await keys.find("k1")
+    issuer.status = 500
+    issuer.now += 301
+    assert await keys.find("k1")
+    issuer.answering.clear()
+    issuer.now += 1
+    try:
+        async with asyncio.timeout(1):
+            assert all(await asyncio.gather(*(keys.find("k1") for _ in range(20))))
+        made_up = asyncio.create_task(keys.find("made-up"))
+        async with asyncio.timeout(1):
+            assert await keys.find("k1")
+    finally:
+        issuer.answering.set()
+    assert await made_up is None
+
+
+async def test_a_key_of_another_curve_or_too_large_a_set_is_not_taken(keys: RemoteKeys, issuer: Issuer) -> None:
+    other = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True)
+    issuer.document = {"keys": [{**other, "kid": "k1", "alg": "ES256"}]}
+    assert await keys.find("k1") is None
+    issuer.document = {"keys": [ENTRIES["k1"]], "more": "x" * 70_000}
+    issuer.now += 1
+    assert await keys.find("k1") is None
 
 
 async def test_no_key_at_all_is_not_ready(keys: RemoteKeys, issuer: Issuer) -> None:

@@ -5,28 +5,63 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient
-from marshmallow import Schema, fields
+from marshmallow import EXCLUDE, Schema, fields
 
-from service_chassis.openapi import Answer, Endpoint, add_endpoints, header, path, query
+from service_chassis.endpoints import Answer, Api, Endpoint, Refusal, header, path, query
+from service_chassis.errors import NotFound
+from service_chassis.health import render_operations_error
+from service_chassis.openapi import add_endpoints
 
 
 class ThingSchema(Schema):
     """A thing."""
 
     name = fields.String(required=True)
+    sizes = fields.Dict(keys=fields.String(), values=fields.Integer())
+
+
+class LooseThingSchema(ThingSchema):
+    """A thing, of callers who may say more."""
+
+    class Meta:
+        """marshmallow's options."""
+
+        unknown = EXCLUDE
+
+
+class ErrorSchema(Schema):
+    """Why not."""
+
+    error = fields.String(required=True)
+
+
+API = Api(
+    title="Things",
+    version="1.2.3",
+    description="All about things.",
+    tags={"things": "Things.", "others": "Others."},
+    bearer={"bearerFormat": "JWT", "description": "A token."},
+    render_error=render_operations_error,
+    error_schema=lambda _: ErrorSchema,
+    body_limit="1 KiB",
+)
 
 
 async def rename_thing(request: web.Request) -> web.Response:
-    return web.json_response({"name": request.match_info["id"]})
+    return web.json_response({"name": request.match_info["id"]}, headers={"ETag": "1", "X-Request-ID": "1"})
 
 
 ENDPOINT = Endpoint(
     "PUT",
     "/things/{id}",
     rename_thing,
-    "Rename a thing",
-    {200: Answer("The thing.", ThingSchema, {"name": "x"}, {"ETag": "Its version."}), 404: Answer("None.")},
+    summary="Rename a thing",
+    description="At once.",
+    tag="things",
+    answers={200: Answer("The thing.", ThingSchema, {"name": "x"}, {"ETag": "Its version."})},
+    refusals=[Refusal("None.", NotFound("No such thing", headers={"Retry-After": "1"}))],
     body=ThingSchema,
+    body_examples={"Rename": {"name": "x"}},
     parameters=[
         path("id", "Its id."),
         query("dry", "Only try.", {"type": "boolean"}),
@@ -35,18 +70,23 @@ ENDPOINT = Endpoint(
 )
 
 
-async def test_an_endpoint_is_routed_and_described_from_one_entry(aiohttp_client: AiohttpClient) -> None:
+async def fetch_document(aiohttp_client: AiohttpClient, *endpoints: Endpoint) -> dict[str, Any]:
     app = web.Application()
-    add_endpoints(app, [ENDPOINT], title="Things", description="All about things.", version="1.2.3")
+    add_endpoints(app, endpoints, API)
     http = await aiohttp_client(app)
     async with http.put("/things/7") as response:
         assert await response.json() == {"name": "7"}
     async with http.get("/openapi.json") as response:
         document: dict[str, Any] = await response.json()
+    return document
+
+
+async def test_an_endpoint_is_routed_and_described_from_one_entry(aiohttp_client: AiohttpClient) -> None:
+    document = await fetch_document(aiohttp_client, ENDPOINT)
     assert document["openapi"].startswith("3.1")
     operation = document["paths"]["/things/{id}"]["put"]
     assert operation["security"] == [{"bearer": []}]
-    assert [(parameter["in"], parameter.get("required", False)) for parameter in operation["parameters"]] == [
+    assert [(parameter["in"], parameter.get("required", False)) for parameter in operation["parameters"][:3]] == [
         ("path", True),
         ("query", False),
         ("header", False),
@@ -54,22 +94,60 @@ async def test_an_endpoint_is_routed_and_described_from_one_entry(aiohttp_client
     thing = {"$ref": "#/components/schemas/Thing"}
     assert operation["requestBody"]["content"]["application/json"]["schema"] == thing
     answer = operation["responses"]["200"]
-    assert answer["content"]["application/json"] == {"schema": thing, "example": {"name": "x"}}
+    assert answer["content"]["application/json"] == {
+        "schema": thing,
+        "examples": {"answer": {"value": {"name": "x"}}},
+    }
     assert "ETag" in answer["headers"]
-    assert "content" not in operation["responses"]["404"]
+
+
+async def test_errors_are_described_by_raising_them(aiohttp_client: AiohttpClient) -> None:
+    document = await fetch_document(aiohttp_client, ENDPOINT)
+    responses = document["paths"]["/things/{id}"]["put"]["responses"]
+    assert {"400", "404", "408", "413", "415", "431", "500", "503"} < set(responses)
+    content = responses["404"]["content"]["application/json"]
+    assert content["schema"] == {"$ref": "#/components/schemas/Error"}
+    assert content["examples"] == {"No such thing": {"value": {"error": "No such thing"}}}
+    assert responses["404"]["headers"]["Retry-After"]["required"]
+
+
+async def test_only_bodies_that_are_refused_for_more_are_closed(aiohttp_client: AiohttpClient) -> None:
+    loose = Endpoint(
+        "POST",
+        "/things",
+        rename_thing,
+        summary="Make",
+        description="Make one.",
+        tag="things",
+        answers={201: Answer("The thing.", LooseThingSchema, {"name": "x"})},
+        body=LooseThingSchema,
+    )
+    schemas = (await fetch_document(aiohttp_client, ENDPOINT, loose))["components"]["schemas"]
+    assert schemas["Thing"]["additionalProperties"] is False
+    assert "additionalProperties" not in schemas["LooseThing"]
+    assert "additionalProperties" not in schemas["Error"]
+    assert schemas["Thing"]["properties"]["sizes"]["propertyNames"] == {"type": "string"}
 
 
 async def test_the_page_is_rendered_from_our_own_files(aiohttp_client: AiohttpClient) -> None:
     app = web.Application()
-    add_endpoints(app, [ENDPOINT], title="Things", description="", version="1")
+    add_endpoints(app, [ENDPOINT], API)
     http = await aiohttp_client(app)
     async with http.get("/docs") as response:
         page = await response.text()
-    assert "//" not in page
+        policy = response.headers["Content-Security-Policy"]
+    assert "//" not in page.replace("<!doctype html>", "")
+    assert "default-src 'none'" in policy
+    assert "//" not in policy
     files = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert len(files) == 2
-    for name in files:
-        async with http.get(f"/{name}") as response:
+    own = [file for file in files if file != "data:,"]
+    assert {file.split("/")[0] for file in own} == {"docs"}
+    for file in own:
+        async with http.get(f"/{file}") as response:
             assert response.status == 200
-    async with http.get("/docs/index.html") as response:
+            text = await response.text()
+        if file.endswith(".css"):
+            assert set(re.findall(r"url\(['\"]?([a-z]+:|[^)]{0,20})", text)) <= {"data:"}
+            assert "@import" not in text
+    async with http.get("/docs/secrets.txt") as response:
         assert response.status == 404

@@ -14,16 +14,24 @@ from tests.stack.running_stack import RunningStack
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Return the stack.json of a running stack."""
-    if named := os.environ.get("STACK_JSON"):
-        yield json.loads(Path(named).read_text())
-        return
+def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Run a stack of this run's own, and return it when it is ready."""
     running = RunningStack(tmp_path_factory.mktemp("stacks") / "tour")
     try:
-        yield running.wait_until_ready()
+        running.wait_until_ready()
+        yield running
     finally:
         running.end()
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the stack.json of a running stack."""
+    if named := os.environ.get("STACK_JSON"):
+        description: dict[str, Any] = json.loads(Path(named).read_text())
+        return description
+    running: RunningStack = request.getfixturevalue("running_stack")
+    return running.description
 
 
 @pytest.fixture

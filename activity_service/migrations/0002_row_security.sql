@@ -1,0 +1,53 @@
+-- The second wall between clients: the service acts as a role that owns nothing, and sees the rows of one client at
+-- a time (service_chassis/tenancy.py).
+--
+-- Why: a statement that forgets its client must find nothing, not everybody's plays.
+-- Lock: ACCESS EXCLUSIVE on three tables, for as long as changing their catalog entries takes.
+
+-- Roles belong to the whole server: another database may have brought it, or an administrator, where the owner of
+-- this database may not make roles (deploy/postgres/create-databases.sh).
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'activity_service') THEN
+        BEGIN
+            CREATE ROLE activity_service NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END IF;
+    IF NOT pg_has_role(current_user, 'activity_service', 'MEMBER') THEN
+        GRANT activity_service TO CURRENT_USER;
+    END IF;
+END
+$$;
+
+GRANT USAGE ON SCHEMA public TO activity_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON plan_play, billable_event, idempotency_key TO activity_service;
+GRANT SELECT ON _yoyo_migration TO activity_service;
+
+ALTER TABLE plan_play ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billable_event ENABLE ROW LEVEL SECURITY;
+ALTER TABLE idempotency_key ENABLE ROW LEVEL SECURITY;
+
+-- Unset, the setting is null or empty, and no client has an empty id.
+CREATE POLICY one_client ON plan_play TO activity_service
+    USING (client_id = nullif(current_setting('app.client_id', true), ''));
+CREATE POLICY one_client ON billable_event TO activity_service
+    USING (client_id = nullif(current_setting('app.client_id', true), ''));
+CREATE POLICY one_client ON idempotency_key TO activity_service
+    USING (client_id = nullif(current_setting('app.client_id', true), ''));
+
+-- For connections opened for shared batches, the relay, the sweeper and audits.
+CREATE POLICY all_clients ON plan_play TO activity_service
+    USING (current_setting('app.all_clients', true) = 'on');
+CREATE POLICY all_clients ON billable_event TO activity_service
+    USING (current_setting('app.all_clients', true) = 'on');
+CREATE POLICY all_clients ON idempotency_key TO activity_service
+    USING (current_setting('app.all_clients', true) = 'on');
+
+-- Another client's play is denied and an unknown one is not found, so this much may be asked of any id.
+CREATE FUNCTION plan_play_exists(wanted uuid) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
+    AS 'SELECT EXISTS (SELECT FROM public.plan_play WHERE id = wanted)';
+REVOKE ALL ON FUNCTION plan_play_exists(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION plan_play_exists(uuid) TO activity_service;

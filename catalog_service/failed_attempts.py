@@ -1,0 +1,42 @@
+"""How often credentials may be wrong before their sender is told to slow down."""
+
+import hashlib
+import math
+
+from cachetools import LRUCache
+
+from service_chassis.clock import Clock
+
+BURST_ATTEMPTS = 100
+"""Wrong attempts of one client id from one address that are answered plainly."""
+INTERVAL_SECONDS = 2.0
+"""Then one more in so many seconds."""
+_REMEMBERED_PAIRS = 10_000
+"""Of client and address. The least recently wrong one is forgotten first: 2 MB whatever anybody sends."""
+
+
+class FailedAttempts:
+    """Counts wrong credentials by client id and address, in this process, by the generic cell rate algorithm.
+
+    Only wrong ones are counted and only wrong ones refused: whoever has the right secret gets its token whatever
+    others did from the same address, so nobody can lock a client out. That leaves guessing unhindered, which 256
+    random bits allow (docs/decisions); the limit tells a misconfigured caller to back off, and an operator that
+    somebody is trying.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # When the pair would have used up nothing again, in seconds of the clock.
+        self._clear_at: LRUCache[bytes, float] = LRUCache(_REMEMBERED_PAIRS)
+
+    def note(self, client_id: str, address: str) -> int | None:
+        """Count one wrong attempt. Answer None, or after how many seconds another one will be answered plainly."""
+        now = self._clock().timestamp()
+        # A digest: ids are the caller's own words, of any length and as many as it likes.
+        pair = hashlib.blake2b(f"{address} {client_id}".encode(), digest_size=16).digest()
+        clear_at = max(self._clear_at.get(pair, now), now) + INTERVAL_SECONDS
+        too_early_seconds = clear_at - now - BURST_ATTEMPTS * INTERVAL_SECONDS
+        if too_early_seconds > 0:
+            return math.ceil(too_early_seconds)
+        self._clear_at[pair] = clear_at
+        return None

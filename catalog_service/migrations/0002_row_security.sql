@@ -1,0 +1,33 @@
+-- The second wall between clients: the service acts as a role that owns nothing, and sees the plans of one client at
+-- a time (service_chassis/tenancy.py).
+--
+-- Why: a statement that forgets its client must find nothing, not everybody's plans.
+-- Lock: ACCESS EXCLUSIVE on `plan`, for as long as changing its catalog entry takes.
+
+-- Roles belong to the whole server: another database may have brought it, or an administrator, where the owner of
+-- this database may not make roles (deploy/postgres/create-databases.sh).
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'catalog_service') THEN
+        BEGIN
+            CREATE ROLE catalog_service NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END IF;
+    IF NOT pg_has_role(current_user, 'catalog_service', 'MEMBER') THEN
+        GRANT catalog_service TO CURRENT_USER;
+    END IF;
+END
+$$;
+
+GRANT USAGE ON SCHEMA public TO catalog_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON client, client_secret, plan, signing_key TO catalog_service;
+GRANT SELECT ON _yoyo_migration TO catalog_service;
+
+-- Only plans: `client` and `client_secret` say who a caller is, so they are read before anybody is anybody.
+ALTER TABLE plan ENABLE ROW LEVEL SECURITY;
+
+-- Unset, the setting is null or empty, and no client has an empty id.
+CREATE POLICY one_client ON plan TO catalog_service
+    USING (client_id = nullif(current_setting('app.client_id', true), ''));

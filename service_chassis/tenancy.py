@@ -1,0 +1,29 @@
+"""The second wall between clients: PostgreSQL's row-level security, told with each transaction who is asking.
+
+The first wall is every statement naming its client. Should one forget to, the database shows it nothing: the
+policies (migrations `..._row_security.sql`) let a row through only for the client in the setting `app.client_id`,
+which lasts for one transaction, or for a connection that was opened for all clients on purpose. A setting is no
+wall against injected SQL, which could set it; against that there are only parameters.
+"""
+
+from collections.abc import Mapping
+
+import asyncpg
+
+ALL_CLIENTS: Mapping[str, str] = {"app.all_clients": "on"}
+"""Server settings of connections for work that serves nobody in particular: shared batches, relays, audits."""
+
+CALLER = "(SELECT set_config('app.client_id', $1, true) AS client_id OFFSET 0) AS caller"
+"""A source of one row for statements that are a transaction of their own, at no extra round trip; `$1` is the client.
+
+Only in this shape: `FROM {CALLER} CROSS JOIN LATERAL (SELECT ... WHERE client_id = caller.client_id ...)`. The inner
+query depends on the row, so no plan can begin it before the client is set; beside a CTE or in an UPDATE nothing
+fixes that order, and what comes too early finds nothing.
+"""
+
+_ACT_FOR = "SELECT set_config('app.client_id', $1, true)"
+
+
+async def act_for(connection: asyncpg.Connection, client_id: str) -> None:
+    """Let the rest of the present transaction see the rows of `client_id`, and no others."""
+    await connection.execute(_ACT_FOR, client_id)

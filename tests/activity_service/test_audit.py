@@ -1,0 +1,227 @@
+"""The audits: silent about a sound system, in use or at rest, and loud about each way in which one can be unsound."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import orjson
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from activity_service.audit import Charge, Fact, OutOfOrder, pair_in_order
+from activity_service.audit_plays import audit_charges, audit_fences
+from activity_service.charges_client import ChargesClient, ChargesUnreadable
+from activity_service.command_line import application
+from service_chassis.audit_report import AuditReport, Finding
+from tests.metering_service.conftest import (  # noqa: F401 - fixtures
+    ADMIN_KEY,
+    Metering,
+    clock,
+    metering,
+    start_metering,
+)
+
+NOW = datetime(2026, 3, 31, 22, 0, tzinfo=UTC)
+OLD = NOW - timedelta(hours=1)
+
+INSERT_PLAY = """
+    INSERT INTO plan_play (id, client_id, plan_id, status, planned_lessons, current_lesson_index, completed_lessons,
+                           completed_lesson_plays, total_lessons_completed, created_at, updated_at, first_ended_at)
+    VALUES ($1, 'acme', 'p', 'active', '{}', 0, '{}', '{}', 0, $2, $2, $3)
+"""
+INSERT_FENCE = """
+    INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, settled_at,
+                                next_attempt_at)
+    VALUES (gen_random_uuid(), $1, 'happened', 'acme', split_part($1, ':', 1), 1, $2, $3, $2)
+"""
+
+
+@pytest.fixture
+async def pool(activity_dsn: str) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(activity_dsn, min_size=0, max_size=2) as pool:
+        yield pool
+
+
+async def add_play(
+    pool: asyncpg.Pool, *, at: datetime = OLD, is_ended: bool = False, settled_at: datetime | None = NOW
+) -> list[str]:
+    """Add a play with its fences; answer the event ids of its facts."""
+    play_id = uuid.uuid4()
+    facts = [f"plan_play.created:{play_id}"] + [f"plan_play.completed:{play_id}"] * is_ended
+    await pool.execute(INSERT_PLAY, play_id, at, at if is_ended else None)
+    for fact in facts:
+        await pool.execute(INSERT_FENCE, fact, at, settled_at)
+    return facts
+
+
+def rules(report: AuditReport) -> list[str]:
+    return sorted(finding.rule for finding in report.violations)
+
+
+async def audit(pool: asyncpg.Pool) -> AuditReport:
+    return await audit_fences(pool, now=NOW, in_flight_seconds=60)
+
+
+async def test_plays_with_their_fences_are_sound(pool: asyncpg.Pool) -> None:
+    await add_play(pool)
+    await add_play(pool, is_ended=True)
+    report = await audit(pool)
+    assert (report.is_sound, report.unfinished_count, report.checked) == (True, 0, {"facts": 3})
+
+
+TAMPERINGS = {
+    "fence_count": "DELETE FROM billable_event WHERE event_type = 'plan_play.completed'",
+    "fact_missing": "UPDATE plan_play SET first_ended_at = NULL",
+    "fence_differs": "UPDATE billable_event SET client_id = 'other' WHERE event_type = 'plan_play.created'",
+    "parked": "UPDATE billable_event SET parked_at = now(), settled_at = NULL, last_error = 'state conflict' "
+    "WHERE event_type = 'plan_play.created'",
+}
+
+
+@pytest.mark.parametrize("rule", TAMPERINGS)
+async def test_each_kind_of_damage_is_found(pool: asyncpg.Pool, rule: str) -> None:
+    await add_play(pool, is_ended=True)
+    await pool.execute(TAMPERINGS[rule])
+    assert rules(await audit(pool)) == [rule]
+
+
+async def test_second_fence_of_one_fact_is_found(pool: asyncpg.Pool) -> None:
+    (fact,) = await add_play(pool)
+    await pool.execute(INSERT_FENCE, fact, OLD, NOW)
+    assert rules(await audit(pool)) == ["fence_count"]
+
+
+async def test_what_waits_is_unfinished_from_a_given_age_on(pool: asyncpg.Pool) -> None:
+    (fact,) = await add_play(pool, settled_at=None)
+    await add_play(pool, at=NOW - timedelta(seconds=5), settled_at=None)
+    report = await audit(pool)
+    assert report.is_sound
+    assert report.unfinished == [Finding("unsettled", fact, "not settled for 3,600 s, 0 attempts")]
+
+
+@pytest.fixture
+async def charges(metering: Metering) -> AsyncIterator[ChargesClient]:  # noqa: F811
+    async with aiohttp.ClientSession() as session:
+        yield ChargesClient(session, url=str(metering.clients[0].make_url("/")), key=ADMIN_KEY)
+
+
+async def charge(metering: Metering, *event_ids: str, client_id: str = "acme") -> None:  # noqa: F811
+    events = [
+        {"holdId": str(uuid.uuid4()), "eventId": each, "clientId": client_id, "eventType": each.partition(":")[0]}
+        for each in event_ids
+    ]
+    await metering.settle(*events)
+
+
+async def join(pool: asyncpg.Pool, charges: ChargesClient) -> AuditReport:
+    return await audit_charges(pool, charges, now=NOW, in_flight_seconds=60)
+
+
+async def test_every_fact_with_its_charge_is_sound_and_others_charges_are_their_own(
+    pool: asyncpg.Pool,
+    metering: Metering,  # noqa: F811
+    charges: ChargesClient,
+) -> None:
+    for number in range(5):
+        await charge(metering, *await add_play(pool, is_ended=number % 2 == 0))
+    await charge(metering, "report.rendered:1")
+    report = await join(pool, charges)
+    assert (report.violations, report.checked) == ([], {"pairs": 8, "charges of others": 1})
+
+
+async def test_facts_and_charges_without_twin_are_violations(
+    pool: asyncpg.Pool,
+    metering: Metering,  # noqa: F811
+    charges: ChargesClient,
+) -> None:
+    (uncharged,) = await add_play(pool)
+    await charge(metering, *await add_play(pool, is_ended=True), f"plan_play.created:{uuid.uuid4()}")
+    (foreign,) = await add_play(pool)
+    await charge(metering, foreign, client_id="other")
+    report = await join(pool, charges)
+    assert rules(report) == ["charge_of_another_client", "charge_without_fact", "fact_uncharged"]
+    assert uncharged in {finding.subject for finding in report.violations}
+
+
+async def test_young_fact_may_be_in_flight(pool: asyncpg.Pool, charges: ChargesClient) -> None:
+    await add_play(pool, at=NOW - timedelta(seconds=59), settled_at=None)
+    report = await join(pool, charges)
+    assert (report.is_sound, report.checked) == (True, {"pairs": 1, "in flight": 1})
+
+
+async def test_what_came_while_the_charges_were_read_is_no_violation(
+    pool: asyncpg.Pool,
+    metering: Metering,  # noqa: F811
+    charges: ChargesClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (slow,) = await add_play(pool)
+    stream = ChargesClient.stream_charges
+
+    async def stream_late(self: ChargesClient) -> AsyncIterator[Charge]:
+        # The plays' snapshot stands; now a play comes and is charged. The list is read, and then the slow one is.
+        await charge(metering, *await add_play(pool))
+        async for each in stream(self):
+            yield each
+        await charge(metering, slow)
+
+    monkeypatch.setattr(ChargesClient, "stream_charges", stream_late)
+    assert (await join(pool, charges)).violations == []
+
+
+async def test_unreadable_metering_is_an_error_and_no_verdict(pool: asyncpg.Pool) -> None:
+    async with aiohttp.ClientSession() as session:
+        client = ChargesClient(session, url="http://127.0.0.1:1", key="k")
+        with pytest.raises(ChargesUnreadable):
+            await join(pool, client)
+
+
+def fact(event_id: str) -> Fact:
+    return Fact(event_id, "acme", OLD)
+
+
+def charged(event_id: str) -> Charge:
+    return Charge(event_id, "acme", "t", OLD, late=False)
+
+
+async def stream(items: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+async def test_two_sorted_streams_are_joined_outer_on_both_sides() -> None:
+    pairs = pair_in_order(stream(map(fact, "abdg")), stream(map(charged, "bbceg")))
+    found = [(f.event_id if f else None, c.event_id if c else None) async for f, c in pairs]
+    assert found == [
+        ("a", None), ("b", "b"), (None, "b"), (None, "c"), ("d", None), (None, "e"), ("g", "g")
+    ]  # fmt: skip
+
+
+async def test_unsorted_stream_is_an_error_and_no_verdict() -> None:
+    with pytest.raises(OutOfOrder):
+        _ = [pair async for pair in pair_in_order(stream(map(fact, "ba")), stream([]))]
+
+
+def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(activity_dsn: str, tmp_path: Path) -> None:
+    environment = {"ACTIVITY_POSTGRES_DSN": activity_dsn}
+    result = CliRunner().invoke(application, ["audit"], env=environment)
+    assert (result.exit_code, result.stdout) == (0, "activity: sound. Every invariant holds (nothing there).\n")
+    with psycopg.connect(activity_dsn) as connection:
+        connection.execute(
+            "INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, "
+            "next_attempt_at) VALUES (gen_random_uuid(), 'e', 'happened', 'c', 't', 1, now(), now())"
+        )
+    result = CliRunner().invoke(application, ["audit", "--json"], env=environment)
+    assert result.exit_code == 1
+    assert orjson.loads(result.stdout)["violations"][0]["rule"] == "fact_missing"
+    key = tmp_path / "key"
+    key.write_text("k")
+    arguments = ["audit", "--metering-url", "http://127.0.0.1:1", "--metering-key-file", str(key)]
+    result = CliRunner().invoke(application, arguments, env=environment)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "metering cannot be read" in result.stderr

@@ -1,0 +1,148 @@
+"""One person's data: handed out whole, erased whole, and what was charged stays charged."""
+
+import asyncio
+import os
+import sys
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from activity_service.audit_plays import audit_fences
+from activity_service.personal_data import NotYetCharged, erase_user, export_user
+from service_chassis.clock import system_clock
+from tests.activity_service.activity import Activity
+
+MARKED = {
+    "email": "marked-1@example.org",
+    "displayName": "Marked 2",
+    "photoURL": "https://example.org/marked-3.png",
+}
+
+
+async def create_marked(activity: Activity, **options: Any) -> dict[str, Any]:
+    return await activity.create_play(userId="marked-user", **MARKED, **options)
+
+
+async def charged(activity: Activity, count: int) -> None:
+    """Wait until metering has charged `count` events, whoever settled them."""
+    async with asyncio.timeout(10):
+        while len(activity.metering.charges) < count:
+            await activity.settle_all()
+
+
+async def everything(activity: Activity) -> str:
+    tables = [await activity.rows(name) for name in ("plan_play", "billable_event", "idempotency_key")]
+    return repr(tables)
+
+
+async def test_an_export_holds_all_there_is_of_one_user_and_nothing_of_others(activity: Activity) -> None:
+    play = await create_marked(activity, key="k1")
+    user_token = activity.issuer.issue(user="marked-user")
+    await activity.create_play(token=user_token, key="k2")
+    await activity.create_play(userId="another")
+    await activity.create_play(token=activity.issuer.issue("client-b"), userId="marked-user")
+    exported = await export_user(activity.pool, "client-a", "marked-user", clock=system_clock)
+    document = orjson.loads(orjson.dumps(exported, default=str))
+    assert [row["email"] for row in document["planPlays"]] == [MARKED["email"], None]
+    assert document["planPlays"][0]["id"] == play["id"]
+    assert {row["client_id"] for row in document["planPlays"]} == {"client-a"}
+    assert [row["key"] for row in document["keptAnswers"]] == ["k1", "k2"]
+    assert document["keptAnswers"][0]["response"]["data"] == play
+    assert len(document["billableEvents"]) == 2
+    assert (await export_user(activity.pool, "client-a", "nobody", clock=system_clock))["planPlays"] == []
+
+
+async def test_an_erasure_leaves_the_facts_and_the_bills_and_nothing_of_the_person(activity: Activity) -> None:
+    play = await create_marked(activity, key="marked-key")
+    assert (await activity.update(play["id"], status="ended")).status == 200
+    other = await activity.create_play(userId="another", **{**MARKED, "email": "kept@example.org"})
+    await charged(activity, 3)
+    charges = dict(activity.metering.charges)
+    erasure = await erase_user(activity.pool, "client-a", "marked-user")
+    assert (erasure.plays, erasure.kept_answers, erasure.billable_events) == (1, 1, 2)
+    written = await everything(activity)
+    assert "marked-user" not in written
+    assert "marked-1" not in written
+    assert "marked-key" not in written
+    reply = await activity.read(play["id"])
+    assert reply.play == {
+        **play,
+        "status": "ended",
+        "userId": erasure.pseudonym,
+        "email": None,
+        "displayName": None,
+        "photoURL": None,
+        "updatedAt": reply.play["updatedAt"],
+        "completedAt": reply.play["completedAt"],
+    }
+    assert (await activity.read(other["id"])).play == other
+    assert activity.metering.charges == charges
+    report = await audit_fences(activity.pool, now=system_clock() + timedelta(hours=1), in_flight_seconds=0)
+    assert (report.is_sound, report.unfinished_count) == (True, 0)
+    # The user's own token finds nothing of it any more; ending again bills nothing.
+    own = activity.issuer.issue(user="marked-user")
+    assert (await activity.list_plays(token=own)).json == {"data": [], "count": 0}
+    assert (await activity.update(play["id"], status="ended")).status == 200
+    await activity.settle_all()
+    assert activity.metering.charges == charges
+
+
+async def test_an_erased_users_key_creates_no_second_play(activity: Activity) -> None:
+    await create_marked(activity, key="k")
+    await charged(activity, 1)
+    await erase_user(activity.pool, "client-a", "marked-user")
+    reply = await activity.create(key="k", userId="marked-user", **MARKED)
+    assert reply.status >= 400
+    assert len(await activity.rows("plan_play")) == 1
+
+
+async def test_nothing_is_erased_while_something_is_not_charged(activity: Activity) -> None:
+    activity.metering.says["settle"] = (500, b"")
+    await create_marked(activity)
+    before = await everything(activity)
+    with pytest.raises(NotYetCharged, match="1 of the user's events"):
+        await erase_user(activity.pool, "client-a", "marked-user")
+    assert await everything(activity) == before
+
+
+async def test_operators_export_and_erase_with_a_trace_that_names_nobody(
+    activity: Activity, activity_dsn: str
+) -> None:
+    await create_marked(activity)
+    await charged(activity, 1)
+
+    async def users(verb: str, *options: str) -> tuple[int | None, str, str]:
+        command = (sys.executable, "-m", "activity_service", "users", verb, "--client", "client-a", "--user")
+        environment = {**os.environ, "ACTIVITY_POSTGRES_DSN": activity_dsn}
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command, "marked-user", *options, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        async with asyncio.timeout(30):
+            output, trace = await process.communicate(b"")
+        return process.returncode, output.decode(), trace.decode()
+
+    code, output, trace = await users("export")
+    assert code == 0, trace
+    assert orjson.loads(output)["planPlays"][0]["email"] == MARKED["email"]
+    assert orjson.loads(trace)["event"] == "user_exported"
+    assert (await users("erase"))[0] == 1  # nobody was there to say yes
+    code, output, trace = await users("erase", "--yes", "--json")
+    assert (code, orjson.loads(output)["planPlays"]) == (0, 1)
+    assert orjson.loads(trace)["event"] == "user_erased"
+    assert "arked" not in output + trace
+    assert orjson.loads((await users("export"))[1])["planPlays"] == []
+
+
+async def test_a_user_nobody_knows_is_erased_without_a_trace(activity: Activity) -> None:
+    erasure = await erase_user(activity.pool, "client-a", "nobody")
+    assert (erasure.pseudonym, erasure.plays) == (None, 0)
+
+
+async def test_another_clients_user_of_the_same_id_is_left_alone(activity: Activity) -> None:
+    other = await activity.create_play(token=activity.issuer.issue("client-b"), userId="marked-user", **MARKED)
+    await charged(activity, 1)
+    await erase_user(activity.pool, "client-a", "marked-user")
+    assert (await activity.read(other["id"], token=activity.issuer.issue("client-b"))).play == other

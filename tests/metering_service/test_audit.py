@@ -1,0 +1,168 @@
+"""The audit: silent about a sound system, and loud about each way in which one can be unsound."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import orjson
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from metering_service.audit_ledger import audit_ledger
+from metering_service.command_line import commands
+from service_chassis.audit_report import AuditReport, Finding
+from tests.metering_service.conftest import Metering, MovableClock, again, event
+
+
+async def live_a_little(metering: Metering, clock: MovableClock) -> dict[str, dict[str, Any]]:
+    """Leave one event settled, one released, one settled late, one held, over the end of a day and a month."""
+    await metering.give("acme", grant=10, quota={"limit": 100, "period": "day"})
+    events = {name: event(eventId=f"plan_play.created:{name}") for name in ("settled", "released", "late", "held")}
+    assert {decision["decision"] for decision in await metering.authorize(*events.values())} == {"granted"}
+    await metering.settle(events["settled"])
+    await metering.release(events["released"]["holdId"], events["late"]["holdId"])
+    clock.advance(hours=3)
+    await metering.settle(again(events["late"]))
+    await metering.admin(
+        "POST", "/internal/clients/acme/adjustments", {"adjustmentId": "a", "credits": -2, "reason": "x"}
+    )
+    next_day = event()
+    await metering.authorize(next_day)
+    await metering.settle(next_day)
+    return events
+
+
+async def audit(metering: Metering, clock: MovableClock, unresolved_after_seconds: float = 60) -> AuditReport:
+    async with asyncpg.create_pool(metering.dsn, min_size=0, max_size=1) as pool:
+        return await audit_ledger(pool, now=clock(), unresolved_after_seconds=unresolved_after_seconds)
+
+
+async def test_sound_system_is_called_sound_and_its_old_hold_unfinished(
+    metering: Metering, clock: MovableClock
+) -> None:
+    await live_a_little(metering, clock)
+    report = await audit(metering, clock)
+    assert report.is_sound, report.violations
+    assert report.checked == {"accounts": 1, "charges": 3, "late charges": 1}
+    assert report.unfinished == [
+        Finding("hold_unresolved", "plan_play.created:held", "1 credits of acme held for 10,800 s")
+    ]
+    assert (await audit(metering, clock, unresolved_after_seconds=4 * 3600)).unfinished_count == 0
+
+
+async def test_empty_system_is_sound(metering: Metering, clock: MovableClock) -> None:
+    report = await audit(metering, clock)
+    assert report.is_sound
+    assert report.checked == {}
+
+
+TAMPERINGS = {
+    "account_granted": "UPDATE account SET granted = granted + 1",
+    "account_spent": "UPDATE account SET spent = spent + 1",
+    "account_held": "UPDATE account SET held = held + 1",
+    "account_late_spent": "UPDATE account SET late_spent = 0",
+    "account_day_used": "UPDATE account SET day_used = day_used + 1",
+    "account_month_used": "UPDATE account SET month_used = month_used + 1",
+    "account_day_held": "UPDATE account SET day_held = day_held + 1",
+    "account_month_held": "UPDATE account SET month_held = month_held + 1",
+    "account_missing": "DELETE FROM account",
+    "account_oversold": "ALTER TABLE account DROP CONSTRAINT account_available; UPDATE account SET granted = 0",
+    "charge_missing": "DELETE FROM ledger_entry WHERE event_id = 'plan_play.created:settled'",
+    "hold_missing": "DELETE FROM hold WHERE event_id = 'plan_play.created:settled'",
+    "charge_differs": "UPDATE ledger_entry SET credits = -2 WHERE event_id = 'plan_play.created:settled'",
+    "charged_twice": """
+        DROP INDEX ledger_entry_event_once;
+        INSERT INTO ledger_entry (client_id, kind, credits, event_id, event_type, hold_id, counted_on, at)
+        SELECT client_id, kind, credits, event_id, event_type, hold_id, counted_on, at FROM ledger_entry
+        WHERE event_id = 'plan_play.created:settled'
+    """,
+    "held_twice": """
+        DROP INDEX hold_event_once;
+        INSERT INTO hold (hold_id, state, event_id, client_id, event_type, units, credits, counted_on, held_at)
+        SELECT gen_random_uuid(), 'held', event_id, client_id, event_type, units, credits, counted_on, held_at
+        FROM hold WHERE event_id = 'plan_play.created:held'
+    """,
+}
+
+
+@pytest.mark.parametrize("rule", TAMPERINGS)
+async def test_each_kind_of_damage_is_found(metering: Metering, clock: MovableClock, rule: str) -> None:
+    await live_a_little(metering, clock)
+    connection = await asyncpg.connect(metering.dsn)
+    await connection.execute(TAMPERINGS[rule])
+    await connection.close()
+    report = await audit(metering, clock)
+    assert rule in {finding.rule for finding in report.violations}
+
+
+async def test_findings_are_all_counted_and_some_kept() -> None:
+    report = AuditReport("the test")
+    report.accuse(Finding("rule", str(number), "") for number in range(250))
+    whole = AuditReport("the whole")
+    whole.absorb(report)
+    assert (whole.violation_count, len(whole.violations)) == (250, 100)
+    assert not whole.is_sound
+
+
+async def test_charges_of_all_clients_are_listed_by_event_id_in_pages(metering: Metering) -> None:
+    names = ["b:2", "B:1", "é", "a-1", "a1", "a:3"]
+    await metering.settle(*[event(f"client-{n}", eventId=name) for n, name in enumerate(names)])
+    found: list[dict[str, Any]] = []
+    path = "/internal/charges?limit=4"
+    while path:
+        page = await metering.admin("GET", path)
+        found += page["charges"]
+        path = page["nextCursor"] and f"/internal/charges?limit=4&cursor={page['nextCursor']}"
+    assert [charge["eventId"] for charge in found] == sorted(names, key=str.encode)
+    assert found[0].keys() == {"eventId", "holdId", "clientId", "eventType", "credits", "late", "at"}
+    assert found[0]["late"] is True
+
+
+async def test_charges_are_for_the_scope_admin_only(metering: Metering) -> None:
+    status, _ = await metering.call("GET", "/internal/charges")
+    assert status == 403
+
+
+def run_command(dsn: str, *arguments: str) -> tuple[int, str]:
+    environment = {
+        "METERING_POSTGRES_DSN": dsn,
+        "METERING_REDIS_URL": "redis://127.0.0.1:1",
+        "METERING_SERVICE_KEYS": "",
+        "METERING_CURSOR_SECRET": "x",
+    }
+    result = CliRunner().invoke(commands, ["audit", *arguments], env=environment)
+    return result.exit_code, result.stdout
+
+
+def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(metering_dsn: str) -> None:
+    assert run_command(metering_dsn) == (0, "metering: sound. Every invariant holds (nothing there).\n")
+    with psycopg.connect(metering_dsn) as connection:
+        connection.execute("INSERT INTO account (client_id, counted_on, spent, granted) VALUES ('acme', now(), 1, 1)")
+    code, text = run_command(metering_dsn, "--json")
+    document = orjson.loads(text)
+    assert code == 1
+    assert document["verdict"] == "violated"
+    assert {finding["rule"] for finding in document["violations"]} == {"account_granted", "account_spent"}
+    code, text = run_command(metering_dsn)
+    assert code == 1
+    assert "NOT SOUND. 2 violations in 1 accounts" in " ".join(text.split())
+
+
+def test_old_holds_do_not_fail_the_command(metering_dsn: str) -> None:
+    with psycopg.connect(metering_dsn) as connection:
+        connection.execute(
+            "INSERT INTO account (client_id, counted_on, granted, held) VALUES ('acme', '2026-01-01', 1, 1)"
+        )
+        connection.execute(
+            "INSERT INTO ledger_entry (client_id, kind, credits, reference, at) "
+            "VALUES ('acme', 'grant', 1, 'g', now())"
+        )
+        connection.execute(
+            "INSERT INTO hold (hold_id, state, event_id, client_id, event_type, units, credits, counted_on, held_at) "
+            "VALUES (gen_random_uuid(), 'held', 'e', 'acme', 't', 1, 1, '2025-12-31', %s)",
+            [datetime(2026, 1, 1, tzinfo=UTC)],
+        )
+    code, text = run_command(metering_dsn, "--json")
+    assert code == 0, text
+    assert orjson.loads(text)["unfinishedCount"] == 1
