@@ -6,7 +6,7 @@ UV ?= uv
 
 VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
-COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -14,9 +14,10 @@ PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_
 INTERPRETER := $(VENV)/.python-$(PYTHON_VERSION)
 STACK := $(VENV)/.installed-stack
 DEV := $(VENV)/.installed-dev
+GENERATOR := $(VENV)/.installed-client-generator
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check clean-data lock
+.PHONY: help run test check advisories openapi clients fuzz faults faults-bite clean-data lock
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -29,21 +30,41 @@ run: $(STACK) ## start PostgreSQL, Valkey, the three services and demo data; Ctr
 test: $(DEV) ## run all tests, on embedded servers
 	$(VENV)/bin/python -m pytest $(ARGUMENTS)
 
-check: $(DEV) ## formatting, lint, types, import rules, tests
+check: $(DEV) ## formatting, lint, types, import rules, advisories, tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m tests.dependencies.check_advisories
 	$(VENV)/bin/python -m pytest $(ARGUMENTS)
+
+advisories: $(DEV) ## ask whether there are advisories against what is locked, where a list can be reached
+	$(VENV)/bin/python -m tests.dependencies.check_advisories
+
+openapi: $(DEV) ## write the OpenAPI documents in docs/api anew
+	$(VENV)/bin/python -m tests.openapi.contract
+
+clients: $(DEV) $(GENERATOR) ## lint the OpenAPI documents, and take the tour with clients made from them (Node.js, if there)
+	$(VENV)/bin/python -m tests.openapi.check_clients $(VENV)/client-generator
+
+fuzz: $(DEV) ## make requests from the OpenAPI documents, a minute of hostile ones too (ARGUMENTS="--seconds 3600")
+	$(VENV)/bin/python -m tests.openapi.fuzz $(ARGUMENTS)
+
+faults: $(DEV) ## break every part of a stack of its own for two minutes, and check every charge (ARGUMENTS="--minutes 60")
+	$(VENV)/bin/python -m tests.faults $(ARGUMENTS)
+
+faults-bite: $(DEV) ## put bugs into the product on purpose, and see that the checker finds each
+	FAULTS_BITE=1 $(VENV)/bin/python -m pytest tests/faults/test_bites.py -s $(ARGUMENTS)
 
 clean-data: ## forget the local stack's data, logs and secrets (STACK_DIR, or .local)
 	@$(PYTHON) -m local_stack.state_directory
 
 lock: ## resolve the dependencies of pyproject.toml again (UPGRADE=--upgrade for newer ones)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv, and $(UV) is not installed: set UV to its path" >&2; exit 1; }
-	$(COMPILE) --output-file requirements/service.lock
-	$(COMPILE) --extra stack --constraint requirements/service.lock --output-file requirements/stack.lock
-	$(COMPILE) --extra stack --extra dev --constraint requirements/stack.lock --output-file requirements/dev.lock
+	$(COMPILE) pyproject.toml --output-file requirements/service.lock
+	$(COMPILE) pyproject.toml --extra stack --constraint requirements/service.lock --output-file requirements/stack.lock
+	$(COMPILE) pyproject.toml --extra stack --extra dev --constraint requirements/stack.lock --output-file requirements/dev.lock
+	$(COMPILE) requirements/client-generator.in --output-file requirements/client-generator.lock
 
 $(INTERPRETER):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
@@ -60,4 +81,11 @@ $(STACK): requirements/stack.lock $(INTERPRETER)
 $(DEV): requirements/dev.lock $(INTERPRETER)
 	@echo "installing $< into $(VENV) (once)"
 	@$(INSTALL) -r $<
+	@touch $@
+
+# In an environment of its own: requirements/client-generator.in says why.
+$(GENERATOR): requirements/client-generator.lock $(INTERPRETER)
+	@echo "installing $< into $(VENV)/client-generator (once)"
+	@$(PYTHON) -m venv --clear $(VENV)/client-generator
+	@$(VENV)/client-generator/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

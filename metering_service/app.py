@@ -11,7 +11,7 @@ from metering_service.authorize_events import AuthorizeEvents
 from metering_service.hold_store import HoldStore
 from metering_service.policy_store import PolicyStore
 from metering_service.rate_limiter import RateLimiter
-from metering_service.routes import accounts, charges, events, policies
+from metering_service.routes import accounts, answers, charges, events, policies
 from metering_service.routes.answers import render_error
 from metering_service.service_keys import ServiceKeys
 from metering_service.settings import MeteringSettings
@@ -20,9 +20,12 @@ from metering_service.wiring import METERING, Metering
 from service_chassis.application import METRICS, READINESS, create_web_app
 from service_chassis.clock import Clock, system_clock
 from service_chassis.cursor import CursorSigner
+from service_chassis.known_query import known_query_middleware
 from service_chassis.migrations import check_migrated, list_migrations
 from service_chassis.openapi import add_endpoints
 from service_chassis.postgres import create_pool
+
+ENDPOINTS = (*events.ENDPOINTS, *policies.ENDPOINTS, *accounts.ENDPOINTS, *charges.ENDPOINTS)
 
 BODY_LIMIT_BYTES = 1024 * 1024
 """500 events with the longest ids that are accepted fit."""
@@ -63,11 +66,6 @@ def create_app(settings: MeteringSettings, *, clock: Clock = system_clock) -> we
         await pool.close()
 
     app.cleanup_ctx.append(wire)
-    add_endpoints(
-        app,
-        (*events.ENDPOINTS, *policies.ENDPOINTS, *accounts.ENDPOINTS, *charges.ENDPOINTS),
-        title="Metering",
-        description="Grants or denies billable events by each client's policy, and keeps the ledger. Internal.",
-        version="1.0.0",
-    )
+    add_endpoints(app, ENDPOINTS, answers.API)
+    app.middlewares.append(known_query_middleware(ENDPOINTS))
     return app

@@ -2,15 +2,19 @@
 
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from metering_service.event import MAX_BATCH_EVENTS
 from metering_service.policy import MAX_GRANT_CREDITS, MAX_PRICE_CREDITS, MAX_UNITS
 
 IDENTIFIER = validate.Length(min=1, max=255)
-UUID_TEXT = validate.Regexp(
-    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z", error="Not a valid UUID."
-)
+# In the dialect that JSON Schema shares with Python, where `$` lets a newline follow: hence the length.
+UUID_TEXT = [
+    validate.Length(equal=36, error="Not a valid UUID."),
+    validate.Regexp(
+        "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", error="Not a valid UUID."
+    ),
+]
 
 
 class Whole(fields.Integer):
@@ -83,6 +87,52 @@ class ReleaseRequest(Schema):
     )
 
 
+class UsedGateSchema(Schema):
+    """A gate that counts: its limit, and what of it was used before this event; null while rates are not known."""
+
+    limit = fields.Integer(required=True)
+    used_before = fields.Integer(data_key="usedBefore", required=True, allow_none=True)
+
+
+class CreditsGateSchema(Schema):
+    """The credits that were available before this event."""
+
+    available_before = fields.Integer(data_key="availableBefore", required=True)
+
+
+class GatesSchema(Schema):
+    """What each gate of the policy saw; null where the policy does not have it."""
+
+    rate = fields.Nested(UsedGateSchema, required=True, allow_none=True)
+    quota = fields.Nested(UsedGateSchema, required=True, allow_none=True)
+    credits = fields.Nested(CreditsGateSchema, required=True, allow_none=True)
+
+
+class ReceiptSchema(Schema):
+    """Why an event was granted. `gates` is null where nobody was asked: the fact was charged without a hold."""
+
+    policy_id = fields.String(data_key="policyId", required=True)
+    policy_version = fields.Integer(data_key="policyVersion", required=True)
+    mode = fields.String(required=True, validate=validate.OneOf(["enforce", "shadow"]))
+    would_refuse = fields.String(
+        data_key="wouldRefuse",
+        required=True,
+        allow_none=True,
+        metadata={"description": "In shadow mode: the code that it would have been denied with."},
+    )
+    credits = fields.Integer(required=True)
+    gates = fields.Nested(GatesSchema, required=True, allow_none=True)
+
+
+class EventReceiptSchema(ReceiptSchema):
+    """Why an event was granted, and when it went through its states."""
+
+    held_at = fields.DateTime(data_key="heldAt", required=True, allow_none=True)
+    settled_at = fields.DateTime(data_key="settledAt", required=True, allow_none=True)
+    released_at = fields.DateTime(data_key="releasedAt", required=True, allow_none=True)
+    late = fields.Boolean(required=True)
+
+
 class DecisionSchema(Schema):
     """What was decided about one event, for itself."""
 
@@ -92,7 +142,7 @@ class DecisionSchema(Schema):
     code = fields.String()
     retry_after_seconds = fields.Integer(data_key="retryAfterSeconds", allow_none=True)
     message = fields.String()
-    receipt = fields.Dict()
+    receipt = fields.Nested(ReceiptSchema)
 
 
 class DecisionsResponse(Schema):
@@ -102,13 +152,14 @@ class DecisionsResponse(Schema):
 
 
 class SettlementSchema(Schema):
-    """The state of one event after a settle. `conflict` and `invalid` charge nothing."""
+    """The state of one event after a settle. `conflict` and `invalid` charge nothing, and say why."""
 
     hold_id = fields.String(data_key="holdId", allow_none=True, required=True)
     event_id = fields.String(data_key="eventId", allow_none=True, required=True)
     state = fields.String(required=True, validate=validate.OneOf(["settled", "conflict", "invalid"]))
     credits = fields.Integer(allow_none=True)
     late = fields.Boolean(allow_none=True)
+    code = fields.String()
     message = fields.String()
 
 
@@ -137,7 +188,7 @@ class EventStateSchema(Schema):
     event_id = fields.String(data_key="eventId", required=True)
     hold_id = fields.UUID(data_key="holdId", required=True)
     state = fields.String(required=True, validate=validate.OneOf(["held", "settled", "released"]))
-    receipt = fields.Dict(allow_none=True, required=True)
+    receipt = fields.Nested(EventReceiptSchema, required=True)
 
 
 class HeldEventSchema(BillableEventSchema):
@@ -210,16 +261,16 @@ class PolicyHistoryResponse(PolicyVersionSchema):
     history = fields.List(fields.Nested(PolicyVersionSchema), required=True)
 
 
-class AssignmentSchema(Schema):
-    """Which policy a client has."""
-
-    class Meta:
-        """In the answer, and ignored in the request."""
-
-        unknown = EXCLUDE
+class AssignmentRequest(Schema):
+    """The policy that a client is to have."""
 
     policy_id = fields.String(data_key="policyId", required=True, validate=IDENTIFIER)
-    client_id = fields.String(data_key="clientId", dump_only=True)
+
+
+class AssignmentSchema(AssignmentRequest):
+    """Which policy a client has."""
+
+    client_id = fields.String(data_key="clientId", required=True)
 
 
 class GrantRequest(Schema):
@@ -320,9 +371,16 @@ class QuotaStateSchema(Schema):
     held = fields.Integer()
 
 
+class FieldFaultSchema(Schema):
+    """What is wrong with one field or parameter."""
+
+    field = fields.String(required=True)
+    message = fields.String(required=True)
+
+
 class ErrorResponse(Schema):
-    """Why not."""
+    """Why not; `code` stays the same whatever becomes of the sentence."""
 
     error = fields.String(required=True)
     code = fields.String(required=True)
-    details = fields.List(fields.Dict(keys=fields.String(), values=fields.String()))
+    details = fields.List(fields.Nested(FieldFaultSchema))

@@ -5,13 +5,21 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
+from metering_service.account import InsufficientCredits, ReferenceReused
 from metering_service.policy import find_period
-from metering_service.routes.answers import COMMON_ANSWERS, PAGE_PARAMETERS, answer, read_limit
-from metering_service.routes.policies import read_identifier
+from metering_service.routes.answers import (
+    PAGE_PARAMETERS,
+    WRONG_PAGE,
+    answer,
+    identifier,
+    read_identifier,
+    read_limit,
+    refuse_callers,
+    refuse_field,
+)
 from metering_service.schemas import (
     AdjustmentRequest,
     BalanceSchema,
-    ErrorResponse,
     GrantRequest,
     GrantSchema,
     LedgerEntrySchema,
@@ -19,8 +27,8 @@ from metering_service.schemas import (
     QuotaStateSchema,
 )
 from metering_service.wiring import METERING
+from service_chassis.endpoints import Answer, Endpoint, Refusal
 from service_chassis.json_body import read_body
-from service_chassis.openapi import Answer, Endpoint, path
 
 _GRANT = GrantRequest()
 _ADJUSTMENT = AdjustmentRequest()
@@ -94,7 +102,7 @@ async def list_ledger(request: web.Request) -> web.Response:
     limit = read_limit(request)
     scope = ["ledger", client_id]
     cursor = request.query.get("cursor")
-    after = metering.cursors.open(cursor, scope)[0] if cursor else 0
+    after = metering.cursors.open(cursor, scope)[0] if cursor is not None else 0
     rows = await metering.accounts.list_ledger(client_id, after, limit)
     more = metering.cursors.seal([rows[-1]["entry_id"]], scope) if len(rows) == limit else None
     return answer({"entries": [render_entry(row) for row in rows], "nextCursor": more})
@@ -124,8 +132,19 @@ def render_entry(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-_CLIENT_ID = path("clientId", "The client's id.")
-_CONFLICT = {409: Answer("The id was used with other content, or there are too few credits.", ErrorResponse)}
+_CLIENT_ID = identifier("clientId", "The client's id.")
+_ADMIN = refuse_callers("admin")
+_AT = "2026-07-01T09:00:00Z"
+_GRANT_BODY = {"grantId": "order-1001", "credits": 1000, "source": "sales", "note": "First order"}
+_ADJUSTMENT_BODY = {"adjustmentId": "ticket-17", "credits": -5, "reason": "Granted twice by mistake"}
+_SPEND = {
+    "entryId": 4,
+    "kind": "spend",
+    "credits": -1,
+    "eventId": "plan_play.created:0198f2a4-7c1d-7b21-8a55-3c2d1e0f9b77",
+    "eventType": "plan_play.created",
+    "at": _AT,
+}
 
 ENDPOINTS = (
     Endpoint(
@@ -133,49 +152,106 @@ ENDPOINTS = (
         "/internal/clients/{clientId}/grants",
         create_grant,
         summary="Give a client credits, once per grantId",
+        description="The same grant again changes nothing and is answered alike.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
         body=GrantRequest,
-        body_example={"grantId": "order-1001", "credits": 1000, "source": "sales", "note": "First order"},
-        answers={200: Answer("The grant.", GrantSchema), **_CONFLICT, **COMMON_ANSWERS},
+        body_examples={"An order": _GRANT_BODY},
+        answers={
+            200: Answer("The grant.", GrantSchema, {**_GRANT_BODY, "clientId": "demo", "entryId": 1, "at": _AT})
+        },
+        refusals=[
+            refuse_field("credits", "Missing data for required field."),
+            *_ADMIN,
+            Refusal(
+                "The grantId was used with other content.",
+                ReferenceReused("order-1001 was used before with other content"),
+            ),
+        ],
     ),
     Endpoint(
         "POST",
         "/internal/clients/{clientId}/adjustments",
         create_adjustment,
         summary="Correct a client's credits, once per adjustmentId",
-        description="Never takes what is available below 0.",
+        description="Never takes what is available below 0. The same adjustment again changes nothing.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
         body=AdjustmentRequest,
-        body_example={"adjustmentId": "ticket-17", "credits": -5, "reason": "Granted twice by mistake"},
-        answers={200: Answer("The ledger line.", LedgerEntrySchema), **_CONFLICT, **COMMON_ANSWERS},
+        body_examples={"A correction": _ADJUSTMENT_BODY},
+        answers={
+            200: Answer(
+                "The ledger line.",
+                LedgerEntrySchema,
+                {
+                    "entryId": 9,
+                    "kind": "adjust",
+                    "credits": -5,
+                    "at": _AT,
+                    "note": "Granted twice by mistake",
+                    "reference": "ticket-17",
+                },
+            )
+        },
+        refusals=[
+            refuse_field("credits", "Must not be 0."),
+            *_ADMIN,
+            Refusal(
+                "The adjustmentId was used with other content, or there are too few credits.",
+                ReferenceReused("ticket-17 was used before with other content"),
+                InsufficientCredits(),
+            ),
+        ],
     ),
     Endpoint(
         "GET",
         "/internal/clients/{clientId}/balance",
         get_balance,
         summary="What a client has",
+        description="Of a client never heard of: nothing, in zeros.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
-        answers={200: Answer("The balance.", BalanceSchema), **COMMON_ANSWERS},
+        answers={
+            200: Answer(
+                "The balance.",
+                BalanceSchema,
+                {"clientId": "demo", "granted": 1000, "spent": 2, "held": 1, "available": 997},
+            )
+        },
+        refusals=_ADMIN,
     ),
     Endpoint(
         "GET",
         "/internal/clients/{clientId}/quota",
         get_quota,
         summary="The present period's quota",
+        description="`limit` alone, null, where the client's policy has no quota.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
-        answers={200: Answer("The quota.", QuotaStateSchema), **COMMON_ANSWERS},
+        answers={
+            200: Answer(
+                "The quota.",
+                QuotaStateSchema,
+                {
+                    "clientId": "demo",
+                    "period": {"start": "2026-07-01T00:00:00Z", "end": "2026-08-01T00:00:00Z"},
+                    "limit": 10_000,
+                    "used": 12,
+                    "held": 1,
+                },
+            )
+        },
+        refusals=_ADMIN,
     ),
     Endpoint(
         "GET",
         "/internal/clients/{clientId}/ledger",
         list_ledger,
         summary="Every line of a client's ledger",
+        description="Grants, adjustments and spends; a free event is a spend of 0 credits.",
         tag="accounts",
         parameters=(_CLIENT_ID, *PAGE_PARAMETERS),
-        answers={200: Answer("Entries, oldest first.", LedgerResponse), **COMMON_ANSWERS},
+        answers={200: Answer("Entries, oldest first.", LedgerResponse, {"entries": [_SPEND], "nextCursor": None})},
+        refusals=[WRONG_PAGE, *_ADMIN],
     ),
 )

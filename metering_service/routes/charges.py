@@ -5,10 +5,10 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from metering_service.routes.answers import COMMON_ANSWERS, PAGE_PARAMETERS, answer, read_limit
+from metering_service.routes.answers import PAGE_PARAMETERS, WRONG_PAGE, answer, read_limit, refuse_callers
 from metering_service.schemas import ChargesResponse
 from metering_service.wiring import METERING
-from service_chassis.openapi import Answer, Endpoint
+from service_chassis.endpoints import Answer, Endpoint
 
 _SCOPE = ["charges"]
 
@@ -19,7 +19,7 @@ async def list_charges(request: web.Request) -> web.Response:
     metering.service_keys.authenticate(request, "admin")
     limit = read_limit(request)
     cursor = request.query.get("cursor")
-    after = metering.cursors.open(cursor, _SCOPE)[0] if cursor else ""
+    after = metering.cursors.open(cursor, _SCOPE)[0] if cursor is not None else ""
     rows = await metering.accounts.list_charges(after, limit)
     more = metering.cursors.seal([rows[-1]["event_id"]], _SCOPE) if len(rows) == limit else None
     return answer({"charges": [_render_charge(row) for row in rows], "nextCursor": more})
@@ -37,6 +37,16 @@ def _render_charge(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
+_CHARGE_EXAMPLE = {
+    "eventId": "plan_play.created:0198f2a4-7c1d-7b21-8a55-3c2d1e0f9b77",
+    "holdId": "0198f2a4-7c1e-7f3a-9d43-0b1c5f6e7a88",
+    "clientId": "demo",
+    "eventType": "plan_play.created",
+    "credits": -1,
+    "late": False,
+    "at": "2026-07-01T09:00:00.250000Z",
+}
+
 ENDPOINTS = (
     Endpoint(
         "GET",
@@ -47,6 +57,9 @@ ENDPOINTS = (
         "Pages are read one by one: a charge made meanwhile is in it or not.",
         tag="accounts",
         parameters=PAGE_PARAMETERS,
-        answers={200: Answer("Charges, by event id.", ChargesResponse), **COMMON_ANSWERS},
+        answers={
+            200: Answer("Charges, by event id.", ChargesResponse, {"charges": [_CHARGE_EXAMPLE], "nextCursor": None})
+        },
+        refusals=[WRONG_PAGE, *refuse_callers("admin")],
     ),
 )

@@ -10,16 +10,18 @@ from marshmallow import ValidationError
 
 from metering_service.event import SENTENCES, BillableEvent, Decision, Settlement
 from metering_service.routes.answers import (
-    COMMON_ANSWERS,
     PAGE_PARAMETERS,
     answer,
+    read_identifier,
     read_limit,
     read_whole,
+    refuse_callers,
+    refuse_field,
+    refuse_unknown,
 )
 from metering_service.schemas import (
     BillableEventSchema,
     DecisionsResponse,
-    ErrorResponse,
     EventsFrame,
     EventsRequest,
     EventStateSchema,
@@ -29,9 +31,9 @@ from metering_service.schemas import (
     SettlementsResponse,
 )
 from metering_service.wiring import METERING
+from service_chassis.endpoints import Answer, Endpoint, path, query
 from service_chassis.errors import InvalidRequest, NotFound
 from service_chassis.json_body import read_body
-from service_chassis.openapi import Answer, Endpoint, path, query
 from service_chassis.schema_load import compile_load
 
 _RELEASE_REQUEST = ReleaseRequest()
@@ -93,7 +95,7 @@ async def get_event(request: web.Request) -> web.Response:
     """GET /internal/events/{eventId}."""
     metering = request.app[METERING]
     metering.service_keys.authenticate(request, "events", "admin")
-    row = await metering.holds.fetch_event(request.match_info["eventId"])
+    row = await metering.holds.fetch_event(read_identifier(request, "eventId"))
     if row is None:
         raise NotFound("Event not found")
     receipt = orjson.loads(row["receipt"]) if row["receipt"] else {}
@@ -118,7 +120,7 @@ async def list_held_events(request: web.Request) -> web.Response:
     limit = read_limit(request)
     scope = ["held-events"]
     cursor = request.query.get("cursor")
-    held_at, hold_id = metering.cursors.open(cursor, scope) if cursor else _FIRST
+    held_at, hold_id = metering.cursors.open(cursor, scope) if cursor is not None else _FIRST
     after = (datetime.fromisoformat(held_at), UUID(hold_id))
     held_before = metering.clock() - timedelta(seconds=age_seconds)
     rows = await metering.holds.list_held(held_before, after, limit)
@@ -220,64 +222,134 @@ _EVENT_EXAMPLE = {
     "eventType": "plan_play.created",
 }
 
+_HOLD_ID, _EVENT_ID = _EVENT_EXAMPLE["holdId"], _EVENT_EXAMPLE["eventId"]
+_IDS = {"holdId": _HOLD_ID, "eventId": _EVENT_ID}
+_RECEIPT = {
+    "policyId": "starter",
+    "policyVersion": 2,
+    "mode": "enforce",
+    "wouldRefuse": None,
+    "credits": 1,
+    "gates": {
+        "rate": {"limit": 100, "usedBefore": 3},
+        "quota": {"limit": 10_000, "usedBefore": 12},
+        "credits": {"availableBefore": 998},
+    },
+}
+_HELD_AT = "2026-07-01T09:00:00.120000Z"
+_EVENTS = refuse_callers("events")
+_EITHER = refuse_callers("events", "admin")
+_WRONG_EVENTS = refuse_field("events", "Shorter than minimum length 1.")
+
 ENDPOINTS = (
     Endpoint(
         "POST",
         "/internal/events/authorize",
         authorize_events,
         summary="Decide about events, and hold what is granted",
-        description="Each event for itself. The same hold again, or a further attempt at a held or settled event, is "
-        "granted and takes nothing more. Denials are not remembered.",
+        description="Each event for itself; one that is not as it should be gets the decision `invalid`. "
+        "The same hold again, or a further attempt at a held or settled event, is granted and takes nothing more. "
+        "Denials are not remembered. Scope `events`.",
         tag="events",
         body=EventsRequest,
-        body_example={"events": [_EVENT_EXAMPLE]},
-        answers={200: Answer("Decisions, in the order of the events.", DecisionsResponse), **COMMON_ANSWERS},
+        body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
+        answers={
+            200: Answer(
+                "Decisions, in the order of the events.",
+                DecisionsResponse,
+                {"decisions": [{**_IDS, "decision": "granted", "receipt": _RECEIPT}]},
+            )
+        },
+        refusals=[_WRONG_EVENTS, *_EVENTS],
     ),
     Endpoint(
         "POST",
         "/internal/events/settle",
         settle_events,
         summary="Charge facts, each once for ever",
-        description="Repeats are harmless. A fact whose hold is unknown or released is charged all the same, late.",
+        description="Repeats are harmless. A fact whose hold is unknown or released is charged all the same, late. "
+        "Scope `events`.",
         tag="events",
         body=EventsRequest,
-        body_example={"events": [_EVENT_EXAMPLE]},
-        answers={200: Answer("Results, in the order of the events.", SettlementsResponse), **COMMON_ANSWERS},
+        body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
+        answers={
+            200: Answer(
+                "Results, in the order of the events.",
+                SettlementsResponse,
+                {"results": [{**_IDS, "state": "settled", "credits": 1, "late": False}]},
+            )
+        },
+        refusals=[_WRONG_EVENTS, *_EVENTS],
     ),
     Endpoint(
         "POST",
         "/internal/events/release",
         release_holds,
         summary="Give back holds of facts that did not happen",
+        description="A settled one stays settled; an unknown one is remembered as released. Scope `events`.",
         tag="events",
         body=ReleaseRequest,
-        body_example={"holdIds": [_EVENT_EXAMPLE["holdId"]]},
-        answers={200: Answer("Results, in the order of the holds.", ReleasesResponse), **COMMON_ANSWERS},
+        body_examples={"One hold": {"holdIds": [_HOLD_ID]}},
+        answers={
+            200: Answer(
+                "Results, in the order of the holds.",
+                ReleasesResponse,
+                {"results": [{"holdId": _HOLD_ID, "state": "released"}]},
+            )
+        },
+        refusals=[refuse_field("holdIds.0", "Not a valid UUID."), *_EVENTS],
     ),
     Endpoint(
         "GET",
         "/internal/events/{eventId}",
         get_event,
         summary="Where an event stands, with its receipt",
+        description="Scope `events` or `admin`.",
         tag="events",
         parameters=(path("eventId", "The fact's id."),),
         answers={
-            200: Answer("The event.", EventStateSchema),
-            404: Answer("No such event.", ErrorResponse),
-            **COMMON_ANSWERS,
+            200: Answer(
+                "The event.",
+                EventStateSchema,
+                {
+                    **_IDS,
+                    "state": "settled",
+                    "receipt": {
+                        **_RECEIPT,
+                        "heldAt": _HELD_AT,
+                        "settledAt": "2026-07-01T09:00:00.250000Z",
+                        "releasedAt": None,
+                        "late": False,
+                    },
+                },
+            )
         },
+        refusals=[refuse_unknown("Event not found"), *_EITHER],
     ),
     Endpoint(
         "GET",
         "/internal/events",
         list_held_events,
         summary="What the calling service has not resolved",
+        description="A hold never ends by itself: its caller looks it up, and settles or releases it. Scope "
+        "`events` or `admin`.",
         tag="events",
         parameters=(
             {**query("state", "Must be held.", {"type": "string", "enum": ["held"]}), "required": True},
-            query("olderThanSeconds", "Held at least this long.", {"type": "integer", "minimum": 0}),
+            query(
+                "olderThanSeconds",
+                "Held at least this long.",
+                {"type": "integer", "minimum": 0, "maximum": _MAX_AGE_SECONDS},
+            ),
             *PAGE_PARAMETERS,
         ),
-        answers={200: Answer("Held events, oldest first.", HeldEventsResponse), **COMMON_ANSWERS},
+        answers={
+            200: Answer(
+                "Held events, oldest first.",
+                HeldEventsResponse,
+                {"events": [{**_EVENT_EXAMPLE, "units": 1, "heldAt": _HELD_AT}], "nextCursor": None},
+            )
+        },
+        refusals=[refuse_field("state", "Must be held."), *_EITHER],
     ),
 )

@@ -4,24 +4,34 @@ from typing import Any
 
 from aiohttp import web
 
+from metering_service.account import UnknownPolicy
 from metering_service.policy import Policy, PolicyVersion, Quota, Rate
-from metering_service.routes.answers import COMMON_ANSWERS, PAGE_PARAMETERS, answer, read_limit
+from metering_service.routes.answers import (
+    PAGE_PARAMETERS,
+    WRONG_PAGE,
+    answer,
+    identifier,
+    read_identifier,
+    read_limit,
+    refuse_callers,
+    refuse_field,
+    refuse_unknown,
+)
 from metering_service.schemas import (
+    AssignmentRequest,
     AssignmentSchema,
-    ErrorResponse,
     PoliciesResponse,
     PolicyHistoryResponse,
     PolicySchema,
     PolicyVersionSchema,
 )
 from metering_service.wiring import METERING
-from service_chassis.errors import InvalidRequest, NotFound
+from service_chassis.endpoints import Answer, Endpoint, Refusal
+from service_chassis.errors import Conflict, NotFound
 from service_chassis.json_body import read_body
-from service_chassis.openapi import Answer, Endpoint, path
 
 _POLICY = PolicySchema()
-_ASSIGNMENT = AssignmentSchema()
-_MAX_IDENTIFIER = 255
+_ASSIGNMENT = AssignmentRequest()
 
 
 async def put_policy(request: web.Request) -> web.Response:
@@ -39,7 +49,7 @@ async def list_policies(request: web.Request) -> web.Response:
     metering.service_keys.authenticate(request, "admin")
     limit = read_limit(request)
     cursor = request.query.get("cursor")
-    after = metering.cursors.open(cursor, ["policies"])[0] if cursor else ""
+    after = metering.cursors.open(cursor, ["policies"])[0] if cursor is not None else ""
     versions = await metering.policies.list_current(after, limit)
     more = metering.cursors.seal([versions[-1].policy_id], ["policies"]) if len(versions) == limit else None
     return answer({"policies": [render_version(version) for version in versions], "nextCursor": more})
@@ -49,7 +59,7 @@ async def get_policy(request: web.Request) -> web.Response:
     """GET /internal/policies/{policyId}."""
     metering = request.app[METERING]
     metering.service_keys.authenticate(request, "admin")
-    versions = await metering.policies.list_versions(request.match_info["policyId"])
+    versions = await metering.policies.list_versions(read_identifier(request, "policyId"))
     if not versions:
         raise NotFound("Policy not found")
     history = [render_version(version) for version in versions]
@@ -64,14 +74,6 @@ async def assign_policy(request: web.Request) -> web.Response:
     policy_id = (await read_body(request, _ASSIGNMENT))["policy_id"]
     await metering.administer.assign_policy(client_id, policy_id, actor=f"key:{scope}")
     return answer({"clientId": client_id, "policyId": policy_id})
-
-
-def read_identifier(request: web.Request, name: str) -> str:
-    """Read an id from the path. Raises InvalidRequest when it is too long or cannot be stored."""
-    value = request.match_info[name]
-    if not 1 <= len(value) <= _MAX_IDENTIFIER or "\x00" in value or not value.isprintable():
-        raise InvalidRequest.field(name, f"Must be 1 to {_MAX_IDENTIFIER} printable characters.")
-    return value
 
 
 def read_policy(loaded: dict[str, Any]) -> Policy:
@@ -107,8 +109,15 @@ _POLICY_EXAMPLE = {
     "credits": "prepaid",
     "mode": "enforce",
 }
-_POLICY_ID = path("policyId", "The policy's id.")
-_NOT_FOUND = {404: Answer("No such policy.", ErrorResponse)}
+_VERSION_EXAMPLE = {
+    "policyId": "starter",
+    "version": 2,
+    "createdAt": "2026-07-01T09:00:00Z",
+    **_POLICY_EXAMPLE,
+}
+_ADMIN = refuse_callers("admin")
+_POLICY_ID = identifier("policyId", "The policy's id.")
+_NOT_FOUND = refuse_unknown("Policy not found")
 
 ENDPOINTS = (
     Endpoint(
@@ -120,40 +129,58 @@ ENDPOINTS = (
         tag="policies",
         parameters=(_POLICY_ID,),
         body=PolicySchema,
-        body_example=_POLICY_EXAMPLE,
-        answers={
-            200: Answer("The current version.", PolicyVersionSchema),
-            409: Answer("Changed by somebody else at the same moment.", ErrorResponse),
-            **COMMON_ANSWERS,
-        },
+        body_examples={"All three gates": _POLICY_EXAMPLE, "No gate at all": {"credits": "unlimited"}},
+        answers={200: Answer("The current version.", PolicyVersionSchema, _VERSION_EXAMPLE)},
+        refusals=[
+            refuse_field("rate.limit", "Missing data for required field."),
+            *_ADMIN,
+            Refusal(
+                "Changed by somebody else at the same moment.",
+                Conflict("The policy was changed at the same time; read it and try again"),
+            ),
+        ],
     ),
     Endpoint(
         "GET",
         "/internal/policies",
         list_policies,
         summary="Current versions of all policies",
+        description="Ordered by id, a page at a time.",
         tag="policies",
         parameters=PAGE_PARAMETERS,
-        answers={200: Answer("Policies, by id.", PoliciesResponse), **COMMON_ANSWERS},
+        answers={
+            200: Answer("Policies, by id.", PoliciesResponse, {"policies": [_VERSION_EXAMPLE], "nextCursor": None})
+        },
+        refusals=[WRONG_PAGE, *_ADMIN],
     ),
     Endpoint(
         "GET",
         "/internal/policies/{policyId}",
         get_policy,
         summary="One policy with its history",
+        description="The current version, and all versions from the newest to the first.",
         tag="policies",
         parameters=(_POLICY_ID,),
-        answers={200: Answer("The policy.", PolicyHistoryResponse), **_NOT_FOUND, **COMMON_ANSWERS},
+        answers={
+            200: Answer("The policy.", PolicyHistoryResponse, {**_VERSION_EXAMPLE, "history": [_VERSION_EXAMPLE]})
+        },
+        refusals=[_NOT_FOUND, *_ADMIN],
     ),
     Endpoint(
         "PUT",
         "/internal/clients/{clientId}/policy",
         assign_policy,
         summary="Give a client a policy",
+        description="In force from the next decision. The client need not have been heard of.",
         tag="policies",
-        parameters=(path("clientId", "The client's id."),),
-        body=AssignmentSchema,
-        body_example={"policyId": "starter"},
-        answers={200: Answer("The assignment.", AssignmentSchema), **_NOT_FOUND, **COMMON_ANSWERS},
+        parameters=(identifier("clientId", "The client's id."),),
+        body=AssignmentRequest,
+        body_examples={"Assign": {"policyId": "starter"}},
+        answers={200: Answer("The assignment.", AssignmentSchema, {"clientId": "demo", "policyId": "starter"})},
+        refusals=[
+            refuse_field("policyId", "Missing data for required field."),
+            Refusal("There is no such policy.", UnknownPolicy()),
+            *_ADMIN,
+        ],
     ),
 )

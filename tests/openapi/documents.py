@@ -1,0 +1,68 @@
+"""The documents that the three services publish, and what they say of one answer."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+
+from activity_service import endpoints as activity
+from catalog_service import endpoints as catalog
+from metering_service import app as metering
+from metering_service.routes.answers import API as METERING_API
+from service_chassis.openapi_document import describe
+
+Document = dict[str, Any]
+
+JSON = "application/json"
+METHODS = ("get", "put", "post", "delete", "patch")
+
+
+@cache
+def publish() -> dict[str, Document]:
+    """Answer the document of each service, as a running one serves it."""
+    return {
+        "catalog": describe(catalog.ENDPOINTS, catalog.API),
+        "activity": describe(activity.ENDPOINTS, activity.API),
+        "metering": describe(metering.ENDPOINTS, METERING_API),
+    }
+
+
+def list_operations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield method, path and operation of every call."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if method in METHODS:
+                yield method, path, operation
+
+
+@dataclass(frozen=True)
+class DescribedAnswer:
+    """What a document says of one status of one call."""
+
+    headers: dict[str, dict[str, Any]]
+    content_type: str
+    body: jsonschema_rs.Draft202012Validator
+
+
+def read_answers(document: Document) -> dict[tuple[str, str, int], DescribedAnswer]:
+    """Answer all described answers, by method, path and status. A property that is not described is a fault."""
+    components = copy.deepcopy(document["components"])
+    for schema in components["schemas"].values():
+        if "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+    answers = {}
+    for method, path, operation in list_operations(document):
+        for status, response in operation["responses"].items():
+            ((content_type, media),) = response["content"].items()
+            body = validator(media["schema"], {"components": components})
+            answers[method.upper(), path, int(status)] = DescribedAnswer(response["headers"], content_type, body)
+    return answers
+
+
+def validator(schema: dict[str, Any], document: Document) -> jsonschema_rs.Draft202012Validator:
+    """Make the validator of a schema of `document`; formats count."""
+    whole = {**schema, "components": document["components"]}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
