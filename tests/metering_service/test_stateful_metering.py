@@ -30,7 +30,7 @@ from metering_service.settings import MeteringSettings
 from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, MovableClock
 
 CLIENTS = ("ada", "bob")
-EXAMPLES = 80
+EXAMPLES = 50
 STEPS = 40
 
 Result = TypeVar("Result")

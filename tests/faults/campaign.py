@@ -1,0 +1,253 @@
+"""One run: start a stack, work, break, heal, rest, check."""
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from catalog_service.client import Client, hash_secret
+from catalog_service.client_store import ClientStore
+from local_stack.errors import StackError
+from service_chassis.audit_report import Finding
+from service_chassis.clock import system_clock
+from tests.faults.checker import check_history
+from tests.faults.fault_kinds import CLOCK_SHIFT_SECONDS, FAULTS
+from tests.faults.fault_stack import ACTIVITIES, FaultStack
+from tests.faults.history import History
+from tests.faults.observation import Unrest, fetch_rows, fetch_unrest, run_audits
+from tests.faults.workload import CLIENTS, PROBE, REQUEST_TIMEOUT_SECONDS, Operator, Workload
+
+RECOVERY_LIMIT_SECONDS = 30.0
+REST_LIMIT_SECONDS = 60.0
+QUIET_SECONDS = 0.5
+TWO_AT_ONCE = 0.25
+"""The share of rounds in which two things break at the same time."""
+
+_UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+Report = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What a run saw."""
+
+    seed: int
+    seconds: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    recovery_seconds: dict[str, list[float]] = field(default_factory=dict)
+    attempts: int = 0
+    unknown: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    plays: int = 0
+    charges: int = 0
+    abandoned: int = 0
+    replayed: int = 0
+    restarts: int = 0
+    reads: int = 0
+    rest_seconds: float = 0.0
+    longest_hold_seconds: float = 0.0
+    violations: list[Finding] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
+
+    @property
+    def is_void(self) -> bool:
+        """Whether no fault bit: nobody was left in doubt, and no sweeper had anything to mend."""
+        return self.unknown == 0 and self.abandoned == 0
+
+    def as_document(self) -> dict[str, Any]:
+        """Answer all of it as JSON values."""
+        return {
+            **vars(self),
+            "violations": [f"{each.rule} {each.subject}: {each.detail}" for each in self.violations],
+        }
+
+
+class Campaign:
+    """Runs one seed for `seconds` of faults. `kinds` limits them; `bug` seeds one into the product."""
+
+    def __init__(
+        self,
+        seed: int,
+        seconds: float,
+        *,
+        report: Report,
+        bug: str = "",
+        kinds: Sequence[str] = (),
+        workers: int = 16,
+    ) -> None:
+        self._rng = random.Random(seed)
+        self._seconds = seconds
+        self._report = report
+        self._bug = bug
+        self._kinds = list(kinds or FAULTS)
+        self._workers = workers
+        self._deck: list[str] = []
+        self.outcome = Outcome(seed)
+
+    async def run(self) -> Outcome:
+        """Run it. Raises StackError when the stack does not even start."""
+        directory = Path(tempfile.mkdtemp(prefix="faults-"))
+        stack = FaultStack(directory, bug=self._bug)
+        history = History(directory / "history.jsonl")
+        began = time.monotonic()
+        try:
+            await stack.start()
+            tokens = await register_clients(stack)
+            await self._work(stack, history, tokens)
+            await self._check(stack, history)
+        finally:
+            self.outcome.seconds = time.monotonic() - began
+            history.close()
+            await stack.stop()
+        if self.outcome.violations:
+            self.outcome.evidence.append(f"everything is kept in {directory}")
+        else:
+            await asyncio.to_thread(_remove, directory)
+        return self.outcome
+
+    async def _work(self, stack: FaultStack, history: History, tokens: dict[str, str]) -> None:
+        async with aiohttp.ClientSession() as session:
+            await Operator(stack, session, history).set_up()
+            workload = Workload(stack, history, self._rng, workers=self._workers)
+            working = asyncio.create_task(workload.run(tokens))
+            try:
+                await self._break_things(stack, history, session, tokens[PROBE])
+            finally:
+                await stack.revive()
+                workload.stop()
+                await working
+
+    async def _break_things(
+        self, stack: FaultStack, history: History, session: aiohttp.ClientSession, token: str
+    ) -> None:
+        end = time.monotonic() + self._seconds
+        await asyncio.sleep(1.0)
+        while time.monotonic() < end:
+            names = [self._draw() for _ in range(2 if self._rng.random() < TWO_AT_ONCE else 1)]
+            left = max(0.0, end - time.monotonic())
+            self._report(
+                f"seed {self.outcome.seed}: {left:4.0f} s left, {len(history.attempts):,} requests, "
+                f"{sum(self.outcome.faults.values())} faults, now {' and '.join(names)}"
+            )
+            came_about = await asyncio.gather(*[self._inject(name, stack) for name in names])
+            healed_at = time.monotonic()
+            await stack.revive()
+            seconds = await self._await_recovery(stack, session, token, healed_at)
+            for name, bit in zip(names, came_about, strict=True):
+                (self.outcome.faults if bit else self.outcome.missed)[name] += 1
+                if bit:
+                    self.outcome.recovery_seconds.setdefault(name, []).append(seconds)
+            await asyncio.sleep(self._rng.uniform(0, QUIET_SECONDS))
+
+    def _draw(self) -> str:
+        """Take the next fault from a shuffled deck: every kind comes before any comes twice."""
+        if not self._deck:
+            self._deck = self._rng.sample(self._kinds, len(self._kinds))
+        return self._deck.pop()
+
+    async def _inject(self, name: str, stack: FaultStack) -> bool:
+        try:
+            return await FAULTS[name](stack, random.Random(self._rng.random()))
+        except (*_UNREACHABLE, ProcessLookupError):
+            return False  # the other fault of this round was there first
+
+    async def _await_recovery(
+        self, stack: FaultStack, session: aiohttp.ClientSession, token: str, began: float
+    ) -> float:
+        """Return the seconds from `began` until both activity processes created a play again, restarts included."""
+        headers = {"Authorization": f"Bearer {token}"}
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        for name in ACTIVITIES:
+            while True:
+                with contextlib.suppress(*_UNREACHABLE):
+                    url = f"{stack.url(name, is_direct=True)}/api/plan-plays"
+                    body = {"planId": "probe", "displayName": "probe"}
+                    async with session.post(url, json=body, headers=headers, timeout=timeout) as response:
+                        if response.status == 201:
+                            break
+                if time.monotonic() - began > RECOVERY_LIMIT_SECONDS:
+                    self.outcome.violations.append(
+                        Finding("recovery", name, f"no play could be created for {RECOVERY_LIMIT_SECONDS:g} s")
+                    )
+                    return time.monotonic() - began
+                await stack.restart_ended()
+                await asyncio.sleep(0.05)
+        return time.monotonic() - began
+
+    async def _check(self, stack: FaultStack, history: History) -> None:
+        outcome = self.outcome
+        outcome.rest_seconds, unrest = await await_rest(stack)
+        if not unrest.is_rest or unrest.parked:
+            outcome.violations.append(Finding("6-no-rest", "the stack", f"after {REST_LIMIT_SECONDS:g} s: {unrest}"))
+        plays, holds, outcome.abandoned = await fetch_rows(stack)
+        outcome.violations += await run_audits(stack)
+        asked = [play for play in plays if play.client_id != PROBE]
+        skew = CLOCK_SHIFT_SECONDS if any("clock" in name for name in outcome.faults) else 0.0
+        outcome.violations += check_history(history, asked, holds, clock_skew_seconds=skew)
+        outcome.attempts, outcome.plays = len(history.attempts), len(plays)
+        outcome.unknown = sum(attempt.is_unknown for attempt in history.attempts)
+        outcome.refused = Counter(attempt.code for attempt in history.attempts if attempt.code is not None)
+        outcome.charges = sum(hold.state == "settled" for hold in holds)
+        outcome.replayed, outcome.restarts, outcome.reads = stack.tape.replayed, stack.restarts, history.reads
+        lives = [hold.closed_at - hold.held_at for hold in holds if hold.closed_at and hold.held_at]
+        outcome.longest_hold_seconds = max((life.total_seconds() for life in lives), default=0.0)
+        markers = {play.play_id: play.marker for play in plays}
+        for finding in outcome.violations[:3]:
+            name = finding.subject.rpartition(":")[2]
+            outcome.evidence += list(history.related({finding.subject, name, markers.get(name)}))[:20]
+
+
+async def await_rest(stack: FaultStack) -> tuple[float, Unrest]:
+    """Wait until nothing is under way; answer how long it took, and what is left if it took too long."""
+    began = time.monotonic()
+    unrest = Unrest(-1, -1, -1)
+    while time.monotonic() - began < REST_LIMIT_SECONDS:
+        with contextlib.suppress(*_UNREACHABLE):
+            unrest = await fetch_unrest(stack)
+            if unrest.is_rest:
+                break
+        await asyncio.sleep(0.1)
+    return time.monotonic() - began, unrest
+
+
+async def register_clients(stack: FaultStack, client_ids: Sequence[str] = CLIENTS) -> dict[str, str]:
+    """Make clients known to the catalog and fetch a token for each."""
+    secret = hashlib.sha256(stack.secrets["admin_key"].encode()).hexdigest()
+    connection = await asyncpg.connect(stack.dsns["catalog"])
+    try:
+        async with connection.transaction():
+            clients = ClientStore(connection)
+            for client_id in client_ids:
+                await clients.insert_client(
+                    Client(client_id, client_id, False, disabled_at=None, created_at=system_clock())
+                )
+                await clients.insert_secret(client_id, hash_secret(secret), system_clock())
+    finally:
+        await connection.close()
+    tokens = {}
+    async with aiohttp.ClientSession() as session:
+        for client_id in client_ids:
+            body = {"client_id": client_id, "client_secret": secret, "fingerprint": "campaign"}
+            async with session.post(f"{stack.url('catalog')}/generate-client-auth-token", json=body) as response:
+                if response.status != 200:
+                    raise StackError(f"no token for {client_id}: status {response.status}")
+                tokens[client_id] = (await response.json())["data"]["access_token"]
+    return tokens
+
+
+def _remove(directory: Path) -> None:
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)

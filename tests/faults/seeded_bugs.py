@@ -1,0 +1,167 @@
+"""Bugs put into the product on purpose, one at a time, to see whether the checker finds them.
+
+Each undoes one rule of the protocol, from outside, in processes started through `tests.faults.service_process`;
+some also undo what the schema does about it. The product knows nothing of them.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+WITHOUT_ACCOUNT_LOCKS = """
+    ALTER TABLE account DROP CONSTRAINT account_available;
+    CREATE OR REPLACE FUNCTION lock_accounts(p_client_ids text[], p_day date) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+      INSERT INTO account (client_id, counted_on)
+      SELECT DISTINCT c.client_id, p_day FROM unnest(p_client_ids) AS c (client_id)
+      ON CONFLICT DO NOTHING;
+    END $$;
+    CREATE FUNCTION look_long() RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(0.02); RETURN true; END $$;
+"""
+"""What a schema looks like whose author reads, decides, and then writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeededBug:
+    """One bug: `services` it is put into, `install` that does it, and what it takes away from the servers."""
+
+    name: str
+    services: tuple[str, ...]
+    install: Callable[[], None]
+    metering_sql: str = ""
+    postgres_settings: tuple[tuple[str, str], ...] = ()
+
+
+def install(name: str, service: str) -> None:
+    """Put the bug into this process, if it is one for `service`; no name is no bug."""
+    if name and service in SEEDED_BUGS[name].services:
+        SEEDED_BUGS[name].install()
+
+
+def _outbox_after_the_commit() -> None:
+    from activity_service.creation_store import Creation, CreationStore
+
+    whole = CreationStore._INSERT
+    begin, end = whole.index("INSERT INTO billable_event"), whole.index("), play AS")
+    CreationStore._INSERT = f"{whole[:begin]}SELECT hold_id FROM item\n{whole[end:]}"
+    insert = CreationStore.insert_plan_plays
+    statement = """
+        INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at,
+                                    next_attempt_at)
+        VALUES ($1, $2, 'happened', $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING
+    """
+
+    async def insert_plan_plays(self: CreationStore, creations: Sequence[Creation]) -> Any:
+        fates = await insert(self, creations)
+        await asyncio.sleep(0.02)
+        for creation in creations:
+            event = creation.event
+            columns = (event.hold_id, event.event_id, event.client_id, event.event_type, event.user_id, event.units)
+            async with self._pool.acquire() as connection:
+                await connection.execute(statement, *columns, creation.play.created_at)
+        return fates
+
+    CreationStore.insert_plan_plays = insert_plan_plays  # type: ignore[method-assign]
+
+
+def _hold_released_by_a_timer() -> None:
+    from activity_service.sweeper import Sweeper
+
+    async def run_once(self: Sweeper) -> None:
+        page = await self._metering.list_held(self._older_than_seconds, None)
+        if page.events:
+            await self._metering.release([event.hold_id for event in page.events])
+
+    Sweeper.run_once = run_once  # type: ignore[method-assign]
+
+
+def _release_on_an_unknown_commit() -> None:
+    from activity_service.create_plan_play import CreatePlanPlay
+    from activity_service.creation_store import Creation
+
+    store_play = CreatePlanPlay._store_play
+
+    async def release_on_any_exception(self: CreatePlanPlay, creation: Creation) -> Any:
+        try:
+            return await store_play(self, creation)
+        except Exception:
+            await self._metering.release([creation.event.hold_id])
+            raise
+
+    CreatePlanPlay._store_play = release_on_any_exception  # type: ignore[method-assign]
+
+
+def _new_event_id_per_attempt() -> None:
+    from activity_service import create_plan_play
+    from activity_service.billable_event import PLAY_CREATED, BillableEvent
+    from activity_service.plan_play import PlanPlay
+
+    def play_created(play: PlanPlay) -> BillableEvent:
+        return BillableEvent(
+            uuid.uuid4(), f"{PLAY_CREATED}:{uuid.uuid4()}", play.client_id, PLAY_CREATED, play.user_id
+        )
+
+    create_plan_play.play_created = play_created  # type: ignore[attr-defined]
+
+
+def _open_when_metering_is_down() -> None:
+    from activity_service.billable_event import BillableEvent
+    from activity_service.errors import MeteringUnavailable
+    from activity_service.metering_client import MeteringClient
+
+    authorize = MeteringClient.authorize
+
+    async def authorize_or_let_through(self: MeteringClient, event: BillableEvent) -> uuid.UUID:
+        try:
+            return await authorize(self, event)
+        except MeteringUnavailable:
+            return event.hold_id
+
+    MeteringClient.authorize = authorize_or_let_through  # type: ignore[method-assign]
+
+
+def _check_then_write() -> None:
+    from metering_service.authorize_events import AuthorizeEvents
+    from metering_service.event import BillableEvent
+    from metering_service.hold_store import HoldStore
+
+    # Decisions of several requests at once, as without the batches; each looks, thinks for a while, then writes.
+    HoldStore._AUTHORIZE = HoldStore._AUTHORIZE.replace("ORDER BY ordinal", "WHERE look_long() ORDER BY ordinal")
+
+    async def decide_at_once(self: AuthorizeEvents, events: Sequence[BillableEvent]) -> Any:
+        return await asyncio.gather(*[self._decide_alone(event) for event in events])  # type: ignore[attr-defined]
+
+    async def decide_alone(self: AuthorizeEvents, event: BillableEvent) -> Any:
+        return (await self._decide_batch([event]))[0]
+
+    AuthorizeEvents.__call__ = decide_at_once  # type: ignore[method-assign]
+    AuthorizeEvents._decide_alone = decide_alone  # type: ignore[attr-defined]
+
+
+def _synchronous_commit_off() -> None:
+    from service_chassis import postgres
+
+    postgres._SERVER_SETTINGS["synchronous_commit"] = "off"
+
+
+SEEDED_BUGS = {
+    bug.name: bug
+    for bug in (
+        SeededBug("outbox-after-the-commit", ("activity",), _outbox_after_the_commit),
+        SeededBug("hold-released-by-a-timer", ("activity",), _hold_released_by_a_timer),
+        SeededBug("release-on-an-unknown-commit", ("activity",), _release_on_an_unknown_commit),
+        SeededBug("new-event-id-per-attempt", ("activity",), _new_event_id_per_attempt),
+        SeededBug("open-when-metering-is-down", ("activity",), _open_when_metering_is_down),
+        SeededBug("check-then-write", ("metering",), _check_then_write, metering_sql=WITHOUT_ACCOUNT_LOCKS),
+        SeededBug(
+            "synchronous-commit-off",
+            ("activity", "metering"),
+            _synchronous_commit_off,
+            # The writer that would make commits durable soon: its longest pause, for a window that is hit often.
+            postgres_settings=(("wal_writer_delay", "10000"),),
+        ),
+    )
+}

@@ -1,0 +1,51 @@
+"""Run a service with the campaign's hands inside: `python -m tests.faults.service_process activity serve`.
+
+The only way to a fail point, a shifted clock or a seeded bug. FAULTS_CONTROL names the directory that arms them.
+"""
+
+import importlib
+import os
+import runpy
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.faults import fail_points, seeded_bugs
+
+CLOCK_REREAD_SECONDS = 0.1
+
+
+class ShiftedClock:
+    """The system's clock, off by the seconds that a file says; no file is no shift."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._shift = timedelta()
+        self._read_at = 0.0
+
+    def __call__(self) -> datetime:
+        if time.monotonic() - self._read_at > CLOCK_REREAD_SECONDS:
+            self._read_at = time.monotonic()
+            try:
+                self._shift = timedelta(seconds=float(self._file.read_text()))
+            except (OSError, ValueError):
+                self._shift = timedelta()
+        return datetime.now(UTC) + self._shift
+
+
+def main() -> None:
+    """Put the hands in and run the service's own command line."""
+    service, *arguments = sys.argv[1:]
+    control = Path(os.environ["FAULTS_CONTROL"])
+    if service in ("activity", "metering"):
+        create_app = importlib.import_module(f"{service}_service.app").create_app
+        create_app.__kwdefaults__["clock"] = ShiftedClock(control / f"clock-{os.environ['FAULTS_PROCESS']}")
+        fail_points.install(service, control)
+    seeded_bugs.install(os.environ.get("FAULTS_BUG", ""), service)
+    sys.argv = [f"{service}_service", *arguments]
+    runpy.run_module(f"{service}_service", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Callers, operators and onlookers, at random: what a busy day does to the stack."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from tests.faults.fault_stack import ACTIVITIES, FaultStack
+from tests.faults.history import Attempt, Change, History
+
+REQUEST_TIMEOUT_SECONDS = 4.0
+RETRIES = 4
+RECENT_PLAYS = 300
+PRICES = {"plan_play.created": 1, "plan_play.completed": 1}
+
+STEADY = ("steady-1", "steady-2")
+TIGHT = ("tight-1", "tight-2", "tight-3")
+BOUNDED = ("quota-1", "quota-2")
+RATED = ("rate-1",)
+PROBE = "probe"
+CLIENTS = (*STEADY, *TIGHT, *BOUNDED, *RATED, PROBE)
+FIRST_GRANT = 40
+FIRST_QUOTA = 60
+
+
+def policy_of(client_id: str, *, quota: int = FIRST_QUOTA, price: int = 1) -> dict[str, Any]:
+    """Answer the terms a client begins with, or has after a change."""
+    if client_id in TIGHT:
+        return {"credits": "prepaid", "prices": dict.fromkeys(PRICES, price)}
+    if client_id in BOUNDED:
+        return {"quota": {"limit": quota, "period": "month"}}
+    if client_id in RATED:
+        return {"rate": {"limit": 20, "periodSeconds": 1, "burst": 20}}
+    return {}
+
+
+class Workload:
+    """Runs `workers` callers, a treasurer and an onlooker until stopped."""
+
+    def __init__(self, stack: FaultStack, history: History, rng: random.Random, *, workers: int = 16) -> None:
+        self._stack = stack
+        self._history = history
+        self._rng = rng
+        self._workers = workers
+        self._operations = itertools.count(1)
+        self._plays: dict[str, deque[str]] = {client_id: deque(maxlen=RECENT_PLAYS) for client_id in CLIENTS}
+        self._stopping = asyncio.Event()
+        self._quota = dict.fromkeys(BOUNDED, FIRST_QUOTA)
+        self._tokens: dict[str, str] = {}
+        self.think_seconds = 0.03
+
+    async def run(self, tokens: dict[str, str]) -> None:
+        """Work until stop(); requests under way are waited for."""
+        self._tokens = tokens
+        connector = aiohttp.TCPConnector(limit=0)
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as self._session,
+            asyncio.TaskGroup() as group,
+        ):
+            for number in range(self._workers):
+                group.create_task(self._call(random.Random(self._rng.random()), number))
+            group.create_task(self._be_treasurer(random.Random(self._rng.random())))
+            group.create_task(self._look_on())
+
+    def stop(self) -> None:
+        """Let everybody finish."""
+        self._stopping.set()
+
+    async def _call(self, rng: random.Random, number: int) -> None:
+        # Most callers are many at one tight client, so that the last credits are fought over.
+        clients = (*TIGHT, *TIGHT, *BOUNDED, *STEADY, *STEADY, *RATED)
+        while not self._stopping.is_set():
+            client_id = rng.choice(clients)
+            work = rng.choices(
+                (self._create, self._create_with_key, self._complete, self._reopen, self._list),
+                weights=(30, 30, 25, 5, 2),
+            )[0]
+            await work(client_id, rng)
+            await asyncio.sleep(rng.expovariate(1 / self.think_seconds) if self.think_seconds else 0)
+
+    async def _create(self, client_id: str, rng: random.Random) -> None:
+        operation = f"create-{next(self._operations)}"
+        await self._send_create(rng, operation, client_id, None, operation)
+
+    async def _create_with_key(self, client_id: str, rng: random.Random) -> None:
+        """Create with a key: as a rule again until it is known, at times twice at once or later with another body."""
+        operation = f"create-{next(self._operations)}"
+        key = f"key-{operation}"
+        if rng.random() < 0.15:
+            twins = [self._send_create(rng, operation, client_id, key, operation) for _ in range(rng.randint(2, 4))]
+            attempts = await asyncio.gather(*twins)
+        else:
+            attempts = [await self._send_create(rng, operation, client_id, key, operation)]
+        for _ in range(RETRIES):
+            if not all(attempt.is_unknown for attempt in attempts) or self._stopping.is_set():
+                break
+            await asyncio.sleep(rng.uniform(0.1, 1.0))
+            attempts = [await self._send_create(rng, operation, client_id, key, operation)]
+        if attempts[-1].status == 201:
+            if rng.random() < 0.2:
+                await self._send_create(rng, operation, client_id, key, operation)
+            if rng.random() < 0.1:
+                await self._send_create(rng, f"other-{operation}", client_id, key, f"other-{operation}")
+
+    async def _send_create(
+        self, rng: random.Random, operation: str, client_id: str, key: str | None, marker: str
+    ) -> Attempt:
+        body = {"planId": "plan", "displayName": marker, "plannedLessons": ["one", "two"]}
+        headers = {"Idempotency-Key": key} if key is not None else {}
+        attempt = self._history.begin(operation, "create", client_id, key=key)
+        await self._send(rng, attempt, "POST", "", body, headers)
+        if attempt.status == 201:
+            self._plays[client_id].append(attempt.answer["data"]["id"])
+        return attempt
+
+    async def _complete(self, client_id: str, rng: random.Random) -> None:
+        """End a play, at times from several callers at once."""
+        if not self._plays[client_id]:
+            return
+        play_id = rng.choice(self._plays[client_id])
+        operation = f"complete-{next(self._operations)}"
+        times = rng.randint(2, 4) if rng.random() < 0.2 else 1
+        await asyncio.gather(*[self._change(rng, operation, client_id, play_id, "ended") for _ in range(times)])
+
+    async def _reopen(self, client_id: str, rng: random.Random) -> None:
+        if self._plays[client_id]:
+            operation = f"reopen-{next(self._operations)}"
+            await self._change(rng, operation, client_id, rng.choice(self._plays[client_id]), "active")
+
+    async def _change(self, rng: random.Random, operation: str, client_id: str, play_id: str, status: str) -> None:
+        kind = "complete" if status == "ended" else "reopen"
+        attempt = self._history.begin(operation, kind, client_id, play_id=play_id)
+        await self._send(rng, attempt, "PATCH", f"/{play_id}", {"status": status}, {})
+
+    async def _list(self, client_id: str, rng: random.Random) -> None:
+        """List the newest plays, and look whether one that was acknowledged before is there."""
+        acknowledged = list(self._plays[client_id])[-5:]
+        attempt = self._history.begin(f"list-{next(self._operations)}", "list", client_id)
+        await self._send(rng, attempt, "GET", "?limit=1000", None, {})
+        if attempt.status == 200:
+            listed = {play["id"] for play in attempt.answer["data"]}
+            missing = [play_id for play_id in acknowledged if play_id not in listed]
+            if missing and len(listed) < 1000:
+                self._history.torn_reads.append(f"{client_id}: list lacks acknowledged plays {missing}")
+            attempt.answer = None
+
+    async def _send(
+        self, rng: random.Random, attempt: Attempt, method: str, path: str, body: Any, headers: dict[str, str]
+    ) -> None:
+        url = f"{self._stack.url(rng.choice(ACTIVITIES))}/api/plan-plays{path}"
+        headers = {**headers, "Authorization": f"Bearer {self._tokens[attempt.client_id]}"}
+        try:
+            async with self._session.request(method, url, json=body, headers=headers) as response:
+                self._history.end(attempt, response.status, await response.json())
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            self._history.end(attempt, None, fault=type(error).__name__)
+
+    async def _be_treasurer(self, rng: random.Random) -> None:
+        """Hand out credits, raise quotas, change a price: in small steps, again until each is known to be done."""
+        operator = Operator(self._stack, self._session, self._history)
+        for number in itertools.count(1):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), rng.uniform(0.2, 0.8))
+            if self._stopping.is_set():
+                return
+            match rng.randrange(6):
+                case 0 | 1 | 2 | 3:
+                    await operator.grant(rng.choice(TIGHT), f"grant-{number}", rng.randint(5, 25))
+                case 4:
+                    client_id = rng.choice(BOUNDED)
+                    self._quota[client_id] += rng.randint(10, 40)
+                    await operator.put_policy(client_id, quota=self._quota[client_id])
+                case _:
+                    await operator.put_policy("tight-3", price=rng.randint(1, 2))
+
+    async def _look_on(self) -> None:
+        """Read balances all the time: each must add up in itself."""
+        operator = Operator(self._stack, self._session, self._history)
+        for client_id in itertools.cycle(TIGHT):
+            if self._stopping.is_set():
+                return
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
+                balance = await operator.call("GET", f"/internal/clients/{client_id}/balance")
+                self._history.reads += 1
+                whole = balance["spent"] + balance["held"] + balance["available"]
+                if balance["granted"] != whole or balance["available"] < 0:
+                    self._history.torn_reads.append(f"{client_id}: balance {balance}")
+            await asyncio.sleep(0.1)
+
+
+class Operator:
+    """An operator's calls to metering, repeated until their answer is known."""
+
+    def __init__(self, stack: FaultStack, session: aiohttp.ClientSession, history: History) -> None:
+        self._stack = stack
+        self._session = session
+        self._history = history
+
+    async def set_up(self) -> None:
+        """Give every client its policy, and the tight ones their first credits."""
+        for client_id in CLIENTS:
+            await self.put_policy(client_id, quota=FIRST_QUOTA, price=1)
+            await self.call("PUT", f"/internal/clients/{client_id}/policy", {"policyId": f"of-{client_id}"})
+            if client_id in TIGHT:
+                await self.grant(client_id, "first-grant", FIRST_GRANT)
+
+    async def grant(self, client_id: str, grant_id: str, credits: int) -> None:
+        """Grant credits, once."""
+        change = Change(client_id, datetime.now(UTC), credits=credits)
+        self._history.changes.append(change)
+        body = {"grantId": grant_id, "credits": credits}
+        await self._insist(change, "POST", f"/internal/clients/{client_id}/grants", body)
+
+    async def put_policy(self, client_id: str, *, quota: int = FIRST_QUOTA, price: int = 1) -> None:
+        """Set a client's terms."""
+        change = Change(client_id, datetime.now(UTC), quota=quota, price=price)
+        self._history.changes.append(change)
+        terms = policy_of(client_id, quota=quota, price=price)
+        await self._insist(change, "PUT", f"/internal/policies/of-{client_id}", terms)
+
+    async def _insist(self, change: Change, method: str, path: str, body: Any) -> None:
+        for _ in range(40):
+            try:
+                await self.call(method, path, body)
+                change.done_at = datetime.now(UTC)
+                return
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+                await asyncio.sleep(0.3)
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send one admin call. Raises ClientResponseError for anything but success."""
+        headers = {"Authorization": f"Bearer {self._stack.secrets['admin_key']}"}
+        async with self._session.request(
+            method, self._stack.url("metering") + path, json=body, headers=headers
+        ) as response:
+            response.raise_for_status()
+            return await response.json()

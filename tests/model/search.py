@@ -1,0 +1,123 @@
+"""Search all states breadth first, so that the first violation found has the shortest history there is."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.model.policies import Policy
+from tests.model.protocol import SCENARIOS, Model, Scenario, State, Step, begin
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """The shortest way into a violation."""
+
+    scenario: Scenario
+    violation: str
+    history: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many states there are in all scenarios, and the first violation found in one."""
+
+    states: int
+    counterexample: Counterexample | None
+
+
+def search(policy: Policy) -> Verdict:
+    """Search every scenario under a policy; stop at the first violation."""
+    states = 0
+    for scenario in SCENARIOS:
+        seen, found = _search(Model(scenario, policy))
+        states += seen
+        if found is not None:
+            return Verdict(states, found)
+    return Verdict(states, None)
+
+
+def _search(model: Model) -> tuple[int, Counterexample | None]:
+    """Look for the nearest state that is wrong, or from which the way leads to a wrong rest."""
+    first = begin(model.scenario)
+    came_from: dict[State, Step | None] = {first: None}
+    waiting = deque([first])
+    ends: dict[State, State] = {}
+    while waiting:
+        state = waiting.popleft()
+        if violation := next(check_always(model, state), ""):
+            return len(came_from), Counterexample(model.scenario, violation, _history(came_from, state))
+        if violation := next(check_rest(model, _run_its_course(model, state, ends)), ""):
+            history = (*_history(came_from, state), "nothing breaks any more, and everything runs its course")
+            return len(came_from), Counterexample(model.scenario, violation, history)
+        for words, after in model.steps(state):
+            if after not in came_from:
+                came_from[after] = (words, state)
+                waiting.append(after)
+    return len(came_from), None
+
+
+def check_always(model: Model, state: State) -> Iterator[str]:
+    """Yield what is wrong in a state, whatever may come after it."""
+    plays = model.scenario.plays
+    if model.available(state) < 0:
+        yield f"oversold: {-model.available(state)} credit more is spent or held than there is"
+    for play in set(plays):
+        charged = sum(state.charges[event] for event in {model.event(n) for n, of in enumerate(plays) if of == play})
+        if charged > 1:
+            yield f"play {play} is charged {charged} times"
+    for attempt, play in enumerate(plays):
+        if state.stages[attempt] == "acknowledged" and play not in state.plays:
+            yield f"attempt {attempt} was acknowledged, and play {play} is not there"
+        if state.stages[attempt] == "refused" and plays.count(play) == 1 and play in state.plays:
+            yield f"attempt {attempt} was refused, and play {play} is there"
+        if state.stages[attempt] == "refused" and set(plays) == {play}:
+            yield f"attempt {attempt} was refused, and there is credit for the only play there is"
+
+
+def check_rest(model: Model, state: State) -> Iterator[str]:
+    """Yield what is wrong where nothing happens any more: facts and charges are the same, and nothing is held."""
+    plays = model.scenario.plays
+    for play in sorted(set(plays)):
+        charged = sum(state.charges[event] for event in {model.event(n) for n, of in enumerate(plays) if of == play})
+        if play in state.plays and not charged:
+            yield f"at rest play {play} is there and not charged"
+        if play not in state.plays and charged:
+            yield f"at rest play {play} is charged and not there"
+    for hold, stands in enumerate(state.holds):
+        if stands == "held":
+            yield f"at rest hold {hold} is still held: its credit is lost for ever"
+
+
+def _run_its_course(model: Model, state: State, ends: dict[State, State]) -> State:
+    """Answer the state in which nothing happens any more, when from here on nothing breaks.
+
+    One fair order of steps stands for all: every step that can be taken is taken, until none changes anything.
+    `ends` remembers where states led to.
+    """
+    way: list[State] = []
+    while state not in ends:
+        way.append(state)
+        step = next((step for step in model.fair_steps(state) if step[1] != state), None)
+        step = step or next(_time_runs_out(model, state), None)
+        if step is None:
+            ends[state] = state
+        else:
+            state = step[1]
+    end = ends[state]
+    ends.update(dict.fromkeys(way, end))
+    return end
+
+
+def _time_runs_out(model: Model, state: State) -> Iterator[Step]:
+    """Yield the end of an attempt that waits for an answer nobody will give."""
+    for attempt, stage in enumerate(state.stages):
+        if stage == "asked":
+            yield from model.give_up_waiting(state, attempt)
+
+
+def _history(came_from: dict[State, Step | None], state: State) -> tuple[str, ...]:
+    words: list[str] = []
+    while (step := came_from[state]) is not None:
+        words.append(step[0])
+        state = step[1]
+    return tuple(reversed(words))
