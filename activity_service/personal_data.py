@@ -43,7 +43,7 @@ async def export_user(pool: asyncpg.Pool, client_id: str, user_id: str, *, clock
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         await act_for(connection, client_id)
         store = PersonalDataStore(connection)
-        document = {
+        document: dict[str, Any] = {
             "clientId": client_id,
             "userId": user_id,
             "exportedAt": clock(),
