@@ -13,6 +13,7 @@ MAX_PAGE = 1000
 DEFAULT_PAGE = 100
 
 MAX_IDENTIFIER = 255
+WRONG_IDENTIFIER = f"Must be 1 to {MAX_IDENTIFIER} printable characters."
 
 PAGE_PARAMETERS = (
     query("limit", "Entries in a page.", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}),
@@ -85,7 +86,7 @@ def read_identifier(request: web.Request, name: str) -> str:
     """Read an id from the path. Raises InvalidRequest when it is too long or cannot be stored."""
     value = request.match_info[name]
     if not 1 <= len(value) <= MAX_IDENTIFIER or "\x00" in value or not value.isprintable():
-        raise InvalidRequest.field(name, f"Must be 1 to {MAX_IDENTIFIER} printable characters.")
+        raise InvalidRequest.field(name, WRONG_IDENTIFIER)
     return value
 
 

@@ -11,7 +11,9 @@ from marshmallow import ValidationError
 from metering_service.event import SENTENCES, BillableEvent, Decision, Settlement
 from metering_service.routes.answers import (
     PAGE_PARAMETERS,
+    WRONG_IDENTIFIER,
     answer,
+    identifier,
     read_identifier,
     read_limit,
     read_whole,
@@ -31,7 +33,7 @@ from metering_service.schemas import (
     SettlementsResponse,
 )
 from metering_service.wiring import METERING
-from service_chassis.endpoints import Answer, Endpoint, path, query
+from service_chassis.endpoints import Answer, Endpoint, query
 from service_chassis.errors import InvalidRequest, NotFound
 from service_chassis.json_body import read_body
 from service_chassis.schema_load import compile_load
@@ -306,7 +308,7 @@ ENDPOINTS = (
         summary="Where an event stands, with its receipt",
         description="Scope `events` or `admin`.",
         tag="events",
-        parameters=(path("eventId", "The fact's id."),),
+        parameters=(identifier("eventId", "The fact's id."),),
         answers={
             200: Answer(
                 "The event.",
@@ -324,7 +326,7 @@ ENDPOINTS = (
                 },
             )
         },
-        refusals=[refuse_unknown("Event not found"), *_EITHER],
+        refusals=[refuse_field("eventId", WRONG_IDENTIFIER), refuse_unknown("Event not found"), *_EITHER],
     ),
     Endpoint(
         "GET",

@@ -99,7 +99,7 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: A
         del case.query["cursor"]
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = secrets.token_hex(16)
-    for name in ("clientId", "policyId"):
+    for name in ("clientId", "policyId", "eventId"):
         value = case.path_parameters.get(name)
         if isinstance(value, str) and not unquote(value).isprintable():
             case.path_parameters[name] = quote("".join(filter(str.isprintable, unquote(value))) or "x", safe="")
