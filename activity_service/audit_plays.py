@@ -69,7 +69,7 @@ async def audit_charges(
             else:
                 report.accuse(check_pair(pair))
             previous = charge.event_id if charge is not None else previous
-    for pair in await _read_again(pool, charges, suspects):
+    for pair in await _read_again(pool, charges, suspects, youngest):
         report.accuse(check_pair(pair))
     return report
 
@@ -83,14 +83,23 @@ async def _own(charges: AsyncIterator[Charge], report: AuditReport) -> AsyncIter
             report.count("charges of others")
 
 
-async def _read_again(pool: asyncpg.Pool, charges: ChargesClient, suspects: list[Pair]) -> list[Pair]:
-    """Answer those of `suspects` that still lack their twin."""
+async def _read_again(
+    pool: asyncpg.Pool, charges: ChargesClient, suspects: list[Pair], youngest: datetime
+) -> list[Pair]:
+    """Answer those of `suspects` that still lack their twin.
+
+    A fact that was settled since `youngest` may have missed the list. One settled before should have been in it: its
+    hold says settled, and the charge is gone.
+    """
     orphans = [charge.event_id for _, charge in suspects if charge is not None]
     happened = {fact.event_id for fact in await list_facts(pool, orphans)} if orphans else set()
     guilty: list[Pair] = []
     for fact, charge in suspects:
-        if (fact is not None and not await charges.is_charged(fact.event_id)) or (
-            charge is not None and charge.event_id not in happened
-        ):
+        if fact is not None:
+            settled_at = await charges.fetch_settled_at(fact.event_id)
+            is_guilty = settled_at is None or settled_at <= youngest
+        else:
+            is_guilty = charge is not None and charge.event_id not in happened
+        if is_guilty:
             guilty.append((fact, charge))
     return guilty

@@ -37,10 +37,10 @@ class ChargesClient:
                 return
             query = {**query, "cursor": page["nextCursor"]}
 
-    async def is_charged(self, event_id: str) -> bool:
-        """Answer whether an event is settled now. Raises ChargesUnreadable."""
+    async def fetch_settled_at(self, event_id: str) -> datetime | None:
+        """Answer when an event was settled; None when it is not. Raises ChargesUnreadable."""
         event = await self._get(f"/internal/events/{quote(event_id, safe='')}", {}, absent={"state": "none"})
-        return bool(event["state"] == "settled")
+        return datetime.fromisoformat(event["receipt"]["settledAt"]) if event["state"] == "settled" else None
 
     async def _get(self, path: str, query: dict[str, str], absent: dict[str, Any] | None = None) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)

@@ -21,6 +21,7 @@ from service_chassis.audit_report import AuditReport, Finding
 from tests.metering_service.conftest import (  # noqa: F401 - fixtures
     ADMIN_KEY,
     Metering,
+    MovableClock,
     clock,
     metering,
     start_metering,
@@ -146,6 +147,19 @@ async def test_facts_and_charges_without_twin_are_violations(
     report = await join(pool, charges)
     assert rules(report) == ["charge_of_another_client", "charge_without_fact", "fact_uncharged"]
     assert uncharged in {finding.subject for finding in report.violations}
+
+
+async def test_charge_that_is_gone_is_missed_although_its_hold_is_settled(
+    pool: asyncpg.Pool,
+    metering: Metering,  # noqa: F811
+    clock: MovableClock,  # noqa: F811
+    charges: ChargesClient,
+) -> None:
+    (fact,) = await add_play(pool)
+    clock.advance(hours=-1)
+    await charge(metering, fact)
+    await metering.fetch("DELETE FROM ledger_entry")
+    assert rules(await join(pool, charges)) == ["fact_uncharged"]
 
 
 async def test_young_fact_may_be_in_flight(pool: asyncpg.Pool, charges: ChargesClient) -> None:
