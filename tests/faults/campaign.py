@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -114,7 +115,7 @@ class Campaign:
         if self.outcome.violations:
             self.outcome.evidence.append(f"everything is kept in {directory}")
         else:
-            await asyncio.to_thread(_remove, directory)
+            await asyncio.to_thread(remove, directory)
         return self.outcome
 
     async def _work(self, stack: FaultStack, history: History, tokens: dict[str, str]) -> None:
@@ -247,7 +248,6 @@ async def register_clients(stack: FaultStack, client_ids: Sequence[str] = CLIENT
     return tokens
 
 
-def _remove(directory: Path) -> None:
-    import shutil
-
+def remove(directory: Path) -> None:
+    """Remove a run's directory."""
     shutil.rmtree(directory, ignore_errors=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest_asyncio
 
-from tests.faults.campaign import register_clients
+from tests.faults.campaign import register_clients, remove
 from tests.faults.crash_row import PAYING, CrashTable
 from tests.faults.fault_stack import FaultStack
 
@@ -21,7 +21,8 @@ QUICK = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def crash_table() -> AsyncIterator[CrashTable]:
     """Start the stack; at the end the product's audits must find nothing in what all rows left behind."""
-    stack = FaultStack(Path(tempfile.mkdtemp(prefix="crash-table-")), variables=QUICK)
+    directory = Path(tempfile.mkdtemp(prefix="crash-table-"))
+    stack = FaultStack(directory, variables=QUICK)
     try:
         await stack.start()
         async with aiohttp.ClientSession() as session:
@@ -30,3 +31,4 @@ async def crash_table() -> AsyncIterator[CrashTable]:
             yield table
     finally:
         await stack.stop()
+        remove(directory)

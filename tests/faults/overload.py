@@ -21,7 +21,7 @@ import aiohttp
 import typer
 
 from service_chassis.audit_report import Finding
-from tests.faults.campaign import await_rest, register_clients
+from tests.faults.campaign import await_rest, register_clients, remove
 from tests.faults.checker import check_history
 from tests.faults.fault_stack import ACTIVITIES, FaultStack
 from tests.faults.history import History
@@ -96,6 +96,7 @@ async def _run(seconds: float, times: float) -> Seen:
     finally:
         history.close()
         await stack.stop()
+        remove(directory)
     return seen
 
 

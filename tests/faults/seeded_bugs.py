@@ -19,7 +19,7 @@ WITHOUT_ACCOUNT_LOCKS = """
       ON CONFLICT DO NOTHING;
     END $$;
     CREATE FUNCTION look_long() RETURNS boolean LANGUAGE plpgsql AS $$
-    BEGIN PERFORM pg_sleep(0.02); RETURN true; END $$;
+    BEGIN PERFORM pg_sleep(0.03); RETURN true; END $$;
 """
 """What a schema looks like whose author reads, decides, and then writes."""
 

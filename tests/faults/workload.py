@@ -171,7 +171,7 @@ class Workload:
                 return
             match rng.randrange(6):
                 case 0 | 1 | 2 | 3:
-                    await operator.grant(rng.choice(TIGHT), f"grant-{number}", rng.randint(5, 25))
+                    await operator.grant(rng.choice(TIGHT), f"grant-{number}", rng.randint(3, 10))
                 case 4:
                     client_id = rng.choice(BOUNDED)
                     self._quota[client_id] += rng.randint(10, 40)
