@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from activity_service.audit import Fact, FencedFact, Waiting
+from service_chassis.postgres import open_snapshot
 from service_chassis.tenancy import ALL_CLIENTS
 
 READ_TIMEOUT_SECONDS = 3600.0
@@ -34,11 +35,8 @@ class AuditStore:
     @classmethod
     @asynccontextmanager
     async def open_snapshot(cls, pool: asyncpg.Pool) -> AsyncIterator["AuditStore"]:
-        """Open a read-only transaction whose every statement sees the same moment."""
-        async with (
-            pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
+        """Read from one snapshot until the end."""
+        async with open_snapshot(pool) as connection:
             yield cls(connection)
 
     _FENCED_FACTS = f"""

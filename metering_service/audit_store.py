@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from metering_service.audit import AccountFacts, ChargePair, ChargeSide, OldHold, RepeatedEvent
+from service_chassis.postgres import open_snapshot
 
 READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of a large ledger takes minutes and disturbs nobody."""
@@ -31,11 +32,8 @@ class AuditStore:
     @classmethod
     @asynccontextmanager
     async def open_snapshot(cls, pool: asyncpg.Pool) -> AsyncIterator["AuditStore"]:
-        """Open a read-only transaction whose every statement sees the same moment."""
-        async with (
-            pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
+        """Read from one snapshot until the end."""
+        async with open_snapshot(pool) as connection:
             yield cls(connection)
 
     _ACCOUNTS = """

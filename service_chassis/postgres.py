@@ -1,6 +1,7 @@
 """PostgreSQL pools with every wait bounded."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -52,6 +53,13 @@ async def create_pool(
 
 async def _keep_session(_: asyncpg.Connection) -> None:
     """Save asyncpg's reset query, a round trip per use: no statement here leaves state in its session."""
+
+
+@asynccontextmanager
+async def open_snapshot(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """Lend a connection in a read-only transaction whose every statement sees the same moment."""
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        yield connection
 
 
 async def check_postgres(pool: asyncpg.Pool) -> None:
