@@ -15,9 +15,10 @@ INTERPRETER := $(VENV)/.python-$(PYTHON_VERSION)
 STACK := $(VENV)/.installed-stack
 DEV := $(VENV)/.installed-dev
 GENERATOR := $(VENV)/.installed-client-generator
+BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check advisories openapi clients fuzz faults faults-bite clean-data lock
+.PHONY: help run test check advisories openapi clients fuzz faults faults-bite bench bench-quick clean-data lock
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -56,6 +57,12 @@ faults: $(DEV) ## break every part of a stack of its own for two minutes, and ch
 faults-bite: $(DEV) ## put bugs into the product on purpose, and see that the checker finds each
 	FAULTS_BITE=1 $(VENV)/bin/python -m pytest tests/faults/test_bites.py -s $(ARGUMENTS)
 
+bench: $(BENCH) ## measure every question of bench/ beside its peers, under 15 minutes (ARGUMENTS="--only authorize_one"; needs wrk)
+	$(VENV)/bin/python -m bench $(ARGUMENTS)
+
+bench-quick: $(BENCH) ## the same in under 3 minutes, too short to be quoted
+	$(VENV)/bin/python -m bench --quick $(ARGUMENTS)
+
 clean-data: ## forget the local stack's data, logs and secrets (STACK_DIR, or .local)
 	@$(PYTHON) -m local_stack.state_directory
 
@@ -65,6 +72,8 @@ lock: ## resolve the dependencies of pyproject.toml again (UPGRADE=--upgrade for
 	$(COMPILE) pyproject.toml --extra stack --constraint requirements/service.lock --output-file requirements/stack.lock
 	$(COMPILE) pyproject.toml --extra stack --extra dev --constraint requirements/stack.lock --output-file requirements/dev.lock
 	$(COMPILE) requirements/client-generator.in --output-file requirements/client-generator.lock
+	$(COMPILE) pyproject.toml --extra stack --extra bench --constraint requirements/dev.lock --output-file requirements/bench.lock
+	$(COMPILE) requirements/bench-peers.in --output-file requirements/bench-peers.lock
 
 $(INTERPRETER):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
@@ -88,4 +97,14 @@ $(GENERATOR): requirements/client-generator.lock $(INTERPRETER)
 	@echo "installing $< into $(VENV)/client-generator (once)"
 	@$(PYTHON) -m venv --clear $(VENV)/client-generator
 	@$(VENV)/client-generator/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# The peers are programs of other people's libraries: an environment of their own, and Node.js's modules where npm is.
+$(BENCH): requirements/bench.lock requirements/bench-peers.lock bench/peers/package-lock.json $(STACK)
+	@echo "installing $< into $(VENV), and the peers into $(VENV)/bench-peers (once)"
+	@$(INSTALL) -r $<
+	@$(PYTHON) -m venv --clear $(VENV)/bench-peers
+	@$(VENV)/bench-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench-peers.lock
+	@if command -v npm >/dev/null; then cd bench/peers && npm ci --silent --no-audit --no-fund --ignore-scripts; \
+	else echo "npm is not installed: the peers of Node.js are left out" >&2; fi
 	@touch $@

@@ -1,0 +1,73 @@
+"""Metering as it is, and one more route: through the same frame, deciding nothing.
+
+Reads metering's settings. POST /internal/bench/nothing authenticates, reads the body as strictly as authorize does, and answers a constant of the size of a decision; GET has no body to read.
+"""
+
+import orjson
+from aiohttp import web
+
+from metering_service.app import create_app
+from metering_service.routes.answers import answer
+from metering_service.schemas import BillableEventSchema, EventsFrame
+from metering_service.settings import MeteringSettings
+from metering_service.wiring import METERING
+from service_chassis import application
+from service_chassis.json_body import read_body
+from service_chassis.json_logging import configure_logging
+from service_chassis.schema_load import compile_load
+from service_chassis.settings import read_settings
+
+PATH = "/internal/bench/nothing"
+
+_load_frame = compile_load(EventsFrame())
+_load_event = compile_load(BillableEventSchema())
+_RECEIPT = orjson.dumps(
+    {
+        "policyId": "bench",
+        "policyVersion": 1,
+        "mode": "enforce",
+        "wouldRefuse": None,
+        "credits": 1,
+        "gates": {
+            "rate": {"limit": 1_000_000, "usedBefore": 3},
+            "quota": None,
+            "credits": {"availableBefore": 999_999_999_998},
+        },
+    }
+)
+_DECISION = {
+    "holdId": "0198f2a4-7c1e-7f3a-9d43-0b1c5f6e7a88",
+    "eventId": "plan_play.created:0198f2a4-7c1e-7f3a-9d43-0b1c5f6e7a88",
+    "decision": "granted",
+    "receipt": orjson.Fragment(_RECEIPT),
+}
+
+
+async def post_nothing(request: web.Request) -> web.Response:
+    """Do what every call does, and no more."""
+    request.app[METERING].service_keys.authenticate(request, "events")
+    for document in (await read_body(request, _load_frame))["events"]:
+        _load_event(document)
+    return answer({"decisions": [_DECISION]})
+
+
+async def get_nothing(request: web.Request) -> web.Response:
+    """Do what every call without a body does."""
+    request.app[METERING].service_keys.authenticate(request, "events")
+    return answer({"decisions": [_DECISION]})
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    settings = read_settings(MeteringSettings)
+    configure_logging(settings.log_level, "metering")
+    app = create_app(settings)
+    app.router.add_post(PATH, post_nothing)
+    app.router.add_get(PATH, get_nothing)
+    application.run(
+        app, host=settings.host, port=settings.port, ops_host=settings.ops_host, ops_port=settings.ops_port
+    )
+
+
+if __name__ == "__main__":
+    main()

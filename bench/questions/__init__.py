@@ -1,0 +1,7 @@
+"""One question per file. Each says what it measures, beside what, and which ratio it is after."""
+
+from bench.question import Question
+from bench.questions import authorize_one
+
+QUESTIONS: tuple[Question, ...] = (authorize_one.QUESTION,)
+"""In the order in which they are asked."""

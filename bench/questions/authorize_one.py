@@ -1,0 +1,55 @@
+"""What does a durable decision cost above the same service's no-op route? One event a request, 1,000 zipf clients."""
+
+import sys
+from functools import partial
+
+from bench.peers.metering_with_noop import PATH
+from bench.question import Effort, Finding, Question
+from bench.rounds import compare, interleave
+from bench.stage import Stage, fresh_seed, name_clients
+from bench.tally import Tally, check_decisions
+from bench.wrk import Load, run_wrk
+
+CLIENTS = 1000
+CONNECTIONS = (64, 256)
+TARGET = 0.85
+
+
+def ask(stage: Stage, effort: Effort) -> Finding:
+    """Authorize beside the no-op, with 64 and with 256 connections."""
+    finding, tally = Finding(), Tally()
+    launcher = [sys.executable, "-m", "bench.peers.metering_with_noop"]
+    product = stage.start_product("metering", commands={"metering": launcher})
+    product.grant_credits(name_clients(CLIENTS))
+    url, key = product.url("metering"), product.events_key
+
+    def authorize(connections: int, seconds: int) -> Load:
+        parameters = {"key": key, "clients": CLIENTS, "seed": fresh_seed()}
+        load = run_wrk(url, "authorize", seconds=seconds, connections=connections, parameters=parameters)
+        return tally.count(load, connections)
+
+    def post_nothing(connections: int, seconds: int) -> Load:
+        parameters = {"key": key, "clients": CLIENTS, "seed": fresh_seed(), "path": PATH}
+        return run_wrk(url, "authorize", seconds=seconds, connections=connections, parameters=parameters)
+
+    def get_nothing(connections: int, seconds: int) -> Load:
+        return run_wrk(url, "get", seconds=seconds, connections=connections, parameters={"key": key, "path": PATH})
+
+    servers = [product.servers["metering"]]
+    for connections in CONNECTIONS:
+        loads = {"authorize": authorize, "no-op POST": post_nothing, "no-op GET": get_nothing}
+        sides = {
+            f"{name}, {connections} connections": stage.measure(finding, servers, partial(load, connections))
+            for name, load in loads.items()
+        }
+        runs = interleave(sides, effort)
+        finding.sides |= runs
+        ours, post, get = runs.values()
+        target = TARGET if connections == CONNECTIONS[0] else None
+        finding.claims.append(compare(f"to the no-op POST, {connections} connections", ours, post, target))
+        finding.claims.append(compare(f"to a no-op GET, {connections} connections", ours, get))
+    finding.faults += check_decisions(product, tally)
+    return finding
+
+
+QUESTION = Question("authorize_one", "Authorize, one event a request, against the service's own no-op route", ask)
