@@ -8,6 +8,7 @@ from activity_service.errors import EventRefused
 from activity_service.plan_play import PlanPlay
 from activity_service.schemas import PlanPlaySchema
 from service_chassis.errors import ServiceError
+from service_chassis.json_answer import JsonAnswer
 from service_chassis.schema_dump import compile_dump, encode_json
 
 _dump = compile_dump(PlanPlaySchema())
@@ -35,7 +36,7 @@ def render_elements(plays: Sequence[PlanPlay]) -> bytes:
 
 def json_response(body: bytes, status: int = 200) -> web.Response:
     """Make an answer of JSON bytes."""
-    return web.Response(body=body, status=status, content_type="application/json")
+    return JsonAnswer(body, status)
 
 
 def render_error(error: ServiceError) -> web.Response:

@@ -9,22 +9,22 @@ from aiohttp import web
 from catalog_service.encoded_plans import EncodedPlans
 from catalog_service.envelope import UNEXPECTED, encode_envelope, encode_error
 from service_chassis.errors import ServiceError
+from service_chassis.json_answer import JsonAnswer
 
+_PLAIN = {"Vary": "Accept-Encoding"}
+_GZIPPED = {**_PLAIN, "Content-Encoding": "gzip"}
 _MOST_DETAILS = 10
 """Fields named in one message; an array of many wrong elements has as many details."""
 
 
 def succeed(data: Any, headers: Mapping[str, str] | None = None) -> web.Response:
     """Make the answer of a success."""
-    return web.Response(body=encode_envelope(data), content_type="application/json", headers=headers)
+    return JsonAnswer(encode_envelope(data), headers=headers)
 
 
 def succeed_encoded(plans: EncodedPlans) -> web.Response:
     """Make the answer of a success from a body that is encoded already."""
-    headers = {"Vary": "Accept-Encoding"}
-    if plans.gzipped:
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=plans.body, content_type="application/json", headers=headers)
+    return JsonAnswer(plans.body, headers=_GZIPPED if plans.gzipped else _PLAIN)
 
 
 def render_error(error: ServiceError) -> web.Response:
@@ -34,9 +34,7 @@ def render_error(error: ServiceError) -> web.Response:
         message = UNEXPECTED
     elif error.details:
         message = " ".join(f"{detail.field}: {detail.message}" for detail in error.details[:_MOST_DETAILS])
-    return web.Response(
-        status=error.status, body=encode_error(error.status, message), content_type="application/json"
-    )
+    return JsonAnswer(encode_error(error.status, message), error.status)
 
 
 def accepts_gzip(request: web.Request) -> bool:

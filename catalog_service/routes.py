@@ -24,6 +24,7 @@ from catalog_service.sync_plan import change_plan, create_plan, delete_plan, fet
 from catalog_service.token_schemas import TokenRequestSchema
 from service_chassis.bearer import InvalidToken, read_bearer
 from service_chassis.errors import Forbidden
+from service_chassis.json_answer import JsonAnswer
 from service_chassis.json_body import read_body
 from service_chassis.schema_dump import encode_json
 
@@ -88,9 +89,8 @@ async def sync_plan(request: web.Request) -> web.Response:
 async def show_public_keys(request: web.Request) -> web.Response:
     """Publish the keys that our tokens are verified with."""
     keys = await request.app[SIGNING_KEYS].published()
-    return web.Response(
-        body=encode_json({"keys": keys}),
-        content_type="application/json",
+    return JsonAnswer(
+        encode_json({"keys": keys}),
         headers={"Cache-Control": f"public, max-age={int(JWKS_MAX_AGE.total_seconds())}"},
     )
 

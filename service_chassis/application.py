@@ -7,11 +7,12 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from service_chassis.bounds import BOUNDS, DEFAULT_BOUNDS, HttpBounds, deadline_middleware, lift_deadline
+from service_chassis.bounds import BOUNDS, DEADLINES, DEFAULT_BOUNDS, HandlerDeadlines, HttpBounds
 from service_chassis.error_rendering import RenderError, error_middleware
 from service_chassis.health import Readiness, create_operations_app, render_operations_error
-from service_chassis.http_connection import SERVER_NAME
 from service_chassis.http_server import HttpServer
+from service_chassis.json_answer import SERVER_NAME
+from service_chassis.json_logging import log_access
 from service_chassis.metrics import Metrics
 from service_chassis.request_context import context_middleware, send_request_id
 
@@ -27,19 +28,22 @@ def create_web_app(
 ) -> web.Application:
     """Make an application with the frame that every service has: context, errors, bounds, metrics, readiness."""
     metrics = Metrics()
+    deadlines = HandlerDeadlines(bounds.handler_seconds)
     app = web.Application(
         middlewares=[
-            context_middleware(metrics.observe_request),
+            context_middleware(metrics.observe_request, log_access),
             error_middleware(render_error),
-            deadline_middleware(bounds.handler_seconds),
+            deadlines.middleware,
         ],
         client_max_size=body_limit_bytes,
     )
     app[METRICS] = metrics
     app[READINESS] = Readiness()
     app[BOUNDS] = bounds
+    app[DEADLINES] = deadlines
     app[_RENDER_ERROR] = render_error
-    for prepare in (send_request_id, _name_server, lift_deadline):
+    # For streams and files: a JsonAnswer writes these headers itself, and does not begin before its handler is done.
+    for prepare in (send_request_id, _name_server, deadlines.lift):
         app.on_response_prepare.append(prepare)
     return app
 

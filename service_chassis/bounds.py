@@ -2,9 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +34,56 @@ class HttpBounds:
 DEFAULT_BOUNDS = HttpBounds()
 BOUNDS = web.AppKey("bounds", HttpBounds)
 
-_DEADLINE = web.RequestKey("deadline", asyncio.Timeout)
+
+@dataclass(slots=True)
+class _Handling:
+    """A handler at work: when it has to be done by, and whether we ended it for that."""
+
+    deadline: float
+    overdue: bool = False
 
 
-def deadline_middleware(seconds: float) -> Middleware:
-    """Make the middleware that ends a handler with TimeoutError unless its answer begins within `seconds`."""
+class HandlerDeadlines:
+    """Ends handlers whose answer does not begin in time. One look at all of them costs less than a timer for each.
+
+    The oldest come first, since each has as long as the others: `enforce` stops at the first that has time left.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._under_way: dict[asyncio.Task[Any] | None, _Handling] = {}
 
     @web.middleware
-    async def with_deadline(request: web.Request, handler: Handler) -> web.StreamResponse:
-        async with asyncio.timeout(seconds) as deadline:
-            request[_DEADLINE] = deadline
-            try:
-                return await handler(request)
-            finally:
-                del request[_DEADLINE]
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Run `handler`. Raises TimeoutError in it, and here, when it takes too long."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs has one
+        handling = _Handling(asyncio.get_running_loop().time() + self._seconds)
+        self._under_way[task] = handling
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            if handling.overdue and task.uncancel() == 0:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._under_way.pop(task, None)
 
-    return with_deadline
+    async def lift(self, _: web.Request, __: web.StreamResponse) -> None:
+        """Let an answer that has begun take its time; for `on_response_prepare`. Its reader is bounded."""
+        self._under_way.pop(asyncio.current_task(), None)
+
+    def enforce(self, now: float) -> None:
+        """End those that are overdue at `now`, the event loop's time."""
+        for task, handling in list(self._under_way.items()):
+            if handling.deadline > now:
+                return
+            if task is not None and not handling.overdue:
+                handling.overdue = True
+                task.cancel()
 
 
-async def lift_deadline(request: web.Request, _: web.StreamResponse) -> None:
-    """Let an answer that has begun take its time; for `Application.on_response_prepare`. Its reader is bounded."""
-    deadline = request.get(_DEADLINE)
-    if deadline is not None:
-        deadline.reschedule(None)
+DEADLINES = web.AppKey("deadlines", HandlerDeadlines)
 
 
 async def read_within_bound(request: web.Request) -> bytes:

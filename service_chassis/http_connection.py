@@ -17,9 +17,7 @@ from aiohttp import http_exceptions, web
 from service_chassis.bounds import HttpBounds
 from service_chassis.error_rendering import RenderError, log_fault
 from service_chassis.errors import HttpFault, InvalidRequest, ServiceError
-
-SERVER_NAME = "http"
-"""The `Server` header. aiohttp's own names its version and Python's."""
+from service_chassis.json_answer import SERVER_NAME
 
 _log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ import resource
 from aiohttp import web
 from aiohttp.web_protocol import _RequestFactory, _RequestHandler
 
-from service_chassis.bounds import DEFAULT_BOUNDS, HttpBounds
+from service_chassis.bounds import DEADLINES, DEFAULT_BOUNDS, HttpBounds
 from service_chassis.error_rendering import RenderError, describe_http_exception
 from service_chassis.http_connection import Connection, House
 from service_chassis.metrics import Metrics
@@ -31,6 +31,7 @@ class HttpServer:
         bounds: HttpBounds = DEFAULT_BOUNDS,
         metrics: Metrics | None = None,
     ) -> None:
+        self._deadlines = app.get(DEADLINES)
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS, handler_cancellation=False
         )
@@ -104,6 +105,8 @@ class HttpServer:
         while True:
             await asyncio.sleep(self._bounds.check_seconds)
             now = loop.time()
+            if self._deadlines is not None:
+                self._deadlines.enforce(now)
             for connection in server.connections:
                 if isinstance(connection, Connection):
                     connection.enforce_bounds(now)

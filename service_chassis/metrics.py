@@ -23,6 +23,7 @@ class Metrics:
         self._requests = self.histogram(
             "http_request_seconds", "Time to answer a request.", ["method", "route", "status"]
         )
+        self._requests_of: dict[tuple[str, str, int], Histogram] = {}
 
     def counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
         """Make a counter; `name` without the `_total` that Prometheus adds."""
@@ -41,8 +42,12 @@ class Metrics:
         return Histogram(name, text, labels or [], registry=self.registry, buckets=_SIZES)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        """Count one answered request. `method` and `route` must be of a small set."""
+        key = (method, route, status)
+        requests = self._requests_of.get(key)
+        if requests is None:  # `labels` takes a lock and builds strings, for each request
+            requests = self._requests_of[key] = self._requests.labels(method, route, str(status))
+        requests.observe(seconds)
 
     def render(self) -> bytes:
         """Answer the exposition text."""

@@ -1,39 +1,73 @@
 """What every log line and every onward call knows of the request it belongs to."""
 
+import random
 import re
-import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from structlog.typing import EventDict
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 
-_onward_headers: ContextVar[dict[str, str] | None] = ContextVar("onward_headers", default=None)
-_access_log = structlog.get_logger("access")
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """The request that is being answered: its id and, where its caller sent one, its trace."""
+
+    request_id: str
+    trace_id: str | None = None
+    trace_flags: str | None = None
+
+    def as_log_fields(self) -> dict[str, str]:
+        if self.trace_id is None:
+            return {"request_id": self.request_id}
+        return {"request_id": self.request_id, "trace_id": self.trace_id}
+
+
+_context: ContextVar[_Context | None] = ContextVar("request_context", default=None)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 
 ObserveRequest = Callable[[str, str, int, float], None]
 """Called once per request with method, route pattern, status and seconds."""
 
+LogAccess = Callable[[Mapping[str, object]], None]
+"""Called once per request with the fields of its line in the log."""
+
 
 def onward_headers() -> dict[str, str]:
     """Answer the headers that tie an onward call to the present request; empty outside of one."""
-    return dict(_onward_headers.get() or {})
+    context = _context.get()
+    if context is None:
+        return {}
+    headers = {"X-Request-ID": context.request_id}
+    # W3C Trace Context: the trace goes on, under a parent id of ours.
+    if context.trace_id is not None:
+        headers["traceparent"] = f"00-{context.trace_id}-{_make_id(8)}-{context.trace_flags}"
+    return headers
 
 
-def context_middleware(observe: ObserveRequest) -> Middleware:
+def add_request_context(_: object, __: str, event: EventDict) -> EventDict:
+    """Put the present request's id, and its trace, into a log line; a processor of structlog's."""
+    context = _context.get()
+    if context is not None:
+        for name, value in context.as_log_fields().items():
+            event.setdefault(name, value)
+    return event
+
+
+def context_middleware(observe: ObserveRequest, log_access: LogAccess) -> Middleware:
     """Make the outermost middleware: request id, trace, access log line and metrics."""
 
     @web.middleware
     async def with_context(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
-        _open_context(request)
+        context = _open_context(request)
         status = 499  # as nginx logs it: the caller went away before there was an answer
         try:
             response = await handler(request)
@@ -44,27 +78,34 @@ def context_middleware(observe: ObserveRequest) -> Middleware:
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unmatched"
             observe(request.method if resource is not None else "ANY", route, status, seconds)
-            _access_log.info(
-                "request", method=request.method, route=route, status=status, ms=round(seconds * 1000, 1)
+            log_access(
+                {
+                    "event": "request",
+                    "method": request.method,
+                    "route": route,
+                    "status": status,
+                    "ms": round(seconds * 1000, 1),
+                    **context.as_log_fields(),
+                }
             )
 
     return with_context
 
 
-def _open_context(request: web.Request) -> None:
-    given = request.headers.get("X-Request-ID", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+def _open_context(request: web.Request) -> _Context:
+    given = request.headers.get("X-Request-ID")
+    request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else _make_id(16)
     request[REQUEST_ID] = request_id
-    onward = {"X-Request-ID": request_id}
-    fields = {"request_id": request_id}
-    # W3C Trace Context: the trace goes on, under a parent id of ours.
-    trace = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    if trace:
-        onward["traceparent"] = f"00-{trace[1]}-{secrets.token_hex(8)}-{trace[2]}"
-        fields["trace_id"] = trace[1]
-    _onward_headers.set(onward)
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**fields)
+    traceparent = request.headers.get("traceparent")
+    trace = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
+    context = _Context(request_id, trace[1], trace[2]) if trace else _Context(request_id)
+    _context.set(context)
+    return context
+
+
+def _make_id(size: int) -> str:
+    """Make a name for one thing among many: unlikely to come twice, and no secret."""
+    return f"{random.getrandbits(size * 8) or 1:0{size * 2}x}"
 
 
 async def send_request_id(request: web.Request, response: web.StreamResponse) -> None:

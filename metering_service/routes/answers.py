@@ -7,6 +7,7 @@ from aiohttp import web
 from metering_service.schemas import ErrorResponse
 from service_chassis.endpoints import STRICT_JSON, Api, Refusal, path, query
 from service_chassis.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthorized
+from service_chassis.json_answer import JsonAnswer
 from service_chassis.schema_dump import encode_json
 
 MAX_PAGE = 1000
@@ -23,7 +24,7 @@ PAGE_PARAMETERS = (
 
 def answer(document: Any, status: int = 200) -> web.Response:
     """Answer a document as JSON."""
-    return web.Response(body=encode_json(document), status=status, content_type="application/json")
+    return JsonAnswer(encode_json(document), status)
 
 
 def render_error(error: ServiceError) -> web.Response:
