@@ -15,17 +15,18 @@ from activity_service.list_stream import send_list
 from activity_service.plan_play import NewPlanPlay, PlanPlayChanges
 from activity_service.read_plan_play import ReadPlanPlay
 from activity_service.rendering import json_response, render_page, render_plan_play
-from activity_service.schemas import NewPlanPlaySchema, PlanPlayChangesSchema
+from activity_service.schemas import NewPlanPlaySchema, PlanPlayChangesSchema, drop_absent
 from activity_service.update_plan_play import UpdatePlanPlay
 from service_chassis.errors import InvalidRequest
 from service_chassis.json_body import read_body
+from service_chassis.schema_load import compile_load
 
 CREATE_PLAN_PLAY = web.AppKey("create_plan_play", CreatePlanPlay)
 READ_PLAN_PLAY = web.AppKey("read_plan_play", ReadPlanPlay)
 UPDATE_PLAN_PLAY = web.AppKey("update_plan_play", UpdatePlanPlay)
 LIST_PLAN_PLAYS = web.AppKey("list_plan_plays", ListPlanPlays)
 
-_NEW_PLAN_PLAY = NewPlanPlaySchema()
+_load_new_plan_play = compile_load(NewPlanPlaySchema())
 _CHANGES = PlanPlayChangesSchema()
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
@@ -35,7 +36,7 @@ async def create_plan_play(request: web.Request) -> web.Response:
     """POST /api/plan-plays."""
     caller = await authenticate(request)
     key = _read_idempotency_key(request)
-    body = await read_body(request, _NEW_PLAN_PLAY)
+    body = drop_absent(await read_body(request, _load_new_plan_play))
     identity = identify(caller, key, body) if key is not None else None
     answer = await request.app[CREATE_PLAN_PLAY](caller, NewPlanPlay(**body), identity)
     response = json_response(answer.body, answer.status)
@@ -69,7 +70,7 @@ async def update_plan_play(request: web.Request) -> web.Response:
     """PATCH /api/plan-plays/{id}."""
     caller = await authenticate(request)
     play_id = _read_play_id(request)
-    changes = PlanPlayChanges(**await read_body(request, _CHANGES))
+    changes = PlanPlayChanges(**drop_absent(await read_body(request, _CHANGES)))
     play = await request.app[UPDATE_PLAN_PLAY](caller, play_id, changes)
     return json_response(render_plan_play(play))
 

@@ -1,25 +1,26 @@
 """The wire's shapes: what a body may hold, and how a plan play is written."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from activity_service.fields import Email, Moment, WebAddress, counter, text, text_list
 from activity_service.plan_play import STATUSES
 
 
 class _BodySchema(Schema):
-    """A body without unknown fields, in which null means the same as absent."""
+    """A body without unknown fields."""
 
     class Meta:
         """Marshmallow's options."""
 
         unknown = RAISE
 
-    @post_load
-    def drop_absent(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Keep what was said."""
-        return {name: value for name, value in data.items() if value is not None}
+
+def drop_absent(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what a body said: null means the same as absent."""
+    return {name: value for name, value in data.items() if value is not None}
 
 
 class NewPlanPlaySchema(_BodySchema):

@@ -1,6 +1,6 @@
 """Load documents with a marshmallow schema's own definition, without its per-object cost.
 
-For calls that carry hundreds of small objects. The schema's fields and validators are compiled to a few
+For the calls that come most often. The schema's fields and validators are compiled to a few
 checks; a document that passes them is loaded as `Schema.load` would, and one that does not, for whatever
 reason, is handed to `Schema.load` itself, which finds the words. The schema stays the only definition.
 """
@@ -8,13 +8,15 @@ reason, is handed to `Schema.load` itself, which finds the words. The schema sta
 from collections.abc import Callable
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError, fields, missing
 
 
 def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
     """Answer a function from a document to what `schema.load` would answer. It raises ValidationError likewise.
 
-    Compiles flat schemas of plain strings, strict integers and raw lists; raises TypeError for any other.
+    Plain strings, strict integers and raw lists are compiled; what else there is goes through its field's own
+    `deserialize`, when it is there. Raises TypeError for a schema that takes unknown fields; one with hooks must not
+    be given here: they are not run.
     """
     if schema.unknown != RAISE:
         raise TypeError(f"{type(schema).__name__} must refuse unknown fields")
@@ -36,10 +38,16 @@ def _load_plain(compiled: list["_CompiledField"], document: dict[str, Any]) -> d
         if value is _ABSENT:
             if field.required:
                 return None
-            loaded[field.attribute] = field.default
+            if field.default is not missing:
+                loaded[field.attribute] = field.default
             continue
         used += 1
-        if type(value) is field.kind:
+        if field.kind is None:
+            try:
+                value = field.deserialize(value)
+            except ValidationError:
+                return None
+        elif type(value) is field.kind:
             try:
                 for validate in field.validators:
                     validate(value)
@@ -56,20 +64,19 @@ _KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List
 
 
 class _CompiledField:
-    __slots__ = ("allow_none", "attribute", "default", "key", "kind", "required", "validators")
+    __slots__ = ("allow_none", "attribute", "default", "deserialize", "key", "kind", "required", "validators")
 
     def __init__(self, name: str, field: fields.Field[Any]) -> None:
         kind = _KINDS.get(type(field))
         inexact = (isinstance(field, fields.Integer) and not field.strict) or (
             isinstance(field, fields.List) and type(field.inner) is not fields.Raw
         )
-        if kind is None or inexact:
-            raise TypeError(f"{name}: {type(field).__name__} has no compiled form")
         if not field.required and callable(field.load_default):
             raise TypeError(f"{name}: needs a plain load_default")
         self.key = field.data_key or name
         self.attribute = field.attribute or name
-        self.kind = kind
+        self.kind = None if inexact else kind
+        self.deserialize = field.deserialize
         self.required = field.required
         self.default = field.load_default
         self.allow_none = field.allow_none

@@ -1,0 +1,64 @@
+"""A compiled load is the schema's own load: the same values, the same words."""
+
+from typing import Any
+
+import pytest
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from service_chassis.schema_load import compile_load
+
+
+class ThingSchema(Schema):
+    class Meta:
+        unknown = RAISE
+
+    name = fields.String(required=True, data_key="theName", validate=validate.Length(min=1, max=3))
+    count = fields.Integer(strict=True, load_default=1, validate=validate.Range(min=0))
+    note = fields.String(allow_none=True)
+    tags = fields.List(fields.String(validate=validate.Length(min=1)), allow_none=True)
+    at = fields.AwareDateTime()
+
+
+class OpenSchema(Schema):
+    class Meta:
+        unknown = "exclude"
+
+    name = fields.String()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"theName": "a"},
+        {"theName": "abc", "count": 0, "note": None, "tags": None},
+        {"theName": "é", "tags": ["x", "y"], "at": "2026-01-02T03:04:05Z"},
+        {"theName": "abcd"},
+        {"theName": None},
+        {"name": "a"},
+        {"theName": "a", "count": True},
+        {"theName": "a", "count": 1.0},
+        {"theName": "a", "count": -1},
+        {"theName": "a", "tags": ["x", 1]},
+        {"theName": "a", "tags": [""]},
+        {"theName": "a", "at": "soon"},
+        {"theName": "a", "at": None},
+        {"theName": "a", "more": 1},
+        {},
+        [],
+        "a",
+    ],
+)
+def test_it_answers_and_refuses_as_the_schema_does(document: Any) -> None:
+    assert outcome(compile_load(ThingSchema()), document) == outcome(ThingSchema().load, document)
+
+
+def outcome(load: Any, document: Any) -> Any:
+    try:
+        return load(document)
+    except ValidationError as error:
+        return error.messages
+
+
+def test_a_schema_that_lets_unknown_fields_pass_is_not_compiled() -> None:
+    with pytest.raises(TypeError):
+        compile_load(OpenSchema())
