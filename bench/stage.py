@@ -1,6 +1,7 @@
 """What questions are asked on: own PostgreSQL and Valkey, and the product or peers beside them, on free ports."""
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -128,8 +129,6 @@ class Product:
 
 def run_command(environment: ServiceEnvironment, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of a service's own commands to its end."""
-    import os
-
     return subprocess.run(
         environment.service.command(*arguments),
         env={**os.environ, **environment.variables},
@@ -183,7 +182,8 @@ class Stage:
             client.flushdb()
 
     def create_database(self, name: str) -> str:
-        """Make an empty database and answer its URL, the superuser's."""
+        """Make an empty database, its name beginning with `name`, and answer its URL, the superuser's."""
+        name = f"{name}_{secrets.token_hex(4)}"
         create_databases(self.postgres.dsn(), [Database(name)])
         return self.postgres.dsn(name)
 
@@ -199,7 +199,7 @@ class Stage:
         the bench's own.
         """
         self._number += 1
-        dsns = {each.name: self.create_database(f"{each.name}_{self._number}") for each in SERVICES}
+        dsns = {each.name: self.create_database(each.name) for each in SERVICES}
         overrides = {**VARIABLES, **(variables or {})}
         base = choose_free_block(PORT_BLOCK)
         environments = build_environments(base, dsns, self.redis.url, self._secrets, overrides)

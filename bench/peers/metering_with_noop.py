@@ -1,6 +1,7 @@
 """Metering as it is, and one more route: through the same frame, deciding nothing.
 
-Reads metering's settings. POST /internal/bench/nothing authenticates, reads the body as strictly as authorize does, and answers a constant of the size of a decision; GET has no body to read.
+Reads metering's settings. POST /internal/bench/nothing authenticates, reads the body as strictly as authorize
+does, and answers a constant of the size of a decision; GET has no body to read.
 """
 
 import orjson

@@ -1,0 +1,121 @@
+"""The product that creates plan plays and bills them, under load; for the questions that compare it."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import psycopg
+
+from bench.errors import BenchError
+from bench.processes import Server
+from bench.stage import SEEDING_THREADS, Product, Stage, fresh_seed, name_clients, send
+from bench.tally import Tally, count_rows
+from bench.wrk import Load, run_wrk
+from catalog_service.register_client import register_client
+
+DRAIN_TIMEOUT_SECONDS = 60.0
+DRAIN_POLL_SECONDS = 0.02
+COUNT_UNSETTLED = """SELECT count(*) FROM billable_event
+    WHERE outcome = 'happened' AND settled_at IS NULL AND parked_at IS NULL"""
+
+
+class MeteredCreates:
+    """All three services on one core, as the peers' one process has it, and clients with tokens and credits."""
+
+    def __init__(self, stage: Stage, clients: int) -> None:
+        """Start them, register clients, get each a token, grant credits."""
+        self.product: Product = stage.start_product("catalog", "metering", "activity")
+        self.clients = clients
+        self.tally = Tally()
+        self.drains: list[float] = []
+        """For each run, the seconds from the end of the load to the last charge."""
+        names = name_clients(clients)
+        self.product.grant_credits(names)
+        self.tokens = issue_tokens(self.product, names)
+        self.token_file: Path = stage.directory / "tokens"
+        self.token_file.write_text("\n".join(self.tokens) + "\n")
+
+    @property
+    def servers(self) -> list[Server]:
+        """Whose processor time a create costs. The catalog has no part in one."""
+        return [self.product.servers["activity"], self.product.servers["metering"]]
+
+    def load(self, connections: int, seconds: int) -> Load:
+        """Create for so many seconds. The time until all of it is charged, too, counts as the run's."""
+        parameters = {"tokens": self.token_file, "clients": self.clients, "seed": fresh_seed()}
+        load = run_wrk(
+            self.product.url("activity"), "create", seconds=seconds, connections=connections, parameters=parameters
+        )
+        self.tally.count(load, connections)
+        self.drains.append(self.drain())
+        return replace(load, seconds=load.seconds + self.drains[-1])
+
+    def drain(self) -> float:
+        """Wait until every play is charged, and answer how many seconds that took. Raises BenchError."""
+        begun = time.monotonic()
+        with psycopg.connect(self.product.environments["activity"].dsn, autocommit=True) as connection:
+            while (row := connection.execute(COUNT_UNSETTLED).fetchone()) and row[0]:
+                if time.monotonic() - begun > DRAIN_TIMEOUT_SECONDS:
+                    raise BenchError(f"{row[0]} plays were still not charged after {DRAIN_TIMEOUT_SECONDS:g} s")
+                time.sleep(DRAIN_POLL_SECONDS)
+        return time.monotonic() - begun
+
+    def check(self) -> list[str]:
+        """Hold plays against what was acknowledged, and by both audits every play against its charge."""
+        plays = count_rows(self.product.environments["activity"].dsn, "SELECT count(*) FROM plan_play")
+        charges = count_rows(
+            self.product.environments["metering"].dsn, "SELECT count(*) FROM ledger_entry WHERE kind = 'spend'"
+        )
+        faults = self.product.audit("metering", "activity") + self.tally.check(plays, "plays")
+        if plays != charges:
+            faults.append(f"{plays} plays, {charges} charges")
+        return faults
+
+
+class PeerCreates:
+    """One peer with a database like `usage.sql`, under the same load."""
+
+    def __init__(self, server: Server, dsn: str, clients: int) -> None:
+        self.server, self._dsn, self._clients = server, dsn, clients
+        self.tally = Tally()
+
+    def load(self, connections: int, seconds: int) -> Load:
+        """Create for so many seconds."""
+        parameters = {"clients": self._clients, "seed": fresh_seed()}
+        load = run_wrk(self.server.url, "create", seconds=seconds, connections=connections, parameters=parameters)
+        return self.tally.count(load, connections)
+
+    def check(self) -> list[str]:
+        """Hold its rows against what was acknowledged, and its balances against its rows."""
+        from bench.peers.start import check_usage_database
+
+        rows = count_rows(self._dsn, "SELECT count(*) FROM usage")
+        return check_usage_database(self._dsn) + self.tally.check(rows, f"{self.server.name} requests")
+
+
+def issue_tokens(product: Product, clients: list[str]) -> list[str]:
+    """Register clients at the catalog, as its own command does, and get a token for each, in order."""
+    secrets = asyncio.run(_register(product.environments["catalog"].dsn, clients))
+    url = f"{product.url('catalog')}/generate-client-auth-token"
+
+    def issue(client: str, secret: str) -> str:
+        body = {"client_id": client, "client_secret": secret, "fingerprint": "bench"}
+        token: str = send("POST", url, body)["data"]["access_token"]
+        return token
+
+    with ThreadPoolExecutor(SEEDING_THREADS) as pool:
+        return list(pool.map(issue, clients, secrets))
+
+
+async def _register(dsn: str, clients: list[str]) -> list[str]:
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=4) as pool:
+        return [
+            await register_client(
+                pool, client, name=client, secret=None, may_read_all_clients=False, now=datetime.now(UTC)
+            )
+            for client in clients
+        ]
