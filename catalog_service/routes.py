@@ -27,9 +27,10 @@ from service_chassis.errors import Forbidden
 from service_chassis.json_answer import JsonAnswer
 from service_chassis.json_body import read_body
 from service_chassis.schema_dump import encode_json
+from service_chassis.schema_load import compile_load
 
 _TOKEN_REQUEST = TokenRequestSchema()
-_GET_PLANS = GetPlansSchema()
+_load_get_plans = compile_load(GetPlansSchema())
 _GET_PLAN_DETAILS = GetPlanDetailsSchema()
 _SYNC_PLAN = SyncPlanSchema()
 
@@ -55,7 +56,7 @@ async def generate_client_auth_token(request: web.Request) -> web.Response:
 async def get_plans(request: web.Request) -> web.Response:
     """List the client's plans."""
     client_id, state = await _authorize(request)
-    wanted = await read_body(request, _GET_PLANS, optional=True)
+    wanted = await read_body(request, _load_get_plans, optional=True)
     cache = request.app[ENCODED_PLANS]
     question = client_id, wanted["collection_id"], state.plans_version
     plans = cache.find(*question, accept_gzip=accepts_gzip(request))

@@ -108,12 +108,8 @@ def parse_json(raw: bytes) -> Any:
         # depths over 1024, but takes the last of duplicate names and rounds long integers: the second reader
         # is for those.
         orjson.loads(raw)
-        document = json.loads(
-            raw,
-            object_pairs_hook=_distinct_names,
-            parse_int=_int64 if _LONG_INTEGER.search(raw) else None,
-            parse_constant=_no_constant,
-        )
+        decoder = _DECODER_OF_LONG_INTEGERS if _LONG_INTEGER.search(raw) else _DECODER
+        document = decoder.decode(raw.decode())
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or b"\\u0000" in raw:
             _check_values(document)
     except _Refused as error:
@@ -138,6 +134,13 @@ def _int64(digits: str) -> int:
 
 def _no_constant(name: str) -> NoReturn:
     raise _Refused(f"Must not hold {name}.")
+
+
+# Made once: a decoder takes longer to make than to read a small body.
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct_names, parse_constant=_no_constant)
+_DECODER_OF_LONG_INTEGERS = json.JSONDecoder(
+    object_pairs_hook=_distinct_names, parse_int=_int64, parse_constant=_no_constant
+)
 
 
 def _check_values(document: Any) -> None:

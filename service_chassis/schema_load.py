@@ -8,28 +8,31 @@ reason, is handed to `Schema.load` itself, which finds the words. The schema sta
 from collections.abc import Callable
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, missing
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing
 
 
 def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
     """Answer a function from a document to what `schema.load` would answer. It raises ValidationError likewise.
 
     Plain strings, strict integers and raw lists are compiled; what else there is goes through its field's own
-    `deserialize`, when it is there. Raises TypeError for a schema that takes unknown fields; one with hooks must not
-    be given here: they are not run.
+    `deserialize`, when it is there. Hooks are not run: a schema with some must not be given. Raises TypeError for one
+    that takes unknown fields in.
     """
-    if schema.unknown != RAISE:
-        raise TypeError(f"{type(schema).__name__} must refuse unknown fields")
+    if schema.unknown not in (RAISE, EXCLUDE):
+        raise TypeError(f"{type(schema).__name__} must refuse unknown fields, or leave them out")
+    refuses_unknown = schema.unknown == RAISE
     compiled = [_CompiledField(name, field) for name, field in schema.load_fields.items()]
 
     def load(document: Any) -> dict[str, Any]:
-        loaded = _load_plain(compiled, document) if type(document) is dict else None
+        loaded = _load_plain(compiled, document, refuses_unknown) if type(document) is dict else None
         return loaded if loaded is not None else dict(schema.load(document))
 
     return load
 
 
-def _load_plain(compiled: list["_CompiledField"], document: dict[str, Any]) -> dict[str, Any] | None:
+def _load_plain(
+    compiled: list["_CompiledField"], document: dict[str, Any], refuses_unknown: bool
+) -> dict[str, Any] | None:
     """Load `document` if nothing about it needs a second look, else answer None."""
     loaded: dict[str, Any] = {}
     used = 0
@@ -56,7 +59,7 @@ def _load_plain(compiled: list["_CompiledField"], document: dict[str, Any]) -> d
         elif value is not None or not field.allow_none:
             return None
         loaded[field.attribute] = value
-    return loaded if used == len(document) else None
+    return loaded if used == len(document) or not refuses_unknown else None
 
 
 _ABSENT = object()
