@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import psycopg
 
-from bench.stage import Product
 from bench.wrk import Load
 
 
@@ -36,9 +35,3 @@ def count_rows(dsn: str, query: str) -> int:
     with psycopg.connect(dsn) as connection:
         row = connection.execute(query.encode()).fetchone()
     return int(row[0]) if row and row[0] is not None else 0
-
-
-def check_decisions(product: Product, tally: Tally) -> list[str]:
-    """Hold what was granted against the holds, and run metering's audit: sums agree and nobody is below zero."""
-    kept = count_rows(product.environments["metering"].dsn, "SELECT count(*) FROM hold")
-    return [*product.audit("metering"), *tally.check(kept, "events")]

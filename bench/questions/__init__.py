@@ -1,7 +1,14 @@
 """One question per file. Each says what it measures, beside what, and which ratio it is after."""
 
 from bench.question import Question
-from bench.questions import authorize_one, create_node
+from bench.questions import authorize_many, authorize_one, create_node, get_plans, hot_client, hot_row
 
-QUESTIONS: tuple[Question, ...] = (authorize_one.QUESTION, create_node.QUESTION)
+QUESTIONS: tuple[Question, ...] = (
+    authorize_one.QUESTION,
+    authorize_many.QUESTION,
+    hot_client.QUESTION,
+    hot_row.QUESTION,
+    create_node.QUESTION,
+    get_plans.QUESTION,
+)
 """In the order in which they are asked."""

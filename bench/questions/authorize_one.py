@@ -3,11 +3,11 @@
 import sys
 from functools import partial
 
+from bench.authorizing import Authorizations
 from bench.peers.metering_with_noop import PATH
 from bench.question import Effort, Finding, Question
 from bench.rounds import compare, interleave
-from bench.stage import Stage, fresh_seed, name_clients
-from bench.tally import Tally, check_decisions
+from bench.stage import Stage
 from bench.wrk import Load, run_wrk
 
 CLIENTS = 1000
@@ -17,29 +17,20 @@ TARGET = 0.85
 
 def ask(stage: Stage, effort: Effort) -> Finding:
     """Authorize beside the no-op, with 64 and with 256 connections."""
-    finding, tally = Finding(), Tally()
-    launcher = [sys.executable, "-m", "bench.peers.metering_with_noop"]
-    product = stage.start_product("metering", commands={"metering": launcher})
-    product.grant_credits(name_clients(CLIENTS))
-    url, key = product.url("metering"), product.events_key
-
-    def authorize(connections: int, seconds: int) -> Load:
-        parameters = {"key": key, "clients": CLIENTS, "seed": fresh_seed()}
-        load = run_wrk(url, "authorize", seconds=seconds, connections=connections, parameters=parameters)
-        return tally.count(load, connections)
+    finding = Finding()
+    metering = Authorizations(stage, CLIENTS, [sys.executable, "-m", "bench.peers.metering_with_noop"])
+    url, key = metering.product.url("metering"), metering.product.events_key
 
     def post_nothing(connections: int, seconds: int) -> Load:
-        parameters = {"key": key, "clients": CLIENTS, "seed": fresh_seed(), "path": PATH}
-        return run_wrk(url, "authorize", seconds=seconds, connections=connections, parameters=parameters)
+        return metering.send(connections, seconds, path=PATH)
 
     def get_nothing(connections: int, seconds: int) -> Load:
         return run_wrk(url, "get", seconds=seconds, connections=connections, parameters={"key": key, "path": PATH})
 
-    servers = [product.servers["metering"]]
     for connections in CONNECTIONS:
-        loads = {"authorize": authorize, "no-op POST": post_nothing, "no-op GET": get_nothing}
+        loads = {"authorize": metering.load, "no-op POST": post_nothing, "no-op GET": get_nothing}
         sides = {
-            f"{name}, {connections} connections": stage.measure(finding, servers, partial(load, connections))
+            f"{name}, {connections} connections": stage.measure(finding, metering.servers, partial(load, connections))
             for name, load in loads.items()
         }
         runs = interleave(sides, effort)
@@ -48,7 +39,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
         target = TARGET if connections == CONNECTIONS[0] else None
         finding.claims.append(compare(f"to the no-op POST, {connections} connections", ours, post, target))
         finding.claims.append(compare(f"to a no-op GET, {connections} connections", ours, get))
-    finding.faults += check_decisions(product, tally)
+    finding.faults += metering.check()
     return finding
 
 
