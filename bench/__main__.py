@@ -65,9 +65,12 @@ def ask(questions: list[Question], effort: Effort) -> tuple[dict[Question, Findi
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # PostgreSQL may have to run as another account
-        disk = {"fdatasync": time_fsync(directory), "round trip on loopback": time_round_trip()}
         stage = Stage(directory)
         try:
+            echo = stage.start_peer("echo")
+            port = int(echo.url.rpartition(":")[2])
+            disk = {"fdatasync": time_fsync(directory), "round trip on loopback": time_round_trip(port)}
+            stage.clear()
             for number, question in enumerate(questions, 1):
                 begun = time.monotonic()
                 typer.echo(f"[{number}/{len(questions)}] {question.title} ...", nl=False)

@@ -3,10 +3,12 @@
 import os
 import socket
 import tempfile
-import threading
 import time
 from pathlib import Path
 from statistics import median
+
+from bench.cores import LOAD_CORE, on_core
+from bench.peers.echo import MESSAGE_BYTES
 
 SYNCS = 200
 ROUND_TRIPS = 2000
@@ -16,8 +18,9 @@ _BLOCK = b"\0" * 8192
 
 def time_fsync(directory: Path) -> float:
     """Answer the median seconds of writing a block of a log file and syncing it, in `directory`'s file system."""
-    with tempfile.NamedTemporaryFile(dir=directory) as file:
-        os.posix_fallocate(file.fileno(), 0, len(_BLOCK) * SYNCS)
+    with tempfile.NamedTemporaryFile(dir=directory) as file, on_core(LOAD_CORE):
+        # As PostgreSQL makes a segment of its log: written once before it is used.
+        os.pwrite(file.fileno(), _BLOCK * SYNCS, 0)
         os.fsync(file.fileno())
         taken = []
         for number in range(SYNCS):
@@ -28,26 +31,14 @@ def time_fsync(directory: Path) -> float:
     return median(taken)
 
 
-def time_round_trip() -> float:
-    """Answer the median seconds of 64 bytes there and back over TCP on loopback, between two plain threads."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        echo = threading.Thread(target=_echo, args=[server])
-        echo.start()
-        with socket.create_connection(server.getsockname()) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            taken = []
-            for _ in range(ROUND_TRIPS):
-                begun = time.perf_counter()
-                connection.sendall(_BLOCK[:64])
-                connection.recv(64)
-                taken.append(time.perf_counter() - begun)
-        echo.join()
-    return median(taken)
-
-
-def _echo(server: socket.socket) -> None:
-    connection, _ = server.accept()
-    with connection:
+def time_round_trip(port: int) -> float:
+    """Answer the median seconds of 64 bytes over TCP to `bench.peers.echo` on the services' core, and back."""
+    with on_core(LOAD_CORE), socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while data := connection.recv(64):
-            connection.sendall(data)
+        taken = []
+        for _ in range(ROUND_TRIPS):
+            begun = time.perf_counter()
+            connection.sendall(_BLOCK[:MESSAGE_BYTES])
+            connection.recv(MESSAGE_BYTES)
+            taken.append(time.perf_counter() - begun)
+    return median(taken)

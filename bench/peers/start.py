@@ -23,6 +23,7 @@ def fill_usage_database(stage: Stage, name: str, clients: list[str]) -> str:
         connection.cursor().executemany(
             "INSERT INTO account (client_id, balance) VALUES (%s, %s)", [(client, CREDITS) for client in clients]
         )
+        connection.execute("ANALYZE")
     return dsn
 
 

@@ -1,7 +1,18 @@
 """One question per file. Each says what it measures, beside what, and which ratio it is after."""
 
 from bench.question import Question
-from bench.questions import authorize_many, authorize_one, create_node, get_plans, hot_client, hot_row
+from bench.questions import (
+    authorize_many,
+    authorize_one,
+    create_bare,
+    create_fastapi,
+    create_latency,
+    create_node,
+    create_open_loop,
+    get_plans,
+    hot_client,
+    hot_row,
+)
 
 QUESTIONS: tuple[Question, ...] = (
     authorize_one.QUESTION,
@@ -9,6 +20,10 @@ QUESTIONS: tuple[Question, ...] = (
     hot_client.QUESTION,
     hot_row.QUESTION,
     create_node.QUESTION,
+    create_fastapi.QUESTION,
+    create_open_loop.QUESTION,
+    create_bare.QUESTION,
+    create_latency.QUESTION,
     get_plans.QUESTION,
 )
 """In the order in which they are asked."""
