@@ -53,6 +53,7 @@ class CreatePlanPlay:
         clock: Clock,
         metrics: ActivityMetrics,
     ) -> None:
+        self._store = store
         self._metering = metering
         self._give_up = give_up
         self._render = render
@@ -109,8 +110,16 @@ class CreatePlanPlay:
         return CreateAnswer(kept.status, kept.response, replayed=True)
 
     async def _require_answer(self, request: IdempotentRequest | None, error: Exception) -> CreateAnswer:
-        """Answer what a request with the same key was answered meanwhile; raise `error` when there was none."""
-        answer = await self._find_answer(request) if request is not None else None
-        if answer is None:
+        """Answer what a request with the same key was answered meanwhile; raise `error` when there was none.
+
+        A play and its kept answer are committed together, so a play without one has lost it to an erasure: then
+        raises InvalidRequest naming the key.
+        """
+        if request is None:
             raise error
-        return answer
+        answer = await self._find_answer(request)
+        if answer is not None:
+            return answer
+        if await self._store.has_play(request.derive_play_id()):
+            raise request.say_forgotten() from error
+        raise error

@@ -124,6 +124,13 @@ class CreationStore:
         }
         return [kept.get(scope) for scope in scopes]
 
+    _HAS_PLAY = "SELECT EXISTS (SELECT FROM plan_play WHERE id = $1)"
+
+    async def has_play(self, play_id: UUID) -> bool:
+        """Answer whether a play has this id."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+            return bool(await connection.fetchval(self._HAS_PLAY, play_id))
+
 
 def _fate(creation: Creation, by_hold: dict[UUID, Creation], won: set[UUID], outcomes: dict[UUID, str]) -> Fate:
     hold_id = creation.event.hold_id

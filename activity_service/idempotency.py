@@ -29,6 +29,10 @@ class IdempotentRequest:
         """What no two plays share."""
         return (self.client_id, self.user_id, self.key)
 
+    def say_forgotten(self) -> InvalidRequest:
+        """Make the refusal of a key whose play is there and whose answer is not: its user's data was erased."""
+        return InvalidRequest.field(HEADER, "Was used before, and its answer is no longer kept.")
+
     def derive_play_id(self) -> uuid.UUID:
         """Answer the id that the play has in every attempt, so that a retry is the same fact."""
         return uuid.uuid5(_NAMESPACE, orjson.dumps(self.scope).decode())

@@ -89,13 +89,17 @@ async def test_an_erasure_leaves_the_facts_and_the_bills_and_nothing_of_the_pers
     assert activity.metering.charges == charges
 
 
-async def test_an_erased_users_key_creates_no_second_play(activity: Activity) -> None:
+async def test_an_erased_users_key_is_refused_by_name_and_creates_no_second_play(activity: Activity) -> None:
     await create_marked(activity, key="k")
     await charged(activity, 1)
     await erase_user(activity.pool, "client-a", "marked-user")
-    reply = await activity.create(key="k", userId="marked-user", **MARKED)
-    assert reply.status >= 400
+    charges = dict(activity.metering.charges)
+    for user in ("marked-user", "another"):
+        reply = await activity.create(key="k", userId=user, **MARKED)
+        assert (reply.status, reply.json["details"][0]["field"]) == (400, "Idempotency-Key")
+    await activity.settle_all()
     assert len(await activity.rows("plan_play")) == 1
+    assert activity.metering.charges == charges
 
 
 async def test_nothing_is_erased_while_something_is_not_charged(activity: Activity) -> None:
