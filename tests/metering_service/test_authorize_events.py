@@ -31,6 +31,16 @@ async def test_same_attempt_again_holds_nothing_more(metering: Metering) -> None
     assert await metering.balance("acme") == (10, 0, 1, 9)
 
 
+async def test_a_hold_is_the_same_in_upper_case(metering: Metering) -> None:
+    await metering.give("acme", grant=10)
+    attempt = event()
+    [shouted] = await metering.authorize({**attempt, "holdId": attempt["holdId"].upper()})
+    [spoken] = await metering.authorize(attempt)
+    assert shouted == spoken
+    assert spoken["holdId"] == attempt["holdId"]
+    assert await metering.balance("acme") == (10, 0, 1, 9)
+
+
 async def test_settled_event_is_granted_and_charged_no_more(metering: Metering) -> None:
     await metering.give("acme", grant=1)
     attempt = event()

@@ -47,6 +47,18 @@ async def test_wait_is_true_to_the_second(redis_url: str) -> None:
     assert on_time.wait_microseconds == 0
 
 
+async def test_requests_of_one_batch_get_places_in_order_whoever_stands_between_them(redis_url: str) -> None:
+    limiter = RateLimiter(redis_url, timeout_seconds=2, metrics=Metrics())
+    version = version_of(Rate(limit=1, period_seconds=3600, burst=3))
+    await limiter.take([("one", version)])
+    outcomes = await limiter.take(
+        [("one", version), ("two", version), ("free", version_of(None)), ("one", version), ("one", version)]
+    )
+    await limiter.close()
+    assert [outcome.used_before for outcome in outcomes] == [1, 0, None, 2, None]
+    assert [outcome.wait_microseconds > 0 for outcome in outcomes] == [False] * 4 + [True]
+
+
 async def test_clients_and_policy_versions_have_buckets_of_their_own(redis_url: str) -> None:
     limiter = RateLimiter(redis_url, timeout_seconds=2, metrics=Metrics())
     rate = Rate(limit=1, period_seconds=60, burst=1)

@@ -17,6 +17,8 @@ class ThingSchema(Schema):
     note = fields.String(allow_none=True)
     tags = fields.List(fields.String(validate=validate.Length(min=1)), allow_none=True)
     at = fields.AwareDateTime()
+    code = fields.String(validate=[validate.Length(equal=2), validate.Regexp("^[a-z]+$")])
+    long = fields.String(validate=validate.Length(min=2))
 
 
 class LenientSchema(Schema):
@@ -49,6 +51,13 @@ class OpenSchema(Schema):
         {"theName": "a", "tags": [""]},
         {"theName": "a", "at": "soon"},
         {"theName": "a", "at": None},
+        {"theName": "a", "code": "ab"},
+        {"theName": "a", "code": "a\n"},
+        {"theName": "a", "code": "abc"},
+        {"theName": "a", "code": "AB"},
+        {"theName": "a", "code": "", "count": 2},
+        {"theName": "a", "long": "xy"},
+        {"theName": "a", "long": "x"},
         {"theName": "a", "more": 1},
         {},
         [],
