@@ -1,0 +1,126 @@
+"""Rows by the million, as the services themselves would have left them: their audits find nothing in them.
+
+Fact number n has the same ids in both databases, so that plays and charges of the same numbers belong together.
+"""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+
+import psycopg
+
+from bench.cores import LOAD_CORE, SERVICE_CORE
+from bench.stage import CREDITS, POLICY, Product, send
+
+_HOLD = "('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
+_PLAY = "('00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))"
+_EVENT = f"'plan_play.created:' || {_PLAY}"
+_CLIENT = "'client-' || (n %% %(clients)s::bigint + 1)"
+_MOMENT = "%(begin)s::timestamptz + n * interval '1 millisecond'"
+_DAY = "(now() AT TIME ZONE 'UTC')::date"
+
+_ACCOUNTS = f"""
+    INSERT INTO account (client_id, granted, counted_on)
+    SELECT 'client-' || n, %(credits)s, {_DAY} FROM generate_series(1, %(clients)s::bigint) AS n;
+"""
+_GRANTS = """
+    INSERT INTO ledger_entry (client_id, kind, credits, reference, source, at)
+    SELECT 'client-' || n, 'grant', %(credits)s, 'bulk', 'admin', now()
+    FROM generate_series(1, %(clients)s::bigint) AS n
+"""
+_HOLDS = f"""
+    INSERT INTO hold (hold_id, state, event_id, client_id, event_type, units, credits, counted_on, held_at, closed_at,
+                      receipt)
+    SELECT {_HOLD}, %(state)s, {_EVENT}, {_CLIENT}, 'plan_play.created', 1, 1, {_DAY}, {_MOMENT},
+           CASE %(state)s WHEN 'settled' THEN {_MOMENT} END, %(receipt)s::jsonb
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
+"""
+_LINES = f"""
+    INSERT INTO ledger_entry (client_id, kind, credits, event_id, event_type, hold_id, counted_on, at)
+    SELECT {_CLIENT}, 'spend', -1, {_EVENT}, 'plan_play.created', {_HOLD}, {_DAY}, {_MOMENT}
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
+"""
+_COUNTED = f"""(
+        SELECT {_CLIENT} AS name, count(*) AS events
+        FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n GROUP BY 1) AS counted"""
+_COUNT_USED = f"""
+    UPDATE account SET spent = spent + events, day_used = day_used + events, month_used = month_used + events
+    FROM {_COUNTED}
+    WHERE client_id = name
+"""
+_COUNT_HELD = f"""
+    UPDATE account SET held = held + events, day_held = day_held + events, month_held = month_held + events
+    FROM {_COUNTED}
+    WHERE client_id = name
+"""
+_RECEIPT = """{"gates": {"rate": {"limit": 1000000, "usedBefore": 0}, "quota": null,
+    "credits": {"limit": 1000000000000, "usedBefore": 0}},
+    "credits": 1, "mode": "enforce", "policyId": "bench", "policyVersion": 1, "wouldRefuse": null}"""
+
+_PLAYS = f"""
+    INSERT INTO plan_play (id, client_id, plan_id, status, planned_lessons, current_lesson_index, completed_lessons,
+                           completed_lesson_plays, total_lessons_completed, email, display_name, created_at,
+                           updated_at)
+    SELECT {_PLAY}::uuid, {_CLIENT}, 'plan-' || n %% 100, 'active', ARRAY['one', 'two'], 0, '{{}}', '{{}}', 0,
+           'reader-' || n || '@example.org', 'Reader ' || n, {_MOMENT}, {_MOMENT}
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
+"""
+_EVENTS = f"""
+    INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, settled_at,
+                                attempts, next_attempt_at)
+    SELECT {_HOLD}, {_EVENT}, 'happened', {_CLIENT}, 'plan_play.created', 1, {_MOMENT},
+           CASE WHEN %(settled)s THEN {_MOMENT} END, %(settled)s::int, {_MOMENT}
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
+"""
+_BEGIN = "2026-01-01T00:00:00Z"
+
+
+def make_accounts(product: Product, clients: int) -> None:
+    """Give the clients `name_clients(clients)` the bench's policy and credits, without a request for each."""
+    send("PUT", f"{product.url('metering')}/internal/policies/bench", POLICY, bearer=product.admin_key)
+    values = {"clients": clients, "credits": CREDITS}
+    _run(product.environments["metering"].dsn, [_ACCOUNTS, _GRANTS], values)
+
+
+def make_charges(product: Product, count: int, *, clients: int, first: int = 1) -> None:
+    """Charge facts from number `first` on, each with its settled hold, evenly to clients that have accounts."""
+    dsn = product.environments["metering"].dsn
+    values = {"first": first, "last": first + count - 1, "clients": clients, "begin": _BEGIN}
+    lines = threading.Thread(target=_run, args=[dsn, [_LINES, _COUNT_USED], values, SERVICE_CORE])
+    lines.start()
+    _run(dsn, [_HOLDS], {**values, "state": "settled", "receipt": _RECEIPT})
+    lines.join()
+    _vacuum(dsn)
+
+
+def make_holds(product: Product, count: int, *, clients: int, first: int = 1) -> None:
+    """Hold the credits of facts from number `first` on."""
+    values = {"first": first, "last": first + count - 1, "clients": clients, "begin": _BEGIN}
+    dsn = product.environments["metering"].dsn
+    _run(dsn, [_HOLDS, _COUNT_HELD], {**values, "state": "held", "receipt": _RECEIPT})
+    _vacuum(dsn)
+
+
+def make_plays(product: Product, count: int, *, clients: int, first: int = 1, settled: bool = True) -> None:
+    """Create plays, facts from number `first` on, with their billable events; all of them become visible at once."""
+    values = {"first": first, "last": first + count - 1, "clients": clients, "begin": _BEGIN}
+    dsn = product.environments["activity"].dsn
+    _run(dsn, [_PLAYS, _EVENTS], {**values, "settled": settled})
+    if settled:
+        _vacuum(dsn)
+
+
+def _run(dsn: str, statements: Sequence[str], values: Mapping[str, object], core: int = LOAD_CORE) -> None:
+    """Run all in one transaction, the database's process on `core`: it is not measured yet, and both are free."""
+    with psycopg.connect(dsn) as connection:
+        os.sched_setaffinity(connection.info.backend_pid, {core})
+        connection.execute("SET synchronous_commit = off")
+        for statement in statements:
+            connection.execute(statement.encode(), values)
+
+
+def _vacuum(dsn: str) -> None:
+    """Leave nothing that autovacuum would begin with in the midst of a measurement."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
