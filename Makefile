@@ -18,7 +18,7 @@ GENERATOR := $(VENV)/.installed-client-generator
 BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check advisories openapi clients fuzz faults faults-bite bench bench-quick clean-data lock
+.PHONY: help run test check advisories openapi clients fuzz faults faults-bite bench bench-quick bench-growth clean-data lock
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -62,6 +62,9 @@ bench: $(BENCH) ## measure every question of bench/ beside its peers, under 15 m
 
 bench-quick: $(BENCH) ## the same in under 3 minutes, too short to be quoted
 	$(VENV)/bin/python -m bench --quick $(ARGUMENTS)
+
+bench-growth: $(BENCH) ## how cost grows with what is already there: about 25 minutes, ten of them without a pause
+	$(VENV)/bin/python -m bench $(addprefix --only growth_,page stream relay start ledger minutes) $(ARGUMENTS)
 
 clean-data: ## forget the local stack's data, logs and secrets (STACK_DIR, or .local)
 	@$(PYTHON) -m local_stack.state_directory

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 
 from bench.cores import LOAD_CORE, SERVICE_CORE
-from bench.stage import CREDITS, POLICY, Product, send
+from bench.stage import CREDITS, Product
 
 _HOLD = "('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
 _PLAY = "('00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))"
@@ -77,7 +77,7 @@ _BEGIN = "2026-01-01T00:00:00Z"
 
 def make_accounts(product: Product, clients: int) -> None:
     """Give the clients `name_clients(clients)` the bench's policy and credits, without a request for each."""
-    send("PUT", f"{product.url('metering')}/internal/policies/bench", POLICY, bearer=product.admin_key)
+    product.grant_credits([])  # which makes the policy
     values = {"clients": clients, "credits": CREDITS}
     _run(product.environments["metering"].dsn, [_ACCOUNTS, _GRANTS], values)
 

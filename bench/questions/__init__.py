@@ -10,6 +10,12 @@ from bench.questions import (
     create_node,
     create_open_loop,
     get_plans,
+    growth_ledger,
+    growth_minutes,
+    growth_page,
+    growth_relay,
+    growth_start,
+    growth_stream,
     hot_client,
     hot_row,
 )
@@ -25,5 +31,11 @@ QUESTIONS: tuple[Question, ...] = (
     create_bare.QUESTION,
     create_latency.QUESTION,
     get_plans.QUESTION,
+    growth_page.QUESTION,
+    growth_stream.QUESTION,
+    growth_relay.QUESTION,
+    growth_start.QUESTION,
+    growth_ledger.QUESTION,
+    growth_minutes.QUESTION,
 )
 """In the order in which they are asked."""

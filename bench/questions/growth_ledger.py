@@ -2,12 +2,11 @@
 
 from functools import partial
 
+from bench.authorizing import Authorizations
 from bench.bulk import make_accounts, make_charges
 from bench.question import Curve, Effort, Finding, Plot, Question
 from bench.rounds import Measure, compare, interleave
-from bench.stage import Product, Stage, fresh_seed
-from bench.tally import Tally, check_decisions
-from bench.wrk import Load, run_wrk
+from bench.stage import Stage
 
 SIZES = (0, 1_000_000, 10_000_000)
 QUICK_SIZES = (0, 100_000)
@@ -21,19 +20,16 @@ TARGET = 0.95
 def ask(stage: Stage, effort: Effort) -> Finding:
     """Authorize on ledgers of each size, in turn, then for each number of clients on the empty one."""
     finding, sizes = Finding(), QUICK_SIZES if effort.is_quick else SIZES
-    products: dict[int, Product] = {}
-    tallies: dict[int, Tally] = {}
-    for size in sizes:
-        products[size] = stage.start_product("metering")
-        tallies[size] = Tally()
-        make_accounts(products[size], ALL_CLIENTS)
+    ledgers = {size: Authorizations(stage, 0) for size in sizes}
+    for size, ledger in ledgers.items():
+        make_accounts(ledger.product, ALL_CLIENTS)
         if size:
-            make_charges(products[size], size, clients=ALL_CLIENTS)
-            tallies[size].acknowledged = size
+            make_charges(ledger.product, size, clients=ALL_CLIENTS)
+            ledger.tally.acknowledged = size
 
     def side(size: int, clients: int) -> Measure:
-        load = partial(_authorize, products[size], tallies[size], clients)
-        return stage.measure(finding, [products[size].servers["metering"]], load)
+        ledger = ledgers[size]
+        return stage.measure(finding, ledger.servers, partial(ledger.load, CONNECTIONS, clients=clients))
 
     runs = interleave({f"{size:,} ledger lines": side(size, USUAL_CLIENTS) for size in sizes}, effort)
     finding.sides |= runs
@@ -54,18 +50,16 @@ def ask(stage: Stage, effort: Effort) -> Finding:
         ratios.append(finding.claims[-1].median)
     curves.append(Curve("clients, to one; no ledger lines", CLIENTS, ratios))
     finding.plot = Plot("ledger lines, or clients", "decisions a second, as a ratio", curves, log_x=True)
-    for size in sizes:
-        finding.faults += check_decisions(products[size], tallies[size])
+    for ledger in ledgers.values():
+        finding.faults += ledger.check()
     return finding
 
 
-def _authorize(product: Product, tally: Tally, clients: int, seconds: int) -> Load:
-    parameters = {"key": product.events_key, "clients": clients, "seed": fresh_seed()}
-    load = run_wrk(
-        product.url("metering"), "authorize", seconds=seconds, connections=CONNECTIONS, parameters=parameters
-    )
-    return tally.count(load, CONNECTIONS)
-
-
-QUESTION = Question("growth_ledger", "Decisions a second, the longer the ledger and the more the clients", ask, in_quick=False, in_full=False)
+QUESTION = Question(
+    "growth_ledger",
+    "Decisions a second, the longer the ledger and the more the clients",
+    ask,
+    in_quick=False,
+    in_full=False,
+)
 """Asked by name (`make bench-growth`): the rows alone take a while to make."""

@@ -56,5 +56,7 @@ def _check(product: Product, token: str, size: int) -> list[str]:
     return []
 
 
-QUESTION = Question("growth_page", "The first page of GET /api/plan-plays, the longer the list", ask, in_quick=False, in_full=False)
+QUESTION = Question(
+    "growth_page", "The first page of GET /api/plan-plays, the longer the list", ask, in_quick=False, in_full=False
+)
 """Asked by name (`make bench-growth`): the rows alone take a while to make."""

@@ -59,5 +59,7 @@ def _find_moment(moments: list[tuple[float, int]], wanted: int) -> float:
     return moments[-1][0]
 
 
-QUESTION = Question("growth_relay", "A backlog of 100,000 events, charged by one relay", ask, in_quick=False, in_full=False)
+QUESTION = Question(
+    "growth_relay", "A backlog of 100,000 events, charged by one relay", ask, in_quick=False, in_full=False
+)
 """Asked by name (`make bench-growth`): the rows alone take a while to make."""

@@ -94,5 +94,11 @@ def _stream(url: str, token: str) -> str:
     return closing.decode(errors="replace")
 
 
-QUESTION = Question("growth_stream", "Memory of the process while it streams a list of 1,000,000 plays", ask, in_quick=False, in_full=False)
+QUESTION = Question(
+    "growth_stream",
+    "Memory of the process while it streams a list of 1,000,000 plays",
+    ask,
+    in_quick=False,
+    in_full=False,
+)
 """Asked by name (`make bench-growth`): the rows alone take a while to make."""
