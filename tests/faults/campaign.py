@@ -26,6 +26,7 @@ from tests.faults.fault_kinds import CLOCK_SHIFT_SECONDS, FAULTS
 from tests.faults.fault_stack import ACTIVITIES, FaultStack
 from tests.faults.history import History
 from tests.faults.observation import Unrest, fetch_rows, fetch_unrest, run_audits
+from tests.faults.smallest_history import describe, find_smallest_history
 from tests.faults.workload import CLIENTS, PROBE, REQUEST_TIMEOUT_SECONDS, Operator, Workload
 
 RECOVERY_LIMIT_SECONDS = 30.0
@@ -206,8 +207,13 @@ class Campaign:
         outcome.longest_hold_seconds = max((life.total_seconds() for life in lives), default=0.0)
         markers = {play.play_id: play.marker for play in plays}
         for finding in outcome.violations[:3]:
-            name = finding.subject.rpartition(":")[2]
-            outcome.evidence += list(history.related({finding.subject, name, markers.get(name)}))[:20]
+            smallest = find_smallest_history(finding, history, asked, holds, clock_skew_seconds=skew)
+            outcome.evidence.append(f"{finding.rule}, {finding.subject}, is shown by")
+            if smallest:
+                outcome.evidence += describe(smallest)
+            else:  # an audit's finding, which stands in the databases: what the callers did about it
+                name = finding.subject.rpartition(":")[2]
+                outcome.evidence += list(history.related({finding.subject, name, markers.get(name)}))[:20]
 
 
 async def await_rest(stack: FaultStack) -> tuple[float, Unrest]:

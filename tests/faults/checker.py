@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 
 from service_chassis.audit_report import Finding
-from tests.faults.history import Attempt, Change, History
+from tests.faults.history import Attempt, Change, Record
 
 RELEASE_SLACK = timedelta(seconds=10)
 """A release bears the time at which it was decided, and is felt when it commits: later by as long as a lock, a frozen
@@ -43,7 +43,7 @@ class HoldRow:
 
 
 def check_history(
-    history: History, plays: Sequence[PlayRow], holds: Sequence[HoldRow], *, clock_skew_seconds: float = 0
+    history: Record, plays: Sequence[PlayRow], holds: Sequence[HoldRow], *, clock_skew_seconds: float = 0
 ) -> Iterator[Finding]:
     """Yield every violation that the log shows, with the product's audits checking the rest.
 
@@ -145,7 +145,7 @@ class _Taken:
         return self._taken[taken] - self._freed[freed], taken - freed
 
 
-def check_refusals(history: History, holds: Sequence[HoldRow], skew: timedelta) -> Iterator[Finding]:
+def check_refusals(history: Record, holds: Sequence[HoldRow], skew: timedelta) -> Iterator[Finding]:
     """4: each quota or balance 429 has a moment during its request at which the limit could have been reached."""
     by_client: dict[str, list[HoldRow]] = defaultdict(list)
     for hold in holds:

@@ -55,17 +55,21 @@ class Change:
 
 
 @dataclass
-class History:
-    """Everything that clients and operators did in a run, also as lines of a file as it happens."""
+class Record:
+    """What clients and operators did, or a part of it."""
 
-    file: Path
     attempts: list[Attempt] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     torn_reads: list[str] = field(default_factory=list)
-    reads: int = 0
 
-    def __post_init__(self) -> None:
-        self._lines = self.file.open("a", encoding="utf-8")
+
+class History(Record):
+    """Everything that clients and operators did in a run, also as lines of a file as it happens."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.reads = 0
+        self._lines = file.open("a", encoding="utf-8")
 
     def begin(self, operation: str, kind: str, client_id: str, **what: Any) -> Attempt:
         """Note a request that is about to be sent."""
