@@ -14,6 +14,7 @@ import sys
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -72,9 +73,10 @@ class Connection(asyncio.Protocol):
             self._buffer = b""
             self._sender.take_answer(self, int(head[9:12]), self._due)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody expects it."""
-        self._sender.lost += 1
+    def close(self) -> None:
+        """End it."""
+        assert self._transport is not None
+        self._transport.close()
 
 
 class Sender:
@@ -88,7 +90,6 @@ class Sender:
         self._sent = 0
         self.latencies: list[float] = []
         self.refused = 0
-        self.lost = 0
         self._done = asyncio.Event()
         self._total = int(plan.rate * plan.seconds)
 
@@ -97,24 +98,28 @@ class Sender:
         for _ in range(CONNECTIONS):
             _, connection = await self._loop.create_connection(lambda: Connection(self), LOOPBACK, self._plan.port)
             self._idle.append(connection)
+        connections = list(self._idle)
         begun = self._loop.time()
-        for number in range(self._total):
-            due = begun + number / self._plan.rate
-            if (pause := due - self._loop.time()) > 0:
-                await asyncio.sleep(pause)
-            elif number % 16 == 0:
-                await asyncio.sleep(0)  # late already: let answers in
-            self._waiting.append(due)
-            self._send_waiting()
         try:
-            async with asyncio.timeout(GRACE_SECONDS):
-                await self._done.wait()
-        except TimeoutError:
-            pass
+            await self._send_all(begun)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await self._done.wait()
+        finally:
+            for connection in connections:
+                connection.close()
         seconds = self._loop.time() - begun
         hundredths = statistics.quantiles(self.latencies, n=100)
         broken = self._total - len(self.latencies)
         return Load(len(self.latencies), seconds, self.refused, broken, hundredths[49], hundredths[98])
+
+    async def _send_all(self, begun: float) -> None:
+        for number in range(self._total):
+            due = begun + number / self._plan.rate
+            # Also when it is late: answers have to get in.
+            await asyncio.sleep(max(0.0, due - self._loop.time()))
+            self._waiting.append(due)
+            self._send_waiting()
 
     def take_answer(self, connection: Connection, status: int, due: float) -> None:
         """Count an answer, and use its connection again."""

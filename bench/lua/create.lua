@@ -1,13 +1,16 @@
 -- POST /api/plan-plays, each with an Idempotency-Key of its own. parameters.tokens: a file with a token for each client,
--- in a line; without it the client names itself, as the peers have it.
+-- in a line; parameters.keys: one with gringotts' keys; without either the client names itself, as the peers have it.
 require("frame")
 
 function init(arguments)
   read_parameters(arguments)
   local tokens = parameters.tokens and read_lines(parameters.tokens)
+  local keys = parameters.keys and read_lines(parameters.keys)
   names = {}
   for number = 1, tonumber(parameters.clients) or 1 do
-    names[number] = tokens and {"Authorization", "Bearer " .. tokens[number]} or {"X-Client-Id", "client-" .. number}
+    names[number] = tokens and {"Authorization", "Bearer " .. tokens[number]}
+      or keys and {"X-API-Key", keys[number]}
+      or {"X-Client-Id", "client-" .. number}
   end
 end
 
