@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -43,9 +44,7 @@ def run(
             console.print(f"{question.name:<22} {question.title}", highlight=False)
         return
     effort = QUICK if quick else FULL
-    effort = Effort(
-        rounds or effort.rounds, seconds or effort.run_seconds, effort.warm_up_seconds, is_quick=effort.is_quick
-    )
+    effort = replace(effort, rounds=rounds or effort.rounds, run_seconds=seconds or effort.run_seconds)
     try:
         find_wrk()
         findings, disk = ask(_choose(only, quick), effort)

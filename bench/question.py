@@ -18,10 +18,12 @@ class Effort:
     warm_up_seconds: int
 
     is_quick: bool = False
+    connections: tuple[int, ...] = (64, 256)
+    """What wrk sends over, where a question is asked with several numbers; targets are about the first."""
 
 
 FULL = Effort(rounds=5, run_seconds=3, warm_up_seconds=2)
-QUICK = Effort(rounds=3, run_seconds=1, warm_up_seconds=1, is_quick=True)
+QUICK = Effort(rounds=2, run_seconds=1, warm_up_seconds=1, is_quick=True, connections=(64,))
 """For seeing that everything runs; too short to be quoted."""
 
 

@@ -11,7 +11,6 @@ from bench.stage import Stage
 from bench.wrk import Load, run_wrk
 
 CLIENTS = 1000
-CONNECTIONS = (64, 256)
 TARGET = 0.85
 
 
@@ -27,7 +26,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     def get_nothing(connections: int, seconds: int) -> Load:
         return run_wrk(url, "get", seconds=seconds, connections=connections, parameters={"key": key, "path": PATH})
 
-    for connections in CONNECTIONS:
+    for connections in effort.connections:
         loads = {"authorize": metering.load, "no-op POST": post_nothing, "no-op GET": get_nothing}
         sides = {
             f"{name}, {connections} connections": stage.measure(finding, metering.servers, partial(load, connections))
@@ -36,7 +35,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
         runs = interleave(sides, effort)
         finding.sides |= runs
         ours, post, get = runs.values()
-        target = TARGET if connections == CONNECTIONS[0] else None
+        target = TARGET if connections == effort.connections[0] else None
         finding.claims.append(compare(f"to the no-op POST, {connections} connections", ours, post, target))
         finding.claims.append(compare(f"to a no-op GET, {connections} connections", ours, get))
     finding.faults += metering.check()

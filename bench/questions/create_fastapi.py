@@ -36,4 +36,4 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     return finding
 
 
-QUESTION = Question("create_fastapi", "Metered create through both services, against FastAPI", ask)
+QUESTION = Question("create_fastapi", "Metered create through both services, against FastAPI", ask, in_quick=False)

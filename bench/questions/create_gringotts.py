@@ -65,4 +65,6 @@ def run_peer(command: list[str | Path], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-QUESTION = Question("create_gringotts", "Metered create through both services, against gringotts-api", ask)
+QUESTION = Question(
+    "create_gringotts", "Metered create through both services, against gringotts-api", ask, in_quick=False
+)

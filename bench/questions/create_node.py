@@ -11,7 +11,6 @@ from bench.rounds import compare, compare_p99, interleave
 from bench.stage import Stage, name_clients
 
 CLIENTS = 1000
-CONNECTIONS = (64, 256)
 TARGET = 2.0
 P99_TARGET = 0.5
 
@@ -24,7 +23,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     for form in ("idempotent", "usual"):
         dsn = fill_usage_database(stage, f"node_{form}", name_clients(CLIENTS))
         peers[form] = PeerCreates(start_node(stage, form, dsn), dsn, CLIENTS)
-    for connections in CONNECTIONS:
+    for connections in effort.connections:
         sides = {
             f"metered create, {connections} connections": stage.measure(
                 finding, ours.servers, partial(ours.load, connections)
@@ -37,7 +36,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
         runs = interleave(sides, effort)
         finding.sides |= runs
         own, idempotent, usual = runs.values()
-        is_first = connections == CONNECTIONS[0]
+        is_first = connections == effort.connections[0]
         suffix = f"{connections} connections"
         finding.claims += [
             compare(f"to Node.js, idempotent, {suffix}", own, idempotent, TARGET if is_first else None),

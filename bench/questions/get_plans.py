@@ -17,7 +17,6 @@ from bench.stage import Product, Stage
 from bench.wrk import Load, run_wrk
 
 PLANS = 1000
-CONNECTIONS = (64, 256)
 FASTAPI_CONNECTIONS = 8
 """It answers a few requests a second: with more, most of a run's would be cut off at its end."""
 BYTES_TARGET = 0.85
@@ -44,7 +43,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
         return run_wrk(url, "get_plans", seconds=seconds, connections=connections, parameters={"token": token})
 
     catalog = product.servers["catalog"]
-    for connections in CONNECTIONS:
+    for connections in effort.connections:
         sides = {
             f"get-plans, {connections} connections": stage.measure(
                 finding, [catalog], partial(load, catalog.url, connections)
@@ -53,7 +52,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
                 finding, [bare], partial(load, bare.url, connections)
             ),
         }
-        is_first = connections == CONNECTIONS[0]
+        is_first = connections == effort.connections[0]
         if is_first:
             sides[f"FastAPI, {FASTAPI_CONNECTIONS} connections"] = stage.measure(
                 finding, [fastapi], partial(load, fastapi.url, FASTAPI_CONNECTIONS)
