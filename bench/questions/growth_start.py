@@ -33,7 +33,9 @@ def ask(stage: Stage, effort: Effort) -> Finding:
                 seconds[name].append(time.monotonic() - begun)
         ratios = [full / empty for full, empty in zip(seconds["full"], seconds["empty"], strict=True)]
         finding.claims.append(Claim(f"{service}: start on {facts:,} facts to one on none", ratios))
-        curves += [Curve(f"{service}, {name}", range(1, effort.rounds + 1), taken) for name, taken in seconds.items()]
+        curves += [
+            Curve(f"{service}, {name}", list(range(1, effort.rounds + 1)), taken) for name, taken in seconds.items()
+        ]
         middle = {name: sorted(taken)[len(taken) // 2] for name, taken in seconds.items()}
         finding.notes.append(
             f"{service}: {middle['empty']:.2f} s on empty tables, {middle['full']:.2f} s on {facts:,} facts."
