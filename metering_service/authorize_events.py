@@ -1,14 +1,13 @@
 """Authorize: decide about each event by its client's policy, and hold what is granted."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import asyncpg
-
 from metering_service.event import QUOTA_EXCEEDED, RATE_LIMITED, BillableEvent, Decision, split_repeated
 from metering_service.hold_store import RETRYABLE, HoldStore
-from metering_service.policy import seconds_until_period_ends, whole_seconds
+from metering_service.policy import Period, seconds_until_period_ends, whole_seconds
 from metering_service.policy_store import PolicyStore
 from metering_service.rate_limiter import RateLimiter, RateOutcome
 from service_chassis.batching import Batcher
@@ -17,6 +16,10 @@ from service_chassis.metrics import Metrics
 
 _ROUNDS_AT_MOST = 5
 """How often a batch is asked again because a policy changed under it; each change costs one round."""
+
+_IN_FLIGHT = 2
+"""Batches at once: while PostgreSQL decides and writes one, the next is made ready here. Two of one process are to
+each other what two processes are: the account locks put them in order."""
 
 
 class AuthorizeEvents:
@@ -35,7 +38,9 @@ class AuthorizeEvents:
         self._clock = clock
         sizes = metrics.size_histogram("metering_authorize_batch_events", "Events decided in one statement.")
         self._decided = metrics.counter("metering_decisions", "Decisions.", ["decision", "code"])
-        self._batcher = Batcher(self._decide_batch, isolate_on=RETRYABLE, observe_size=sizes.observe)
+        self._batcher = Batcher(
+            self._decide_batch, in_flight=_IN_FLIGHT, isolate_on=RETRYABLE, observe_size=sizes.observe
+        )
 
     async def __call__(self, events: Sequence[BillableEvent]) -> list[Decision]:
         """Decide about `events`, each for itself; answer in order. Raises OSError, TimeoutError or PostgresError."""
@@ -77,24 +82,22 @@ class AuthorizeEvents:
         )
         now = self._clock()
         rows = await self._holds.insert_holds(batch, of_event, rates, now)
+        decided: Counter[tuple[str, str]] = Counter()
         for index, event, rate, row in zip(indexes, batch, rates, rows, strict=True):
-            if row["decision"] == "stale":
+            decision, code, hold_id, quota_period, receipt = row
+            if decision == "stale":
                 self._policies.forget([event.client_id])
                 continue
-            decisions[index] = Decision(
-                hold_id=row["hold_id"],
-                event_id=event.event_id,
-                decision=row["decision"],
-                code=row["code"],
-                retry_after_seconds=_retry_after(row, rate, now),
-                receipt=row["receipt"],
-            )
-            self._decided.labels(row["decision"], row["code"] or "").inc()
+            wait = _retry_after(code, quota_period, rate, now) if decision == "denied" else None
+            decisions[index] = Decision(hold_id, event.event_id, decision, code, wait, receipt)
+            decided[decision, code or ""] += 1
+        for labels, number in decided.items():
+            self._decided.labels(*labels).inc(number)
 
 
-def _retry_after(row: asyncpg.Record, rate: RateOutcome, now: datetime) -> int | None:
-    if row["code"] == RATE_LIMITED:
+def _retry_after(code: str, quota_period: Period, rate: RateOutcome, now: datetime) -> int | None:
+    if code == RATE_LIMITED:
         return whole_seconds(rate.wait_microseconds)
-    if row["code"] == QUOTA_EXCEEDED:
-        return seconds_until_period_ends(row["quota_period"], now)
+    if code == QUOTA_EXCEEDED:
+        return seconds_until_period_ends(quota_period, now)
     return None

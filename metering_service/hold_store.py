@@ -35,7 +35,7 @@ class HoldStore:
         self._default_policy = default_policy
 
     _AUTHORIZE = """
-        SELECT ordinal, decision, code, hold_id, quota_period, receipt
+        SELECT decision, code, hold_id::text, quota_period, receipt
         FROM authorize_events($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
                               $7::text[], $8::integer[], $9::boolean[], $10::integer[], $11, $12)
         ORDER BY ordinal
@@ -51,7 +51,7 @@ class HoldStore:
         """Decide about `events`, whose ids must be distinct, and hold what is granted.
 
         Answers a row an event, in order: decision (`granted`, `denied`, `conflict`, or `stale` when the
-        policy version is not the client's present one), code, hold_id, quota_period, receipt.
+        policy version is not the client's present one), code, hold_id as text, quota_period, receipt.
         """
         return await self._fetch(
             self._AUTHORIZE,
@@ -65,7 +65,7 @@ class HoldStore:
         )
 
     _SETTLE = """
-        SELECT ordinal, state, hold_id, credits, late, charged
+        SELECT state, credits, late, charged
         FROM settle_events($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7, $8)
         ORDER BY ordinal
     """

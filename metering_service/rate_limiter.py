@@ -7,9 +7,9 @@ FLUSHALL, failover) starts every rate anew, full. Nothing but rates is kept here
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import redis.asyncio
 import redis.exceptions
@@ -27,8 +27,7 @@ OPEN_SECONDS = 1.0
 its whole timeout."""
 
 
-@dataclass(frozen=True, slots=True)
-class RateOutcome:
+class RateOutcome(NamedTuple):
     """What the rate says of one request.
 
     `used_before` counts the burst in use; None when there is no rate, or no Redis. `wait_microseconds` is 0
@@ -69,34 +68,37 @@ class RateLimiter:
         Never raises for Redis' sake: without it, within the timeout, everything passes and is counted.
         """
         outcomes = [PASSED] * len(requests)
-        limited = [
-            (index, client_id, version, version.policy.rate)
-            for index, (client_id, version) in enumerate(requests)
-            if version.policy.rate is not None
-        ]
-        if not limited:
+        buckets: dict[str, tuple[Rate, list[int]]] = {}
+        for index, (client_id, version) in enumerate(requests):
+            rate = version.policy.rate
+            if rate is not None:
+                buckets.setdefault(rate_key(client_id, version), (rate, []))[1].append(index)
+        if not buckets:
             return outcomes
-        keys = [rate_key(client_id, version) for _, client_id, version, _ in limited]
-        arguments = [number for _, _, _, rate in limited for number in _arguments(rate)]
-        for (index, _, _, _), answer in zip(limited, await self._ask(keys, arguments), strict=True):
-            if answer is None:
-                continue
-            outcomes[index] = (
-                RateOutcome(wait_microseconds=-answer) if answer < 0 else RateOutcome(used_before=answer)
-            )
+        for (_, indexes), (used, passed, wait) in zip(buckets.values(), await self._ask(buckets), strict=True):
+            for place, index in enumerate(indexes):
+                outcomes[index] = (
+                    RateOutcome(used_before=used + place) if place < passed else RateOutcome(wait_microseconds=wait)
+                )
         return outcomes
 
-    async def _ask(self, keys: list[str], arguments: list[int]) -> Sequence[int | None]:
+    async def _ask(self, buckets: Mapping[str, tuple[Rate, list[int]]]) -> Sequence[tuple[int, int, int]]:
+        """Answer for each bucket: how much of it was used, how many requests pass, how long the others would wait."""
         if time.monotonic() >= self._closed_from:
+            arguments = [
+                number
+                for rate, indexes in buckets.values()
+                for number in (rate.interval_microseconds, rate.burst, len(indexes))
+            ]
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    answers: list[int] = await self._script(keys=keys, args=arguments)
-                    return answers
+                    numbers: list[int] = await self._script(keys=list(buckets), args=arguments)
+                    return list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
             except (redis.exceptions.RedisError, TimeoutError, OSError) as error:
                 self._closed_from = time.monotonic() + OPEN_SECONDS
                 log_fault("rates_open", error)
-        self._open_total.inc(len(keys))
-        return [None] * len(keys)
+        self._open_total.inc(sum(len(indexes) for _, indexes in buckets.values()))
+        return [(0, 0, 0)] * len(buckets)
 
     async def check(self) -> None:
         """Raise unless Redis answers."""
@@ -112,7 +114,3 @@ class RateLimiter:
 def rate_key(client_id: str, version: PolicyVersion) -> str:
     """Name a bucket. The hash tag keeps a client's keys on one node; a new policy version starts a new bucket."""
     return f"rate:{{{client_id}}}:{version.policy_id}:{version.version}"
-
-
-def _arguments(rate: Rate) -> tuple[int, int]:
-    return rate.interval_microseconds, rate.burst

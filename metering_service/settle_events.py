@@ -1,5 +1,6 @@
 """Settle and release: close holds, once it is known whether the fact happened."""
 
+from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -30,16 +31,13 @@ class SettleEvents:
         for indexes in split_repeated(range(len(events)), events):
             batch = [events[index] for index in indexes]
             rows = await self._holds.settle_events(batch, self._clock()) if batch else []
-            for index, event, row in zip(indexes, batch, rows, strict=True):
-                settlements[index] = Settlement(
-                    hold_id=event.hold_id,
-                    event_id=event.event_id,
-                    state=row["state"],
-                    credits=row["credits"],
-                    late=row["late"],
-                )
-                if row["charged"]:
-                    self._charged.labels(str(row["late"]).lower()).inc()
+            charged: Counter[bool] = Counter()
+            for index, event, (state, credit, late, is_charged) in zip(indexes, batch, rows, strict=True):
+                settlements[index] = Settlement(event.hold_id, event.event_id, state, credit, late)
+                if is_charged:
+                    charged[late] += 1
+            for late, number in charged.items():
+                self._charged.labels(str(late).lower()).inc(number)
         return [settlements[index] for index in range(len(events))]
 
 

@@ -1,7 +1,7 @@
 """Gather concurrent callers into one piece of work, so that they share its cost.
 
-One batch is in flight at a time; whoever arrives meanwhile is in the next. Nobody waits for a timer: a
-lone caller's batch starts at once.
+One batch is in flight at a time, or as many as the work allows; whoever arrives meanwhile is in the next. Nobody
+waits for a timer: a lone caller's batch starts at once.
 """
 
 import asyncio
@@ -12,30 +12,37 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+Outcomes = Sequence[Outcome | BaseException]
+_Group = tuple[Sequence[Item], "asyncio.Future[Outcomes[Outcome]]"]
+"""What one caller submitted together, and where its outcomes go."""
 
 
 class Batcher(Generic[Item, Outcome]):
-    """Runs `work` on what has gathered, up to `max_size` items, one batch after the other.
+    """Runs `work` on what has gathered, up to `max_size` items, in up to `in_flight` batches at once.
 
     `work` answers one outcome per item, in order; an outcome that is an exception is raised in that item's
     caller only. If `work` itself raises, every caller of that batch gets the error, unless it is one of
     `isolate_on`, which one item can cause: then each item goes alone, and only the bad one fails.
+    What one caller submits together stays together, up to `max_size`. With more than one batch in flight nothing
+    is said of the order between them: `work` must put up with itself, as with another process.
     """
 
     def __init__(
         self,
-        work: Callable[[list[Item]], Awaitable[Sequence[Outcome | BaseException]]],
+        work: Callable[[list[Item]], Awaitable[Outcomes[Outcome]]],
         *,
         max_size: int = 500,
+        in_flight: int = 1,
         isolate_on: tuple[type[Exception], ...] = (),
         observe_size: Callable[[int], None] | None = None,
     ) -> None:
         self._work = work
         self._max_size = max_size
+        self._in_flight = in_flight
         self._isolate_on = isolate_on
         self._observe_size = observe_size
-        self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._waiting: deque[_Group[Item, Outcome]] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: Item) -> Outcome:
         """Put `item` in the next batch and answer its outcome.
@@ -43,38 +50,59 @@ class Batcher(Generic[Item, Outcome]):
         A caller that is cancelled while its item waits takes the item back; once the batch runs, the work is
         done all the same.
         """
-        return await self._enqueue(item)
+        return _raise_first(await self._enqueue([item]))[0]
 
     async def submit_all(self, items: Sequence[Item]) -> list[Outcome]:
         """Put `items` in the next batches and answer their outcomes, in order. Raises the first error."""
-        return await asyncio.gather(*[self._enqueue(item) for item in items])
+        size = self._max_size
+        if len(items) <= size:
+            return _raise_first(await self._enqueue(items)) if items else []
+        groups = await asyncio.gather(
+            *[self._enqueue(items[begin : begin + size]) for begin in range(0, len(items), size)]
+        )
+        return _raise_first([outcome for outcomes in groups for outcome in outcomes])
 
-    def _enqueue(self, item: Item) -> asyncio.Future[Outcome]:
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if self._worker is None or self._worker.done():
+    def _enqueue(self, items: Sequence[Item]) -> "asyncio.Future[Outcomes[Outcome]]":
+        # One future for all of them: a future each is much of what a small item costs.
+        future: asyncio.Future[Outcomes[Outcome]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((items, future))
+        if len(self._workers) < self._in_flight:
             # A context of its own: the worker outlives the request that happened to start it.
-            self._worker = asyncio.create_task(self._run(), context=contextvars.Context())
+            worker = asyncio.create_task(self._run(), context=contextvars.Context())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
         return future
 
     async def _run(self) -> None:
-        while self._waiting:
-            batch = self._take()
-            if not batch:
-                continue
-            if self._observe_size:
-                self._observe_size(len(batch))
-            try:
-                outcomes = await self._work_on([item for item, _ in batch])
-            except BaseException:  # cancelled, at shutdown: nobody may be left waiting
-                for _, future in batch:
-                    future.cancel()
-                raise
-            _hand_out(batch, outcomes)
-
-    async def _work_on(self, items: list[Item]) -> Sequence[Outcome | BaseException]:
         try:
-            return await self._work(items)
+            while self._waiting:
+                groups = self._take()
+                if groups:
+                    await self._run_batch(groups)
+        finally:
+            # At once, not when the loop comes to it: whoever arrives in between needs a worker.
+            worker = asyncio.current_task()
+            if worker is not None:
+                self._workers.discard(worker)
+
+    async def _run_batch(self, groups: "list[_Group[Item, Outcome]]") -> None:
+        items = [item for items, _ in groups for item in items]
+        if self._observe_size:
+            self._observe_size(len(items))
+        try:
+            outcomes = await self._work_on(items)
+        except BaseException:  # cancelled, at shutdown: nobody may be left waiting
+            for _, future in groups:
+                future.cancel()
+            raise
+        _hand_out(groups, outcomes)
+
+    async def _work_on(self, items: list[Item]) -> Outcomes[Outcome]:
+        try:
+            outcomes = await self._work(items)
+            if len(outcomes) != len(items):
+                raise ValueError("the work answered another number of outcomes than it had items")
+            return outcomes
         except self._isolate_on as error:
             if len(items) == 1:
                 return [error]
@@ -83,20 +111,30 @@ class Batcher(Generic[Item, Outcome]):
         except Exception as error:
             return [error] * len(items)
 
-    def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
-        batch: list[tuple[Item, asyncio.Future[Outcome]]] = []
-        while self._waiting and len(batch) < self._max_size:
-            entry = self._waiting.popleft()
-            if not entry[1].done():
-                batch.append(entry)
-        return batch
+    def _take(self) -> "list[_Group[Item, Outcome]]":
+        groups: list[_Group[Item, Outcome]] = []
+        size = 0
+        while self._waiting and size + len(self._waiting[0][0]) <= self._max_size:
+            group = self._waiting.popleft()
+            if not group[1].done():
+                groups.append(group)
+                size += len(group[0])
+        return groups
 
 
-def _hand_out(batch: list[tuple[Item, asyncio.Future[Outcome]]], outcomes: Sequence[Outcome | BaseException]) -> None:
-    for (_, future), outcome in zip(batch, outcomes, strict=True):
-        if future.done():
-            continue
+def _hand_out(groups: "list[_Group[Item, Outcome]]", outcomes: Outcomes[Outcome]) -> None:
+    begin = 0
+    for items, future in groups:
+        end = begin + len(items)
+        if not future.done():
+            future.set_result(outcomes[begin:end])
+        begin = end
+
+
+def _raise_first(outcomes: Outcomes[Outcome]) -> list[Outcome]:
+    answers: list[Outcome] = []
+    for outcome in outcomes:
         if isinstance(outcome, BaseException):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+            raise outcome
+        answers.append(outcome)
+    return answers

@@ -8,7 +8,7 @@ reason, is handed to `Schema.load` itself, which finds the words. The schema sta
 from collections.abc import Callable
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing, validate
 
 
 def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
@@ -51,11 +51,9 @@ def _load_plain(
             except ValidationError:
                 return None
         elif type(value) is field.kind:
-            try:
-                for validate in field.validators:
-                    validate(value)
-            except ValidationError:
-                return None
+            for is_valid in field.checks:
+                if not is_valid(value):
+                    return None
         elif value is not None or not field.allow_none:
             return None
         loaded[field.attribute] = value
@@ -67,7 +65,7 @@ _KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List
 
 
 class _CompiledField:
-    __slots__ = ("allow_none", "attribute", "default", "deserialize", "key", "kind", "required", "validators")
+    __slots__ = ("allow_none", "attribute", "checks", "default", "deserialize", "key", "kind", "required")
 
     def __init__(self, name: str, field: fields.Field[Any]) -> None:
         kind = _KINDS.get(type(field))
@@ -83,4 +81,29 @@ class _CompiledField:
         self.required = field.required
         self.default = field.load_default
         self.allow_none = field.allow_none
-        self.validators = list(field.validators)
+        self.checks = [_compile_validator(validator) for validator in field.validators]
+
+
+def _compile_validator(validator: Callable[[Any], Any]) -> Callable[[Any], bool]:
+    """Answer whether a value passes `validator`, without an error's cost or its words."""
+    if type(validator) is validate.Length:
+        return _compile_length(validator)
+    if type(validator) is validate.Regexp:
+        match = validator.regex.match
+        return lambda value: match(value) is not None
+
+    def passes(value: Any) -> bool:
+        try:
+            validator(value)
+        except ValidationError:
+            return False
+        return True
+
+    return passes
+
+
+def _compile_length(length: validate.Length) -> Callable[[Any], bool]:
+    least, most = (length.min, length.max) if length.equal is None else (length.equal, length.equal)
+    if most is None:
+        return lambda value: len(value) >= (least or 0)
+    return lambda value: (least or 0) <= len(value) <= most

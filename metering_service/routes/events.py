@@ -146,7 +146,7 @@ async def _read_events(
         except ValidationError as error:
             faults.append((document, _explain(error)))
             continue
-        loaded["hold_id"] = UUID(loaded["hold_id"])
+        loaded["hold_id"] = loaded["hold_id"].lower()
         events.append(BillableEvent(**loaded))
         faults.append(None)
     return events, faults
@@ -178,7 +178,7 @@ def _invalid_answer(document: Any, message: str, verdict: str) -> dict[str, Any]
 
 def _render_decision(decision: Decision) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "holdId": str(decision.hold_id),
+        "holdId": decision.hold_id,
         "eventId": decision.event_id,
         "decision": decision.decision,
     }
@@ -194,7 +194,7 @@ def _render_decision(decision: Decision) -> dict[str, Any]:
 
 def _render_settlement(settlement: Settlement) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "holdId": str(settlement.hold_id),
+        "holdId": settlement.hold_id,
         "eventId": settlement.event_id,
         "state": settlement.state,
     }

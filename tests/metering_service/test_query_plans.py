@@ -27,7 +27,7 @@ async def pool(metering_dsn: str) -> asyncpg.Pool:
 
 def make_events(number: int) -> list[BillableEvent]:
     return [
-        BillableEvent(uuid.uuid4(), f"plan_play.created:{uuid.uuid4()}", f"client-{n % 50}", "plan_play.created")
+        BillableEvent(str(uuid.uuid4()), f"plan_play.created:{uuid.uuid4()}", f"client-{n % 50}", "plan_play.created")
         for n in range(number)
     ]
 

@@ -12,7 +12,8 @@ from service_chassis.batching import Batcher
 class Work:
     """Answers each number's double; holds each batch until it is let go, raises or refuses on demand."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_in_flight: int = 1) -> None:
+        self.most_in_flight = most_in_flight
         self.batches: list[list[int]] = []
         self.began = asyncio.Event()
         self.go = asyncio.Event()
@@ -24,7 +25,7 @@ class Work:
     async def __call__(self, items: list[int]) -> Sequence[int | BaseException]:
         self.batches.append(items)
         self.in_flight += 1
-        assert self.in_flight == 1
+        assert self.in_flight <= self.most_in_flight
         self.began.set()
         try:
             await self.go.wait()
@@ -73,6 +74,39 @@ async def test_whoever_arrives_meanwhile_is_in_the_next_batch(work: Work) -> Non
 async def test_no_batch_is_larger_than_allowed(work: Work) -> None:
     assert await Batcher(work, max_size=4).submit_all(range(10)) == [item * 2 for item in range(10)]
     assert [len(batch) for batch in work.batches] == [4, 4, 2]
+
+
+async def test_what_is_submitted_together_stays_together(work: Work) -> None:
+    batcher = Batcher(work, max_size=4)
+    first = await hold_first(work, batcher)
+    others = [asyncio.create_task(batcher.submit_all(items)) for items in ([1, 2, 3], [4, 5], [6])]
+    await asyncio.sleep(0)
+    work.go.set()
+    assert await asyncio.gather(*others) == [[2, 4, 6], [8, 10], [12]]
+    assert await first == 0
+    assert work.batches == [[0], [1, 2, 3], [4, 5, 6]]
+
+
+async def test_a_second_batch_may_be_in_flight_but_no_third() -> None:
+    work = Work(most_in_flight=2)
+    batcher = Batcher(work, in_flight=2)
+    first = await hold_first(work, batcher)
+    second = (await submit(batcher, [1]))[0]
+    await asyncio.sleep(0)
+    others = await submit(batcher, [2, 3])
+    await asyncio.sleep(0)
+    assert work.batches == [[0], [1]]
+    work.go.set()
+    assert await asyncio.gather(first, second, *others) == [0, 2, 4, 6]
+    assert work.batches == [[0], [1], [2, 3]]
+
+
+async def test_work_that_answers_too_few_outcomes_fails_everybody() -> None:
+    async def lose_one(items: list[int]) -> list[int]:
+        return items[1:]
+
+    answers = await asyncio.gather(*await submit(Batcher(lose_one), [1, 2]), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ValueError] * 2
 
 
 async def test_an_items_own_error_is_its_own(work: Work) -> None:
