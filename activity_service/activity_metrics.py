@@ -13,6 +13,9 @@ class ActivityMetrics:
         self.metering_failures = metrics.counter(
             "activity_metering_failures", "Calls to metering without a usable answer.", ["call"]
         )
+        self.overload_refusals = metrics.counter(
+            "activity_overload_refusals", "Creates and first completions refused because too many were under way."
+        )
         self.settlements = metrics.counter(
             "activity_settlements", "Events sent to be charged, by what came of it.", ["outcome"]
         )

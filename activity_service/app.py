@@ -76,6 +76,7 @@ def create_app(settings: ActivitySettings, *, clock: Clock = system_clock) -> we
 
 
 def _publish(app: web.Application, parts: Parts) -> None:
+    app[routes.ADMISSION] = parts.admission
     app[routes.CREATE_PLAN_PLAY] = parts.create
     app[routes.READ_PLAN_PLAY] = parts.read
     app[routes.UPDATE_PLAN_PLAY] = parts.update

@@ -6,6 +6,7 @@ import aiohttp
 import asyncpg
 
 from activity_service.activity_metrics import ActivityMetrics
+from activity_service.admission import Admission
 from activity_service.background_task import BackgroundTask
 from activity_service.billable_event_store import BillableEventStore
 from activity_service.completion_store import CompletionStore
@@ -32,6 +33,7 @@ from service_chassis.cursor import CursorSigner
 class Parts:
     """The use cases that calls need, and the work beside them."""
 
+    admission: Admission
     create: CreatePlanPlay
     read: ReadPlanPlay
     update: UpdatePlanPlay
@@ -78,11 +80,14 @@ def assemble(
         "outbox watch", watch.run_once, interval_seconds=WATCH_INTERVAL_SECONDS, metrics=metrics
     )
     read = ReadPlanPlay(plays)
+    admission = Admission(settings.requests_under_way_limit, metrics)
     return Parts(
+        admission=admission,
         create=CreatePlanPlay(
             CreationStore(shared_pool),
             metering,
             give_up,
+            admission,
             render=render_plan_play,
             kick_relay=relaying.kick,
             clock=clock,
@@ -90,7 +95,14 @@ def assemble(
         ),
         read=read,
         update=UpdatePlanPlay(
-            read, plays, CompletionStore(pool), metering, give_up, kick_relay=relaying.kick, clock=clock
+            read,
+            plays,
+            CompletionStore(pool),
+            metering,
+            give_up,
+            admission,
+            kick_relay=relaying.kick,
+            clock=clock,
         ),
         lists=ListPlanPlays(plays, CursorSigner(settings.cursor_secret)),
         relay=relay,

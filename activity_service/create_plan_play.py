@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from uuid_utils.compat import uuid7
 
 from activity_service.activity_metrics import ActivityMetrics
+from activity_service.admission import Admission
 from activity_service.billable_event import Fate, play_created
 from activity_service.caller import Caller
 from activity_service.creation_store import REFUSED_ROWS, Creation, CreationStore
@@ -47,6 +48,7 @@ class CreatePlanPlay:
         store: CreationStore,
         metering: MeteringClient,
         give_up: GiveUpHold,
+        admission: Admission,
         *,
         render: Render,
         kick_relay: Callable[[], None],
@@ -56,6 +58,7 @@ class CreatePlanPlay:
         self._store = store
         self._metering = metering
         self._give_up = give_up
+        self._admission = admission
         self._render = render
         self._kick_relay = kick_relay
         self._clock = clock
@@ -72,8 +75,12 @@ class CreatePlanPlay:
         """Create what `new` says; with `request`, the identity of a create with a key, at most once.
 
         Raises InvalidRequest for another user's play or a key used for another body, EventRefused when metering
-        denies it, and ServiceErrors of status 500 when it cannot be known or done.
+        denies it, Overloaded, and ServiceErrors of status 500 when it cannot be known or done.
         """
+        with self._admission.take_place():
+            return await self._create(caller, new, request)
+
+    async def _create(self, caller: Caller, new: NewPlanPlay, request: IdempotentRequest | None) -> CreateAnswer:
         user_id = caller.choose_user(new.user_id)
         if request is not None and (kept := await self._find_answer(request)):
             return kept

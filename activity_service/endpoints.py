@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from activity_service import routes
-from activity_service.errors import EventRefused, PlanPlayNotFound
+from activity_service.errors import EventRefused, Overloaded, PlanPlayNotFound
 from activity_service.idempotency import HEADER
 from activity_service.list_query import MAX_LIMIT
 from activity_service.plan_play import STATUSES
@@ -70,6 +70,9 @@ _REFUSED = Refusal(
 _FAULT = Refusal(
     "It could not be done or not be known whether it was; a retry is safe with the same Idempotency-Key.",
     ServiceError(),
+)
+_OVERLOADED = Refusal(
+    "As many creates and first completions are under way as the process takes on; nothing was done.", Overloaded()
 )
 
 
@@ -138,7 +141,7 @@ ENDPOINTS = (
                 },
             ),
         },
-        refusals=[_INVALID_BODY, _UNAUTHORIZED, _DENIED, _REFUSED, _FAULT],
+        refusals=[_INVALID_BODY, _UNAUTHORIZED, _DENIED, _REFUSED, _FAULT, _OVERLOADED],
     ),
     Endpoint(
         method="GET",
@@ -199,6 +202,6 @@ ENDPOINTS = (
                 {"data": _example(status="ended", totalLessonsCompleted=2, completedAt="2026-07-02T10:00:00Z")},
             ),
         },
-        refusals=[_INVALID_CHANGE, _UNAUTHORIZED, _NOT_YOURS, _NOT_FOUND, _REFUSED, _FAULT],
+        refusals=[_INVALID_CHANGE, _UNAUTHORIZED, _NOT_YOURS, _NOT_FOUND, _REFUSED, _FAULT, _OVERLOADED],
     ),
 )

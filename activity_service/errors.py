@@ -28,6 +28,17 @@ class EventRefused(ServiceError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Overloaded(ServiceError):
+    """As many creates and first completions are under way as this process takes on. Nothing was done."""
+
+    status = 503
+    code = "overloaded"
+    message = "Too many requests under way"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class EventConflict(ServiceError):
     """Metering knows the ids of this event with other content. Answered as a fault: callers do not choose the ids."""
 

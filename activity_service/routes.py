@@ -5,6 +5,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from activity_service.admission import Admission
 from activity_service.authentication import authenticate
 from activity_service.create_plan_play import CreatePlanPlay
 from activity_service.errors import PlanPlayNotFound
@@ -21,6 +22,7 @@ from service_chassis.errors import InvalidRequest
 from service_chassis.json_body import read_body
 from service_chassis.schema_load import compile_load
 
+ADMISSION = web.AppKey("admission", Admission)
 CREATE_PLAN_PLAY = web.AppKey("create_plan_play", CreatePlanPlay)
 READ_PLAN_PLAY = web.AppKey("read_plan_play", ReadPlanPlay)
 UPDATE_PLAN_PLAY = web.AppKey("update_plan_play", UpdatePlanPlay)
@@ -34,6 +36,7 @@ _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
 async def create_plan_play(request: web.Request) -> web.Response:
     """POST /api/plan-plays."""
+    request.app[ADMISSION].require_room()  # before the token and the body: a refusal must cost next to nothing
     caller = await authenticate(request)
     key = _read_idempotency_key(request)
     body = drop_absent(await read_body(request, _load_new_plan_play))

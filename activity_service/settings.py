@@ -54,6 +54,13 @@ class ActivitySettings(DatabaseSettings):
         default=2.0,
         validate=POSITIVE,
     )
+    requests_under_way_limit: int = variable(
+        "ACTIVITY_REQUESTS_UNDER_WAY_LIMIT",
+        "Most creates and first completions under way in a process; beyond it they are answered 503 at once.",
+        unit="requests",
+        default=512,
+        validate=POSITIVE,
+    )
     resolve_after_seconds: int = variable(
         "ACTIVITY_RESOLVE_AFTER_SECONDS",
         "Age at which a hold counts as left behind; far above what a request may take.",

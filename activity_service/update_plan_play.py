@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
+from activity_service.admission import Admission
 from activity_service.billable_event import play_completed
 from activity_service.caller import Caller
 from activity_service.completion_store import Completion, CompletionStore, NotCommitted
@@ -29,6 +30,7 @@ class UpdatePlanPlay:
         completions: CompletionStore,
         metering: MeteringClient,
         give_up: GiveUpHold,
+        admission: Admission,
         *,
         kick_relay: Callable[[], None],
         clock: Clock,
@@ -38,18 +40,20 @@ class UpdatePlanPlay:
         self._completions = completions
         self._metering = metering
         self._give_up = give_up
+        self._admission = admission
         self._kick_relay = kick_relay
         self._clock = clock
 
     async def __call__(self, caller: Caller, play_id: UUID, changes: PlanPlayChanges) -> PlanPlay:
         """Answer the play as it is after `changes`.
 
-        Raises PlanPlayNotFound, Forbidden, EventRefused when metering denies the completion (the play is then
-        as it was), and ServiceErrors of status 500 when it cannot be known or done.
+        Raises PlanPlayNotFound, Forbidden, EventRefused or Overloaded when a first completion may not be (the
+        play is then as it was), and ServiceErrors of status 500 when it cannot be known or done.
         """
         play = await self._read(caller, play_id)
         if changes.end_first(play):
-            return await self._complete(play, changes)
+            with self._admission.take_place():
+                return await self._complete(play, changes)
         changed = await self._plays.update_plan_play(play.client_id, play_id, changes, self._clock())
         if changed is None:
             raise PlanPlayNotFound

@@ -29,7 +29,8 @@ def error_middleware(render: RenderError) -> Middleware:
             return await handler(request)
         except ServiceError as error:
             failure = error
-            if error.status >= 500:
+            # 503 is a refusal, given on purpose and counted where it is: a line each would make an overload worse.
+            if error.status >= 500 and error.status != 503:
                 log_fault("request_failed", error)
         except web.HTTPException as error:
             if error.status < 400:

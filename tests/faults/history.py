@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-REFUSALS = frozenset({400, 401, 403, 404, 429})
+REFUSALS = frozenset({400, 401, 403, 404, 429, 503})
 """Answers that say for certain that nothing was done."""
 
 
@@ -34,7 +34,7 @@ class Attempt:
     @property
     def is_unknown(self) -> bool:
         """Whether the caller cannot know what was done."""
-        return self.status is None or self.status >= 500
+        return self.status is None or (self.status >= 500 and not self.is_refused)
 
     @property
     def is_refused(self) -> bool:
