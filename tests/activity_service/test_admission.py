@@ -77,10 +77,10 @@ def leave(places: Sequence[AbstractContextManager[None]]) -> None:
 
 def room(admission: Admission) -> int:
     """How many more are taken on."""
-    places = []
+    places: list[AbstractContextManager[None]] = []
     with suppress(Overloaded):
         while True:
-            places += take(admission, 1)
+            places.extend(take(admission, 1))
     leave(places)
     return len(places)
 
