@@ -10,7 +10,7 @@ from activity_service.audit_store import CONNECTION_SETTINGS
 from activity_service.settings import DatabaseSettings
 from service_chassis.audit_report import AuditReport, show_report
 from service_chassis.clock import system_clock
-from service_chassis.operator_commands import AsJson
+from service_chassis.operator_commands import AsJson, judging
 from service_chassis.postgres import create_pool
 from service_chassis.settings import read_settings
 
@@ -27,25 +27,23 @@ def audit(
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check that each fact has its one fence and, with metering, its one charge; exit 1 if not. Reads only."""
+    """Check that each fact has its one fence and, with metering, its one charge. Reads only.
+
+    Exit code 1 for a violation, 3 when it cannot look.
+    """
     if (metering_url is None) != (metering_key_file is None):
         raise typer.BadParameter("--metering-url and --metering-key-file go together")
-    # Here and not above: the other commands should not wait for an HTTP client to be imported.
-    from activity_service.charges_client import ChargesUnreadable
-
-    dsn = read_settings(DatabaseSettings).postgres_dsn
-    key = metering_key_file.read_text().strip() if metering_key_file is not None else ""
-    try:
+    with judging():
+        dsn = read_settings(DatabaseSettings).postgres_dsn
+        key = metering_key_file.read_text().strip() if metering_key_file is not None else ""
         report = asyncio.run(_audit(dsn, metering_url, key, in_flight_seconds))
-    except ChargesUnreadable as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
     show_report(report, as_json=as_json)
     if not report.is_sound:
         raise typer.Exit(1)
 
 
 async def _audit(dsn: str, metering_url: str | None, key: str, in_flight_seconds: float) -> AuditReport:
+    # Here and not above: the other commands should not wait for an HTTP client to be imported.
     import aiohttp
 
     from activity_service.audit_plays import audit_charges, audit_fences

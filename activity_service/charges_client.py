@@ -8,12 +8,13 @@ from urllib.parse import quote
 import aiohttp
 
 from activity_service.audit import Charge
+from service_chassis.errors import OperatorError
 
 PAGE_CHARGES = 1000
 REQUEST_TIMEOUT_SECONDS = 30.0
 
 
-class ChargesUnreadable(Exception):
+class ChargesUnreadable(OperatorError):
     """Metering did not list its charges; the text says what it answered."""
 
 

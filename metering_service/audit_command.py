@@ -9,7 +9,7 @@ from metering_service.audit_store import CONNECTION_SETTINGS
 from metering_service.settings import DatabaseSettings
 from service_chassis.audit_report import show_report
 from service_chassis.clock import system_clock
-from service_chassis.operator_commands import AsJson, run_with_pool
+from service_chassis.operator_commands import AsJson, judging, run_with_pool
 from service_chassis.settings import read_settings
 
 
@@ -19,13 +19,17 @@ def audit(
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check that accounts, holds and ledger agree, on a system in use; exit 1 if they do not. Reads only."""
-    report = run_with_pool(
-        read_settings(DatabaseSettings).postgres_dsn,
-        lambda pool: audit_ledger(pool, now=system_clock(), unresolved_after_seconds=unresolved_after_seconds),
-        application_name="metering_service audit",
-        settings=CONNECTION_SETTINGS,
-    )
+    """Check that accounts, holds and ledger agree, on a system in use. Reads only.
+
+    Exit code 1 for a violation, 3 when it cannot look.
+    """
+    with judging():
+        report = run_with_pool(
+            read_settings(DatabaseSettings).postgres_dsn,
+            lambda pool: audit_ledger(pool, now=system_clock(), unresolved_after_seconds=unresolved_after_seconds),
+            application_name="metering_service audit",
+            settings=CONNECTION_SETTINGS,
+        )
     show_report(report, as_json=as_json)
     if not report.is_sound:
         raise typer.Exit(1)

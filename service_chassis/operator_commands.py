@@ -1,7 +1,8 @@
 """What every operator's command does: work with a pool, show what came out, fail in one line."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -22,7 +23,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead 
 
 Found = TypeVar("Found")
 
+NO_VERDICT = 3
+"""Exit code of an audit that could not look: neither sound nor, as 1 would say, a violation."""
+
 _FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error)
+
+
+class NoVerdict(OperatorError):
+    """An audit could not be carried out; nothing is known about what it looks at."""
+
+
+@contextmanager
+def judging() -> Iterator[None]:
+    """Raise NoVerdict for whatever keeps an audit from looking: settings, files, servers, other schemas."""
+    try:
+        yield
+    except (OperatorError, InvalidSettings, ServiceError, UnicodeError) as error:
+        raise NoVerdict(f"no verdict: {error}") from error
+    except asyncpg.UndefinedTableError as error:
+        raise NoVerdict(f"no verdict: not this service's database, or not migrated: {error}") from error
+    except _FAULTS as error:
+        raise NoVerdict(f"no verdict: {_describe(error)}") from error
 
 
 def run_with_pool(
@@ -82,13 +103,23 @@ def _cell(value: Any) -> str:
 
 
 def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] | None = None) -> None:
-    """Run a command line and exit: 0 when it worked, 1 with one line on stderr when not, 2 for wrong usage."""
+    """Run a command line and exit: 0 when it worked, 1 with one line on stderr when not, 2 for wrong usage.
+
+    An audit that cannot look exits with NO_VERDICT.
+    """
     try:
         commands(args=arguments, prog_name=f"python -m {service}")
+    except NoVerdict as error:
+        typer.echo(f"{service}: {error}", err=True)
+        raise SystemExit(NO_VERDICT) from None
     except (OperatorError, InvalidSettings, ServiceError) as error:
         _fail(service, str(error))
     except _FAULTS as error:
-        _fail(service, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        _fail(service, _describe(error))
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _fail(service: str, text: str) -> NoReturn:

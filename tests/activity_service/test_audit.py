@@ -1,7 +1,7 @@
 """The audits: silent about a sound system, in use or at rest, and loud about each way in which one can be unsound."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from activity_service.audit_plays import audit_charges, audit_fences
 from activity_service.charges_client import ChargesClient, ChargesUnreadable
 from activity_service.command_line import application
 from service_chassis.audit_report import AuditReport, Finding
+from tests.activity_service.conftest import Run
 from tests.metering_service.conftest import (  # noqa: F401 - fixtures
     ADMIN_KEY,
     Metering,
@@ -221,7 +222,7 @@ async def test_unsorted_stream_is_an_error_and_no_verdict() -> None:
         _ = [pair async for pair in pair_in_order(stream(map(fact, "ba")), stream([]))]
 
 
-def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(activity_dsn: str, tmp_path: Path) -> None:
+def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(activity_dsn: str) -> None:
     environment = {"ACTIVITY_POSTGRES_DSN": activity_dsn}
     result = CliRunner().invoke(application, ["audit"], env=environment)
     assert (result.exit_code, result.stdout) == (0, "activity: sound. Every invariant holds (nothing there).\n")
@@ -233,9 +234,30 @@ def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(activi
     result = CliRunner().invoke(application, ["audit", "--json"], env=environment)
     assert result.exit_code == 1
     assert orjson.loads(result.stdout)["violations"][0]["rule"] == "fact_missing"
+
+
+NOWHERE = "postgresql://auditor:secret@127.0.0.1:1/activity"
+
+
+def test_audit_that_cannot_look_gives_no_verdict_and_exits_3(
+    run: Run, activity_dsn: str, metering_dsn: str, empty_database: Callable[[], str], tmp_path: Path
+) -> None:
     key = tmp_path / "key"
     key.write_text("k")
-    arguments = ["audit", "--metering-url", "http://127.0.0.1:1", "--metering-key-file", str(key)]
-    result = CliRunner().invoke(application, arguments, env=environment)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "metering cannot be read" in result.stderr
+    joined = ["--metering-url", "http://127.0.0.1:1", "--metering-key-file", str(key)]
+    cases: list[tuple[str, list[str], str]] = [
+        (NOWHERE, [], "ConnectionRefusedError"),
+        (activity_dsn.rpartition("/")[0] + "/nothing", [], "does not exist"),
+        (empty_database(), [], "not this service's database, or not migrated"),
+        (metering_dsn, [], "not this service's database, or not migrated"),
+        ("", [], "ACTIVITY_POSTGRES_DSN"),
+        (activity_dsn, joined, "metering cannot be read"),
+    ]
+    for dsn, arguments, reason in cases:
+        code, output, error = run(dsn, "audit", *arguments)
+        assert (code, output, error.count("\n")) == (3, "", 1), error
+        assert error.startswith("activity_service: no verdict: ")
+        assert reason in error
+        assert "secret" not in error
+    key.write_bytes(b"\xff")
+    assert run(activity_dsn, "audit", *joined)[0] == 3
