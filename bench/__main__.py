@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.console import Console
 
@@ -47,42 +48,50 @@ def run(
     effort = replace(effort, rounds=rounds or effort.rounds, run_seconds=seconds or effort.run_seconds)
     try:
         find_wrk()
-        findings, disk = ask(_choose(only, quick), effort)
+        findings = ask(_choose(only, quick), effort)
     except (BenchError, StackError) as error:
         typer.echo(f"bench: {error}", err=True)
         raise typer.Exit(1) from None
     report.show(findings, console)
-    file = report.write(findings, is_quick=quick, today=datetime.now(UTC).date(), disk=disk)
-    console.print(f"written to {file}")
     if any(finding.faults for finding in findings.values()):
         raise typer.Exit(1)
 
 
-def ask(questions: list[Question], effort: Effort) -> tuple[dict[Question, Finding], dict[str, float]]:
-    """Ask one after the other; one that fails is wrong, and the others are asked. Raises StackError, BenchError."""
+def ask(questions: list[Question], effort: Effort) -> dict[Question, Finding]:
+    """Ask one after the other, and write each answer down; one that fails is wrong, and the others are asked.
+
+    Raises StackError and BenchError when the servers under all of them do not start.
+    """
     findings: dict[Question, Finding] = {}
+    today = datetime.now(UTC).date()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # PostgreSQL may have to run as another account
         stage = Stage(directory)
         try:
-            echo = stage.start_peer("echo")
-            port = int(echo.url.rpartition(":")[2])
-            disk = {"fdatasync": time_fsync(directory), "round trip on loopback": time_round_trip(port)}
-            stage.clear()
+            disk = _time_machine(stage)
             for number, question in enumerate(questions, 1):
                 begun = time.monotonic()
                 typer.echo(f"[{number}/{len(questions)}] {question.title} ...", nl=False)
                 try:
                     findings[question] = question.ask(stage, effort)
-                except BenchError as error:
+                except (BenchError, StackError, psycopg.Error) as error:
                     findings[question] = Finding(faults=[str(error)])
                 finally:
                     stage.clear()
-                typer.echo(f" {time.monotonic() - begun:.0f} s")
+                file = report.write(question, findings[question], effort, today=today, disk=disk)
+                typer.echo(f" {time.monotonic() - begun:.0f} s, written to {file}")
         finally:
             stage.close()
-    return findings, disk
+    return findings
+
+
+def _time_machine(stage: Stage) -> dict[str, float]:
+    echo = stage.start_peer("echo")
+    port = int(echo.url.rpartition(":")[2])
+    disk = {"fdatasync": time_fsync(stage.directory), "round trip on loopback": time_round_trip(port)}
+    stage.clear()
+    return disk
 
 
 def _choose(only: list[str] | None, quick: bool) -> list[Question]:

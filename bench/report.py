@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.cores import CORES
-from bench.question import Claim, Finding, Plot, Question
+from bench.question import Claim, Effort, Finding, Plot, Question
 from local_stack.postgres_data import find_binaries
 from local_stack.processes import REPOSITORY
 from local_stack.redis_server import find_binary
@@ -52,22 +52,20 @@ def show(findings: Findings, console: Console) -> None:
             console.print(f"[red]{question.name}: WRONG: {fault}")
 
 
-def write(findings: Findings, *, is_quick: bool, today: date, disk: Mapping[str, float]) -> Path:
-    """Write the findings of a day to `results/DATE.json`; questions asked earlier that day, and not now, stay.
+def write(question: Question, finding: Finding, effort: Effort, *, today: date, disk: Mapping[str, float]) -> Path:
+    """Write a finding into its day's `results/DATE.json`, where other questions' stay; plot it, fill the page.
 
-    Quick runs go to a file of their own, and neither are plotted nor reach the page. Answers the file.
+    Quick ones go to a file of their own, and are neither plotted nor reach the page. Answers the file.
     """
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{today.isoformat()}{'-quick' if is_quick else ''}.json"
+    file = RESULTS / f"{today.isoformat()}{'-quick' if effort.is_quick else ''}.json"
     document = json.loads(file.read_text()) if file.exists() else {"questions": {}}
     document |= {"date": today.isoformat(), "machine": describe_machine(), "disk": dict(disk)}
-    for question, finding in findings.items():
-        document["questions"][question.name] = _as_json(question, finding)
+    document["questions"][question.name] = _as_json(question, finding, effort)
     file.write_text(json.dumps(document, indent=1) + "\n")
-    if not is_quick:
+    if not effort.is_quick:
         PLOTS.mkdir(exist_ok=True)
-        for question, finding in findings.items():
-            _plot(question, finding, PLOTS / f"{question.name}.svg")
+        _plot(question, finding, PLOTS / f"{question.name}.svg")
         fill_page(document, file)
     return file
 
@@ -110,6 +108,8 @@ def render_figures(document: Mapping[str, Any], file_name: str) -> str:
             )
     for name, question in document["questions"].items():
         lines += ["", f"### {question['title']}", ""]
+        if all(len(runs) == question["rounds"] for runs in question["sides"].values()) and question["sides"]:
+            lines += [f"{question['rounds']} rounds of {question['run_seconds']} s.", ""]
         lines += [f"- {note}" for note in question["notes"]] + [f"- WRONG: {fault}" for fault in question["faults"]]
         if question["notes"] or question["faults"]:
             lines.append("")
@@ -141,7 +141,7 @@ def _first_line(command: list[str]) -> str:
     return next((word.strip("v=,") for word in words if word.strip("v=")[:1].isdecimal()), "unknown")
 
 
-def _as_json(question: Question, finding: Finding) -> dict[str, Any]:
+def _as_json(question: Question, finding: Finding, effort: Effort) -> dict[str, Any]:
     claims = []
     for claim in finding.claims:
         middle, spread, target = _cells(claim)
@@ -158,6 +158,8 @@ def _as_json(question: Question, finding: Finding) -> dict[str, Any]:
         )
     return {
         "title": question.title,
+        "rounds": effort.rounds,
+        "run_seconds": effort.run_seconds,
         "claims": claims,
         "sides": {name: [asdict(run) for run in runs] for name, runs in finding.sides.items()},
         "faults": finding.faults,
