@@ -44,7 +44,7 @@ def erase(
 ) -> None:
     """Take the person out of the user's plays; the plays stay as facts, and what was charged stays charged."""
     if not sure:
-        typer.confirm("Erase this user's email, name, photo and id everywhere? It cannot be undone.", abort=True)
+        typer.confirm("Erase this user's email, name, photo and id in this service? It cannot be undone.", abort=True)
     _log_beside_the_output()
     erasure = run_with_pool(
         read_settings(DatabaseSettings).postgres_dsn,
