@@ -14,6 +14,7 @@ _MAX_DOUBLINGS = 10
 class BackgroundTask:
     """Runs `step` at once, then every `interval_seconds`, and whenever it is kicked.
 
+    A kick begins a round `gather_seconds` later, so that what others have to do by then is in the same round.
     A step that fails is logged, counted and tried again after a pause that doubles up to 15 s; kicks do not
     shorten that pause.
     """
@@ -24,11 +25,13 @@ class BackgroundTask:
         step: Callable[[], Awaitable[None]],
         *,
         interval_seconds: float,
+        gather_seconds: float = 0.0,
         metrics: ActivityMetrics,
     ) -> None:
         self._name = name
         self._step = step
         self._interval_seconds = interval_seconds
+        self._gather_seconds = gather_seconds
         self._succeeded = metrics.background_rounds.labels(name, "done")
         self._failed = metrics.background_rounds.labels(name, "failed")
         self._kicked = asyncio.Event()
@@ -72,6 +75,14 @@ class BackgroundTask:
         seconds = (
             min(longer, max(BACKOFF_LIMIT_SECONDS, self._interval_seconds)) if failures else self._interval_seconds
         )
-        awaited = self._stopping if failures else self._kicked
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(awaited.wait(), seconds)
+        if failures:
+            await _wait_at_most(self._stopping, seconds)
+        elif await _wait_at_most(self._kicked, seconds) and self._gather_seconds:
+            await _wait_at_most(self._stopping, self._gather_seconds)
+
+
+async def _wait_at_most(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for `event`; answer whether it came."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

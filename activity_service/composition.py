@@ -18,7 +18,7 @@ from activity_service.metering_client import MeteringClient
 from activity_service.outbox_watch import WATCH_INTERVAL_SECONDS, OutboxWatch
 from activity_service.plan_play_store import PlanPlayStore
 from activity_service.read_plan_play import ReadPlanPlay
-from activity_service.relay import Relay
+from activity_service.relay import GATHER_SECONDS, Relay
 from activity_service.rendering import render_plan_play
 from activity_service.resolve_holds import ResolveHolds
 from activity_service.settings import ActivitySettings
@@ -72,7 +72,13 @@ def assemble(
     sweeper = Sweeper(metering, resolve, older_than_seconds=settings.resolve_after_seconds, metrics=metrics)
     watch = OutboxWatch(events, clock=clock, metrics=metrics)
 
-    relaying = BackgroundTask("relay", relay.run_once, interval_seconds=settings.relay_poll_seconds, metrics=metrics)
+    relaying = BackgroundTask(
+        "relay",
+        relay.run_once,
+        interval_seconds=settings.relay_poll_seconds,
+        gather_seconds=GATHER_SECONDS,
+        metrics=metrics,
+    )
     sweeping = BackgroundTask(
         "sweeper", sweeper.run_once, interval_seconds=settings.sweep_interval_seconds, metrics=metrics
     )

@@ -4,6 +4,10 @@ from activity_service.billable_event_store import BATCH_EVENTS, BillableEventSto
 from activity_service.settle_events import SettleEvents
 from service_chassis.clock import Clock
 
+GATHER_SECONDS = 0.02
+"""How long a charge waits for others after its commit. Requests that follow each other share a round, instead of each
+having a transaction here, a call and a commit there beside it."""
+
 
 class Relay:
     """Takes events from the outbox, batch after batch. Any number may run, in any number of processes.
