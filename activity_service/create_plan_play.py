@@ -1,6 +1,5 @@
 """Create a plan play, and bill it exactly once."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -63,10 +62,13 @@ class CreatePlanPlay:
         self._kick_relay = kick_relay
         self._clock = clock
         self._answers: Batcher[IdempotentRequest, KeptAnswer | None] = Batcher(
-            store.list_answers, observe_size=metrics.batch_sizes.labels("replay").observe
+            store.list_answers,
+            patience_seconds=DATABASE_DEADLINE_SECONDS,
+            observe_size=metrics.batch_sizes.labels("replay").observe,
         )
         self._creations: Batcher[Creation, Fate] = Batcher(
             store.insert_plan_plays,
+            patience_seconds=DATABASE_DEADLINE_SECONDS,
             isolate_on=REFUSED_ROWS,
             observe_size=metrics.batch_sizes.labels("create").observe,
         )
@@ -96,8 +98,7 @@ class CreatePlanPlay:
 
     async def _store_play(self, creation: Creation) -> CreateAnswer:
         try:
-            async with asyncio.timeout(DATABASE_DEADLINE_SECONDS):
-                fate = await self._creations.submit(creation)
+            fate = await self._creations.submit(creation)
         except REFUSED_ROWS as error:
             await self._give_up(creation.event)
             return await self._require_answer(creation.request, error)
@@ -109,8 +110,7 @@ class CreatePlanPlay:
         return CreateAnswer(creation.status, creation.response, replayed=False)
 
     async def _find_answer(self, request: IdempotentRequest) -> CreateAnswer | None:
-        async with asyncio.timeout(DATABASE_DEADLINE_SECONDS):
-            kept = await self._answers.submit(request)
+        kept = await self._answers.submit(request)
         if kept is None:
             return None
         kept.require_same_body(request)

@@ -1,17 +1,18 @@
 """Idempotency keys: one key of one caller is one play, one body and one answer, for as long as the play lives."""
 
 import hashlib
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 import orjson
+from uuid_utils.compat import uuid5
 
 from activity_service.caller import Caller
 from service_chassis.errors import InvalidRequest
 
 HEADER = "Idempotency-Key"
-_NAMESPACE = uuid.UUID("5f1c1d0e-7a0b-5c55-9a5e-3c1b8f0d7f42")
+_NAMESPACE = UUID("5f1c1d0e-7a0b-5c55-9a5e-3c1b8f0d7f42")
 """Keeps the ids derived here apart from UUIDv5s that others derive from the same names. Never to be changed."""
 
 
@@ -33,9 +34,9 @@ class IdempotentRequest:
         """Make the refusal of a key whose play is there and whose answer is not: its user's data was erased."""
         return InvalidRequest.field(HEADER, "Was used before, and its answer is no longer kept.")
 
-    def derive_play_id(self) -> uuid.UUID:
+    def derive_play_id(self) -> UUID:
         """Answer the id that the play has in every attempt, so that a retry is the same fact."""
-        return uuid.uuid5(_NAMESPACE, orjson.dumps(self.scope).decode())
+        return uuid5(_NAMESPACE, orjson.dumps(self.scope).decode())
 
 
 @dataclass(frozen=True, slots=True)

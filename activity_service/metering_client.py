@@ -69,7 +69,9 @@ class MeteringClient:
         self._deadline_seconds = deadline_seconds
         self._failures = metrics.metering_failures
         self._questions: Batcher[_Question, UUID] = Batcher(
-            self._authorize_batch, observe_size=metrics.batch_sizes.labels("authorize").observe
+            self._authorize_batch,
+            patience_seconds=deadline_seconds,
+            observe_size=metrics.batch_sizes.labels("authorize").observe,
         )
 
     async def authorize(self, event: BillableEvent) -> UUID:
@@ -79,8 +81,7 @@ class MeteringClient:
         when metering knows its ids otherwise.
         """
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await self._questions.submit(_Question(event, onward_headers()))
+            return await self._questions.submit(_Question(event, onward_headers()))
         except TimeoutError as error:
             raise MeteringUnavailable from error
 

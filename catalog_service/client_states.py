@@ -1,6 +1,5 @@
 """What every request asks about its client, in one statement for all that ask at the same time."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,12 +27,13 @@ class ClientStates:
 
     def __init__(self, pool: asyncpg.Pool, *, observe_size: Callable[[int], None]) -> None:
         self._pool = pool
-        self._batcher: Batcher[str, ClientState | None] = Batcher(self._fetch_many, observe_size=observe_size)
+        self._batcher: Batcher[str, ClientState | None] = Batcher(
+            self._fetch_many, patience_seconds=WORK_TIMEOUT_SECONDS, observe_size=observe_size
+        )
 
     async def fetch(self, client_id: str) -> ClientState | None:
         """Answer the client's state, None for an unknown one. Raises TimeoutError when the database is away."""
-        async with asyncio.timeout(WORK_TIMEOUT_SECONDS):
-            return await self._batcher.submit(client_id)
+        return await self._batcher.submit(client_id)
 
     async def _fetch_many(self, client_ids: list[str]) -> Sequence[ClientState | None]:
         async with borrow_connection(self._pool) as connection:

@@ -68,7 +68,9 @@ class EventsRequest(Schema):
 class EventsFrame(EventsRequest):
     """The frame of EventsRequest alone: what is wrong with one event is said of that one, not of its neighbours."""
 
-    events = fields.List(fields.Raw(), required=True, validate=validate.Length(min=1, max=MAX_BATCH_EVENTS))
+    events = fields.List(
+        fields.Raw(allow_none=True), required=True, validate=validate.Length(min=1, max=MAX_BATCH_EVENTS)
+    )
 
 
 class ReleaseRequest(Schema):

@@ -25,6 +25,8 @@ class Batcher(Generic[Item, Outcome]):
     `isolate_on`, which one item can cause: then each item goes alone, and only the bad one fails.
     What one caller submits together stays together, up to `max_size`. With more than one batch in flight nothing
     is said of the order between them: `work` must put up with itself, as with another process.
+    With `patience_seconds`, TimeoutError is raised in a caller that has waited so long, its turn included. One timer
+    serves all callers: a timer each is much of what a small item costs.
     """
 
     def __init__(
@@ -33,16 +35,21 @@ class Batcher(Generic[Item, Outcome]):
         *,
         max_size: int = 500,
         in_flight: int = 1,
+        patience_seconds: float | None = None,
         isolate_on: tuple[type[Exception], ...] = (),
         observe_size: Callable[[int], None] | None = None,
     ) -> None:
         self._work = work
         self._max_size = max_size
         self._in_flight = in_flight
+        self._patience_seconds = patience_seconds
         self._isolate_on = isolate_on
         self._observe_size = observe_size
         self._waiting: deque[_Group[Item, Outcome]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._patience: deque[tuple[float, asyncio.Future[Outcomes[Outcome]]]] = deque()
+        """Until when each caller waits, oldest first; those answered already leave when they come to the front."""
+        self._timer: asyncio.TimerHandle | None = None
 
     async def submit(self, item: Item) -> Outcome:
         """Put `item` in the next batch and answer its outcome.
@@ -64,14 +71,37 @@ class Batcher(Generic[Item, Outcome]):
 
     def _enqueue(self, items: Sequence[Item]) -> "asyncio.Future[Outcomes[Outcome]]":
         # One future for all of them: a future each is much of what a small item costs.
-        future: asyncio.Future[Outcomes[Outcome]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcomes[Outcome]] = loop.create_future()
         self._waiting.append((items, future))
+        if self._patience_seconds is not None:
+            self._drop_answered()
+            self._patience.append((loop.time() + self._patience_seconds, future))
+            if self._timer is None:
+                self._timer = loop.call_later(self._patience_seconds, self._end_patience)
         if len(self._workers) < self._in_flight:
             # A context of its own: the worker outlives the request that happened to start it.
             worker = asyncio.create_task(self._run(), context=contextvars.Context())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
         return future
+
+    def _drop_answered(self) -> None:
+        while self._patience and self._patience[0][1].done():
+            self._patience.popleft()
+
+    def _end_patience(self) -> None:
+        """Let those who have waited too long go, and come again when the next one will have."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        self._drop_answered()
+        while self._patience and self._patience[0][0] <= loop.time():
+            _, future = self._patience.popleft()
+            if not future.done():
+                future.set_exception(TimeoutError())
+        self._drop_answered()
+        if self._patience:
+            self._timer = loop.call_at(self._patience[0][0], self._end_patience)
 
     async def _run(self) -> None:
         try:

@@ -14,9 +14,9 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing
 def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
     """Answer a function from a document to what `schema.load` would answer. It raises ValidationError likewise.
 
-    Plain strings, strict integers and raw lists are compiled; what else there is goes through its field's own
-    `deserialize`, when it is there. Hooks are not run: a schema with some must not be given. Raises TypeError for one
-    that takes unknown fields in.
+    Plain strings, strict integers, and lists of those or of anything, are compiled; what else there is goes through
+    its field's own `deserialize`, when it is there. Hooks are not run: a schema with some must not be given. Raises
+    TypeError for one that takes unknown fields in.
     """
     if schema.unknown not in (RAISE, EXCLUDE):
         raise TypeError(f"{type(schema).__name__} must refuse unknown fields, or leave them out")
@@ -54,10 +54,24 @@ def _load_plain(
             for is_valid in field.checks:
                 if not is_valid(value):
                     return None
+            if field.inner is not None and not _all_plain(field.inner, value):
+                return None
         elif value is not None or not field.allow_none:
             return None
         loaded[field.attribute] = value
     return loaded if used == len(document) or not refuses_unknown else None
+
+
+def _all_plain(inner: "_CompiledField", values: Any) -> bool:
+    """Tell whether each of a list's values is one that the inner field loads as it is."""
+    kind = inner.kind
+    for value in values:
+        if type(value) is not kind:
+            return False
+        for is_valid in inner.checks:
+            if not is_valid(value):
+                return False
+    return True
 
 
 _ABSENT = object()
@@ -65,18 +79,23 @@ _KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List
 
 
 class _CompiledField:
-    __slots__ = ("allow_none", "attribute", "checks", "default", "deserialize", "key", "kind", "required")
+    __slots__ = ("allow_none", "attribute", "checks", "default", "deserialize", "inner", "key", "kind", "required")
 
     def __init__(self, name: str, field: fields.Field[Any]) -> None:
         kind = _KINDS.get(type(field))
-        inexact = (isinstance(field, fields.Integer) and not field.strict) or (
-            isinstance(field, fields.List) and type(field.inner) is not fields.Raw
-        )
+        inner: _CompiledField | None = None
+        if isinstance(field, fields.Integer) and not field.strict:
+            kind = None
+        elif isinstance(field, fields.List) and not (type(field.inner) is fields.Raw and field.inner.allow_none):
+            inner = _CompiledField(name, field.inner)
+            if inner.kind is None or inner.kind is list:
+                kind = None
         if not field.required and callable(field.load_default):
             raise TypeError(f"{name}: needs a plain load_default")
         self.key = field.data_key or name
         self.attribute = field.attribute or name
-        self.kind = None if inexact else kind
+        self.kind: type | None = kind
+        self.inner: _CompiledField | None = inner
         self.deserialize = field.deserialize
         self.required = field.required
         self.default = field.load_default

@@ -16,6 +16,10 @@ class ThingSchema(Schema):
     count = fields.Integer(strict=True, load_default=1, validate=validate.Range(min=0))
     note = fields.String(allow_none=True)
     tags = fields.List(fields.String(validate=validate.Length(min=1)), allow_none=True)
+    counts = fields.List(fields.Integer(strict=True))
+    anything = fields.List(fields.Raw(allow_none=True))
+    something = fields.List(fields.Raw())
+    nested = fields.List(fields.List(fields.String()))
     at = fields.AwareDateTime()
     code = fields.String(validate=[validate.Length(equal=2), validate.Regexp("^[a-z]+$")])
     long = fields.String(validate=validate.Length(min=2))
@@ -49,6 +53,13 @@ class OpenSchema(Schema):
         {"theName": "a", "count": -1},
         {"theName": "a", "tags": ["x", 1]},
         {"theName": "a", "tags": [""]},
+        {"theName": "a", "tags": [None]},
+        {"theName": "a", "tags": [], "counts": [1, 2], "anything": [1, "a", None, {}]},
+        {"theName": "a", "something": [1, "a", {}], "nested": [["a"], []]},
+        {"theName": "a", "something": [None]},
+        {"theName": "a", "nested": [["a"], [1]]},
+        {"theName": "a", "counts": [True]},
+        {"theName": "a", "counts": [1.0]},
         {"theName": "a", "at": "soon"},
         {"theName": "a", "at": None},
         {"theName": "a", "code": "ab"},
