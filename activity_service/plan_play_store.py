@@ -20,6 +20,8 @@ POOL_SETTINGS = {
     # read or sort the whole of it for as long as nobody analyzes it.
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
+    # So there is nothing that a plan for the very parameters could do better, and each costs more than a page of it.
+    "plan_cache_mode": "force_generic_plan",
 }
 STREAM_POOL_SETTINGS = {
     **POOL_SETTINGS,
