@@ -70,7 +70,16 @@ class FaultStack:
     One thread, and always the same: the kernel ends a child when the thread that started it ends.
     """
 
-    def __init__(self, directory: Path, *, bug: str = "", variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        bug: str = "",
+        variables: Mapping[str, str] | None = None,
+        goes_through_links: bool = True,
+    ) -> None:
+        """Without links services reach each other and their servers directly: links are as slow as this process."""
+        self._goes_through_links = goes_through_links
         self.directory = directory
         self.control = directory / "control"
         self.bug = bug
@@ -257,13 +266,14 @@ class FaultStack:
             await link.start()
 
     def _build_environments(self, base: int) -> None:
-        overrides = {
-            **self._variables,
-            "ACTIVITY_METERING_URL": f"http://{LOOPBACK}:{self.links['activity-metering'].port}",
-            "ACTIVITY_POSTGRES_DSN": _through(self.dsns["activity"], self.links["activity-postgres"]),
-            "METERING_POSTGRES_DSN": _through(self.dsns["metering"], self.links["metering-postgres"]),
-            "METERING_REDIS_URL": _through(self.redis.url, self.links["metering-redis"]),
-        }
+        overrides = dict(self._variables)
+        if self._goes_through_links:
+            overrides |= {
+                "ACTIVITY_METERING_URL": f"http://{LOOPBACK}:{self.links['activity-metering'].port}",
+                "ACTIVITY_POSTGRES_DSN": _through(self.dsns["activity"], self.links["activity-postgres"]),
+                "METERING_POSTGRES_DSN": _through(self.dsns["metering"], self.links["metering-postgres"]),
+                "METERING_REDIS_URL": _through(self.redis.url, self.links["metering-redis"]),
+            }
         second = {
             "ACTIVITY_PORT": str(self._ports["activity-2"]),
             "ACTIVITY_OPS_PORT": str(self._ports["activity-2-ops"]),

@@ -1,13 +1,16 @@
 """`python -m tests.faults.overload`: ten times the load that can be served, for a minute, and what is left after it.
 
-First finds what the stack serves with few callers, then sends ten times as many requests a second as that, whether
-or not answers come (an open loop: callers do not slow down because the service does). All the while `/livez` is asked
-and memory is read. Then it measures how soon the stack serves as fast as before, and checks every invariant.
+First finds what the stack serves with few callers, then sends twice as many requests a second as that, whether or not
+answers come (an open loop: callers do not slow down because the service does), and beside them a crowd that asks
+again as soon as it is answered: wrk with 1,000 connections, of a client without credits, so that nothing must come of
+it. All the while `/livez` is asked and memory is read. Then it measures how soon the stack serves as fast as before,
+and checks every invariant. Without wrk all the load is the open loop's, as much as this process can carry.
 """
 
 import asyncio
 import contextlib
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -20,13 +23,14 @@ from typing import Annotated
 import aiohttp
 import typer
 
+from bench.wrk import run_wrk
 from service_chassis.audit_report import Finding
 from tests.faults.campaign import await_rest, register_clients, remove
 from tests.faults.checker import check_history
 from tests.faults.fault_stack import ACTIVITIES, FaultStack
 from tests.faults.history import History
 from tests.faults.observation import fetch_rows, run_audits
-from tests.faults.workload import TIGHT, Operator
+from tests.faults.workload import CLIENTS, TIGHT, Operator
 
 CLIENT_ID = "steady-1"
 WARM_UP_SECONDS = 8.0
@@ -36,8 +40,20 @@ WATCHED_AFTER_SECONDS = 20.0
 ANSWER_LIMIT_SECONDS = 10.0
 OPEN_AT_MOST = 4000
 """Requests in flight that this machine's own client can carry; beyond it a request is counted as not sent."""
+OWN_SHARE = 2.0
+"""How many times what can be served the open loop asks for when there is a crowd for the rest."""
+CROWD = "penniless"
+CROWD_CONNECTIONS = 500
+"""To each activity process."""
 FULL_SPEED = 0.8
 """Back at full speed: at least this share of the rate before. Less would be noise of a shared machine."""
+PENNILESS = {
+    "rate": None,
+    "quota": None,
+    "prices": {"plan_play.created": 1, "plan_play.completed": 1},
+    "credits": "prepaid",
+    "mode": "enforce",
+}
 
 
 @dataclass
@@ -46,6 +62,10 @@ class Seen:
 
     before_per_second: float = 0.0
     asked_per_second: float = 0.0
+    crowd_per_second: float = 0.0
+    crowd_broken: int = 0
+    served_during_per_second: float = 0.0
+    """Of the open loop's: created, or refused by its client's policy."""
     answers: Counter[str] = field(default_factory=Counter)
     p99_seconds: float = 0.0
     livez_failures: int = 0
@@ -72,20 +92,30 @@ def main(
 async def _run(seconds: float, times: float) -> Seen:
     seen = Seen()
     directory = Path(tempfile.mkdtemp(prefix="overload-"))
-    stack = FaultStack(directory)
+    stack = FaultStack(directory, goes_through_links=False)
     history = History(directory / "history.jsonl")
     try:
         await stack.start()
-        tokens = await register_clients(stack)
+        tokens = await register_clients(stack, (*CLIENTS, CROWD))
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
-            await Operator(stack, session, history).set_up()
+            operator = Operator(stack, session, history)
+            await operator.set_up()
+            await operator.call("PUT", f"/internal/policies/of-{CROWD}", PENNILESS)
+            await operator.call("PUT", f"/internal/clients/{CROWD}/policy", {"policyId": f"of-{CROWD}"})
             load = _Load(stack, history, session, tokens)
             seen.before_per_second = await load.measure(WARM_UP_SECONDS)
             watching = asyncio.create_task(_watch(stack, session, seen))
-            await load.flood(seen, seconds, times)
+            if shutil.which("wrk"):
+                await asyncio.gather(
+                    load.flood(seen, seconds, min(OWN_SHARE, times)),
+                    *[_crowd(stack, name, tokens[CROWD], seconds, seen) for name in ACTIVITIES],
+                )
+            else:
+                await load.flood(seen, seconds, times)
             watching.cancel()
             seen.answers, seen.p99_seconds = load.answers.copy(), load.p99()
+            seen.served_during_per_second = (seen.answers["201"] + seen.answers["429"]) / seconds
             await _await_full_speed(load, seen)
         seen.rest_seconds, unrest = await await_rest(stack)
         if not unrest.is_rest:
@@ -172,6 +202,23 @@ class _Load:
         self._times.append(time.monotonic() - began)
         self.answers[str(attempt.status or attempt.fault)] += 1
         return attempt.status
+
+
+async def _crowd(stack: FaultStack, name: str, token: str, seconds: float, seen: Seen) -> None:
+    tokens = stack.directory / "crowd.token"
+    tokens.write_text(token + "\n")
+    load = await asyncio.to_thread(
+        run_wrk,
+        stack.url(name, is_direct=True),
+        "create",
+        seconds=round(seconds),
+        connections=CROWD_CONNECTIONS,
+        parameters={"tokens": tokens, "seed": 1 + ACTIVITIES.index(name)},
+    )
+    seen.crowd_per_second += load.rate
+    seen.crowd_broken += load.broken
+    if load.refused != load.requests:
+        seen.violations.append(Finding("1-nobody-asked", CROWD, "was given what it has no credits for"))
 
 
 async def _watch(stack: FaultStack, session: aiohttp.ClientSession, seen: Seen) -> None:
