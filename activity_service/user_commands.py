@@ -42,7 +42,10 @@ def erase(
     sure: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the person out of the user's plays; the plays stay as facts, and what was charged stays charged."""
+    """Take the person out of the user's plays, which stay as facts; what was charged stays charged.
+
+    Metering keeps the id until its own `users erase`.
+    """
     if not sure:
         typer.confirm("Erase this user's email, name, photo and id in this service? It cannot be undone.", abort=True)
     _log_beside_the_output()

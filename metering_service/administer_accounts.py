@@ -1,4 +1,4 @@
-"""What an operator changes: policies, who has which, grants and adjustments. Every change is audited."""
+"""What an operator changes: policies, who has which, grants, adjustments, users' ids. Every change is audited."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +8,7 @@ import asyncpg
 
 from metering_service.account import ReferenceReused, UnknownPolicy
 from metering_service.account_store import ACQUIRE_TIMEOUT_SECONDS, AccountStore
+from metering_service.hold_store import HoldStore
 from metering_service.policy import Policy, PolicyVersion
 from metering_service.policy_store import PolicyStore
 from service_chassis.clock import Clock
@@ -17,10 +18,13 @@ from service_chassis.errors import Conflict
 class AdministerAccounts:
     """The changes, each one transaction with its audit line. `actor` is the name of a key, or of the command line."""
 
-    def __init__(self, pool: asyncpg.Pool, accounts: AccountStore, policies: PolicyStore, *, clock: Clock) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, accounts: AccountStore, policies: PolicyStore, holds: HoldStore, *, clock: Clock
+    ) -> None:
         self._pool = pool
         self._accounts = accounts
         self._policies = policies
+        self._holds = holds
         self._clock = clock
 
     async def put_policy(self, policy_id: str, policy: Policy, *, actor: str) -> PolicyVersion:
@@ -76,6 +80,20 @@ class AdministerAccounts:
         return await self._write_entry(
             client_id, "adjust", adjustment_id, credits, source=None, note=reason, actor=actor
         )
+
+    async def erase_user(self, client_id: str, user_id: str, *, actor: str) -> int:
+        """Forget which events were this user's; answer how many there were. The audit line does not name the user."""
+        async with self._transaction() as connection:
+            holds = await self._holds.erase_user(connection, client_id, user_id)
+            await self._accounts.insert_audit(
+                connection,
+                actor=actor,
+                action="erase_user",
+                target=client_id,
+                detail={"holds": holds},
+                now=self._clock(),
+            )
+        return holds
 
     async def _write_entry(
         self,

@@ -49,7 +49,7 @@ def create_app(settings: MeteringSettings, *, clock: Clock = system_clock) -> we
             authorize=AuthorizeEvents(holds, versions, rates, clock=clock, metrics=metrics),
             settle=SettleEvents(holds, clock=clock, metrics=metrics),
             release=ReleaseHolds(holds, clock=clock),
-            administer=AdministerAccounts(pool, store, versions, clock=clock),
+            administer=AdministerAccounts(pool, store, versions, holds, clock=clock),
             holds=holds,
             accounts=store,
             policies=versions,

@@ -1,6 +1,6 @@
 """The operators' command line: what has no public call."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import asyncpg
@@ -13,6 +13,7 @@ from metering_service.account_store import AccountStore
 from metering_service.administer_accounts import AdministerAccounts
 from metering_service.app import create_app
 from metering_service.audit_command import audit
+from metering_service.hold_store import HoldStore
 from metering_service.policy_store import PolicyStore
 from metering_service.routes.accounts import render_balance, render_entry
 from metering_service.routes.policies import read_policy, render_version
@@ -43,6 +44,8 @@ commands = typer.Typer(
 )
 policies = typer.Typer(help="Policies and their versions.", no_args_is_help=True)
 commands.add_typer(policies, name="policies")
+users = typer.Typer(help="What is held about one user.", no_args_is_help=True)
+commands.add_typer(users, name="users")
 commands.command()(audit)
 
 ClientId = Annotated[str, typer.Argument(help="The client's id.")]
@@ -190,21 +193,40 @@ def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
     _show(_run(read), as_json, ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note"))
 
 
+@users.command("erase")
+def erase_user(
+    client_id: Annotated[str, typer.Option("--client", help="The client whose user it is.")],
+    user_id: Annotated[str, typer.Option("--user", help="The user's id, as in `userId`.")],
+    sure: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take the user's id out of all events, after the activity service did; what was charged stays charged."""
+    if not sure:
+        typer.confirm("Erase this user's id in this service? It cannot be undone.", abort=True)
+
+    async def write(operator: "Operator") -> dict[str, Any]:
+        return {"holds": await operator.administer.erase_user(client_id, user_id, actor=_ACTOR)}
+
+    _show(_run(write, settings={"statement_timeout": "0"}), as_json, ("holds",))
+
+
 class Operator:
     """The stores and use cases that commands work with."""
 
     def __init__(self, pool: asyncpg.Pool, settings: DatabaseSettings) -> None:
         self.accounts = AccountStore(pool)
         self.policies = PolicyStore(pool, default_policy=settings.default_policy)
-        self.administer = AdministerAccounts(pool, self.accounts, self.policies, clock=system_clock)
+        holds = HoldStore(pool, default_policy=settings.default_policy)
+        self.administer = AdministerAccounts(pool, self.accounts, self.policies, holds, clock=system_clock)
 
 
-def _run(work: Callable[[Operator], Awaitable[Found]]) -> Found:
-    settings = read_settings(DatabaseSettings)
+def _run(work: Callable[[Operator], Awaitable[Found]], *, settings: Mapping[str, str] | None = None) -> Found:
+    database = read_settings(DatabaseSettings)
     return run_with_pool(
-        settings.postgres_dsn,
-        lambda pool: work(Operator(pool, settings)),
+        database.postgres_dsn,
+        lambda pool: work(Operator(pool, database)),
         application_name="metering_service command",
+        settings=settings,
     )
 
 

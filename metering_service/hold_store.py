@@ -18,6 +18,8 @@ from metering_service.policy import PolicyVersion
 from metering_service.rate_limiter import RateOutcome
 
 ACQUIRE_TIMEOUT_SECONDS = 1.0
+ERASE_TIMEOUT_SECONDS = 600.0
+"""An operator's work on one user: no index is kept for it."""
 
 RETRYABLE = (
     asyncpg.TransactionRollbackError,
@@ -97,8 +99,9 @@ class HoldStore:
         rows = await self._fetch(self._FETCH_EVENT, event_id)
         return rows[0] if rows else None
 
+    # Of an erased user nothing is told: '' stands in that place (migrations/0005_erased_users.sql).
     _LIST_HELD = """
-        SELECT hold_id, event_id, client_id, event_type, user_id, units, held_at
+        SELECT hold_id, event_id, client_id, event_type, nullif(user_id, '') AS user_id, units, held_at
         FROM hold
         WHERE state = 'held' AND held_at <= $1 AND (held_at, hold_id) > ($2, $3)
         ORDER BY held_at, hold_id
@@ -110,6 +113,16 @@ class HoldStore:
     ) -> list[asyncpg.Record]:
         """List holds that are still held, oldest first, from after (held_at, hold_id) on."""
         return await self._fetch(self._LIST_HELD, held_before, *after, limit)
+
+    _ERASE_USER = "UPDATE hold SET user_id = '' WHERE client_id = $1 AND user_id = $2"
+
+    async def erase_user(self, connection: asyncpg.Connection, client_id: str, user_id: str) -> int:
+        """Take a user's id out of all holds, in the caller's transaction; answer of how many. Reads the whole table.
+
+        Nothing else changes, so decisions and charges go on; a repeated event that names the user is still the same.
+        """
+        status: str = await connection.execute(self._ERASE_USER, client_id, user_id, timeout=ERASE_TIMEOUT_SECONDS)
+        return int(status.rpartition(" ")[2])
 
     async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:

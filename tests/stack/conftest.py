@@ -35,6 +35,15 @@ def stack(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture
+def log_directory(request: pytest.FixtureRequest) -> Path:
+    """Return where the stack under test writes; for one that STACK_JSON names, beside that file."""
+    if named := os.environ.get("STACK_JSON"):
+        return Path(named).parent / "logs"
+    running: RunningStack = request.getfixturevalue("running_stack")
+    return running.directory / "logs"
+
+
+@pytest.fixture
 async def api(stack: dict[str, Any]) -> AsyncIterator[Api]:
     """Return the stack's three APIs."""
     async with aiohttp.ClientSession() as session:

@@ -62,3 +62,8 @@ class RunningStack:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(END_TIMEOUT_SECONDS)
+
+
+def read_all(directory: Path) -> dict[str, str]:
+    """Answer the text of every file under `directory`, by name."""
+    return {path.name: path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()}

@@ -1,7 +1,6 @@
 """Nothing of a person, and no secret, in anything that the processes write: logs, metrics, answers about errors."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ import aiohttp
 import pytest
 
 from tests.stack.api import Api
-from tests.stack.running_stack import RunningStack
+from tests.stack.running_stack import read_all
 
 pytestmark = pytest.mark.stack
 
@@ -32,19 +31,6 @@ PLAY = {
     "plannedLessons": [f"{MARK}-lesson"],
 }
 NONSENSE: list[Any] = [MARK, {MARK: MARK}, [MARK], {"planId": [MARK], MARK: 1}, {"plan_id": {MARK: 1}}]
-
-
-@pytest.fixture
-def log_directory(request: pytest.FixtureRequest) -> Path:
-    """Return where the stack under test writes; for one that STACK_JSON names, beside that file."""
-    if named := os.environ.get("STACK_JSON"):
-        return Path(named).parent / "logs"
-    running: RunningStack = request.getfixturevalue("running_stack")
-    return running.directory / "logs"
-
-
-def read_all(directory: Path) -> dict[str, str]:
-    return {path.name: path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()}
 
 
 async def send_raw(url: str, data: bytes) -> bytes:

@@ -1,0 +1,107 @@
+"""An erased user is in nothing that metering keeps, and every repetition stays what it was."""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+import orjson
+
+from tests.metering_service.conftest import Metering, again, event
+
+USER = "marked-user"
+
+
+async def erase(metering: Metering, client_id: str = "acme", user_id: str = USER) -> dict[str, Any]:
+    command = (sys.executable, "-m", "metering_service", "users", "erase")
+    process = await asyncio.create_subprocess_exec(
+        *(*command, "--client", client_id, "--user", user_id, "--yes", "--json"),
+        env={**os.environ, "METERING_POSTGRES_DSN": metering.dsn},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        output, trace = await process.communicate()
+    assert process.returncode == 0, trace.decode()
+    assert USER.encode() not in output + trace
+    found: dict[str, Any] = orjson.loads(output)
+    return found
+
+
+async def everything(metering: Metering) -> str:
+    tables = await metering.fetch(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    return "\n".join([str(await metering.fetch(f"SELECT t::text FROM {row['relname']} t")) for row in tables])
+
+
+async def test_an_erasure_reaches_every_state_and_leaves_credits_alone(metering: Metering) -> None:
+    await metering.give("acme", grant=10, prices={"plan_play.created": 2})
+    held, settled, released, other = (
+        event(userId=USER),
+        event(userId=USER),
+        event(userId=USER),
+        event(userId="another"),
+    )
+    await metering.authorize(held, settled, released, other)
+    await metering.settle(settled)
+    await metering.release(released["holdId"])
+    before = await metering.balance("acme")
+    assert USER in await everything(metering)
+    assert await erase(metering) == {"holds": 3}
+    assert USER not in await everything(metering)
+    assert "another" in await everything(metering)
+    assert await erase(metering) == {"holds": 0}
+    assert await metering.balance("acme") == before == (10, 2, 4, 4)
+    actions = await metering.fetch(
+        "SELECT action, target, detail FROM admin_audit WHERE action = 'erase_user' ORDER BY 1"
+    )
+    assert [(row["target"], orjson.loads(row["detail"])["holds"]) for row in actions] == [("acme", 3), ("acme", 0)]
+
+
+async def test_whoever_is_named_again_it_is_the_same_event_and_nobody_comes_back(metering: Metering) -> None:
+    await metering.give("acme", grant=10, prices={"plan_play.created": 2})
+    attempt = event(userId=USER)
+    await metering.authorize(attempt)
+    await erase(metering)
+    for user in (USER, "erased-5d5d"):
+        [decision] = await metering.authorize({**attempt, "userId": user})
+        assert (decision["decision"], decision["holdId"]) == ("granted", attempt["holdId"])
+        [decision] = await metering.authorize(again(attempt, userId=user))
+        assert (decision["decision"], decision["holdId"]) == ("granted", attempt["holdId"])
+        [result] = await metering.settle({**attempt, "userId": user})
+        assert (result["state"], result["credits"], result["late"]) == ("settled", 2, False)
+    assert USER not in await everything(metering)
+    assert await metering.balance("acme") == (10, 2, 0, 8)
+    assert len(await metering.spends("acme")) == 1
+
+
+async def test_a_late_settle_of_a_released_hold_does_not_bring_the_person_back(metering: Metering) -> None:
+    await metering.give("acme", grant=10, prices={"plan_play.created": 2})
+    attempt = event(userId=USER)
+    await metering.authorize(attempt)
+    await metering.release(attempt["holdId"])
+    await erase(metering)
+    [result] = await metering.settle(attempt)
+    assert (result["state"], result["late"]) == ("settled", True)
+    assert USER not in await everything(metering)
+
+
+async def test_held_events_are_told_without_the_person(metering: Metering) -> None:
+    attempt = event(userId=USER)
+    await metering.authorize(attempt)
+    await erase(metering)
+    status, page = await metering.call("GET", "/internal/events?state=held&olderThanSeconds=0&limit=10")
+    assert status == 200
+    assert [found["holdId"] for found in page["events"]] == [attempt["holdId"]]
+    assert "userId" not in page["events"][0]
+
+
+async def test_another_user_named_for_a_user_who_is_not_erased_is_still_a_conflict(metering: Metering) -> None:
+    attempt, nobody = event(userId=USER), event()
+    await metering.authorize(attempt, nobody)
+    await erase(metering, user_id="another")
+    await erase(metering, client_id="other-client")
+    for wrong in ({**attempt, "userId": "another"}, again(attempt, userId="another"), {**nobody, "userId": USER}):
+        assert [decision["decision"] for decision in await metering.authorize(wrong)] == ["conflict"]
+        assert [result["state"] for result in await metering.settle(wrong)] == ["conflict"]

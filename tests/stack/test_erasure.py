@@ -1,0 +1,101 @@
+"""After both services' erase commands, a person is in no database, no Redis and no log, and every charge stands."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+import redis.asyncio
+
+from tests.stack.api import Api
+from tests.stack.running_stack import read_all
+
+pytestmark = pytest.mark.stack
+
+MARK = "zq7erased"
+USER = f"{MARK}-user"
+PERSON = {
+    "email": f"{MARK}@example.org",
+    "displayName": f"{MARK} name",
+    "photoURL": f"https://example.org/{MARK}.png",
+}
+
+
+async def command(stack: dict[str, Any], service: str, *arguments: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"{service}_service", *arguments),
+        env={**os.environ, f"{service.upper()}_POSTGRES_DSN": stack["postgres"]["dsn"][service]},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def read_everything(stack: dict[str, Any]) -> str:
+    """Answer every row of every table, and all that Redis keeps."""
+    found = []
+    for dsn in stack["postgres"]["dsn"].values():
+        connection = await asyncpg.connect(dsn)
+        try:
+            tables = await connection.fetch("SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'public'")
+            for (table,) in tables:
+                found += [row[0] for row in await connection.fetch(f"SELECT t::text FROM {table} t")]
+        finally:
+            await connection.close()
+    client = redis.asyncio.Redis.from_url(stack["redis"]["url"], decode_responses=True)
+    found += [key async for key in client.scan_iter()]
+    await client.aclose()
+    return "\n".join(found)
+
+
+async def test_an_erased_person_is_nowhere_and_every_charge_stands(
+    api: Api, stack: dict[str, Any], log_directory: Path, tmp_path: Path
+) -> None:
+    token = await api.token("demo-unlimited")
+    plays = []
+    for number in range(3):
+        status, answer = await api.plays(
+            "POST",
+            token,
+            body={"planId": "plan", "userId": USER, **PERSON},
+            **{"Idempotency-Key": f"{MARK}-{number}"},
+        )
+        assert status == 201
+        plays.append(answer["data"]["id"])
+    assert (await api.plays("PATCH", token, f"/{plays[0]}", {"status": "ended"}))[0] == 200
+    assert USER in await read_everything(stack)
+    who = ("--client", "demo-unlimited", "--user", USER, "--yes", "--json")
+    deadline = time.monotonic() + 10
+    while (done := await command(stack, "activity", "users", "erase", *who))[0] != 0:
+        assert "not charged yet" in done[1], done
+        assert time.monotonic() < deadline, done
+    code, output = await command(stack, "metering", "users", "erase", *who)
+    assert (code, orjson.loads(output)) == (0, {"holds": 4})
+    assert MARK not in await read_everything(stack)
+    for name, text in read_all(log_directory).items():
+        assert MARK not in text, name
+
+    events = {f"plan_play.created:{play}" for play in plays} | {f"plan_play.completed:{plays[0]}"}
+    charged = set()
+    page: dict[str, Any] = {"nextCursor": ""}
+    while (cursor := page["nextCursor"]) is not None:
+        page = await api.metering(f"clients/demo-unlimited/ledger?limit=500{cursor and '&cursor=' + cursor}")
+        charged |= {entry.get("eventId") for entry in page["entries"]}
+    assert events <= charged
+    key_file = tmp_path / "key"
+    key_file.write_text(stack["service_keys"]["admin"])
+    assert (await command(stack, "metering", "audit"))[0] == 0
+    joined = ("--metering-url", stack["metering"]["url"], "--metering-key-file", str(key_file))
+    assert (await command(stack, "activity", "audit", *joined))[0] == 0
+    # The person's key, used again, makes nothing.
+    status, answer = await api.plays(
+        "POST", token, body={"planId": "plan", "userId": USER, **PERSON}, **{"Idempotency-Key": f"{MARK}-0"}
+    )
+    assert (status, answer["details"][0]["field"]) == (400, "Idempotency-Key")
