@@ -9,7 +9,7 @@ from activity_service.plan_play import STATUSES
 from service_chassis.errors import FieldError, InvalidRequest
 
 MAX_LIMIT = 1000
-_LIMIT = re.compile(r"[0-9]{1,4}")
+_LIMIT = re.compile(r"[1-9][0-9]{0,3}")
 _NAMES = ("clientId", "userId", "status", "planId", "limit", "cursor")
 
 
@@ -57,7 +57,7 @@ def _find_fault(name: str, value: str | None, times: int) -> str | None:
         return "Must be text in UTF-8 without NUL characters."
     if name == "status" and value not in STATUSES:
         return f"Must be one of: {', '.join(STATUSES)}."
-    if name == "limit" and not (_LIMIT.fullmatch(value) and 1 <= int(value) <= MAX_LIMIT):
+    if name == "limit" and not (_LIMIT.fullmatch(value) and int(value) <= MAX_LIMIT):
         return f"Must be an integer from 1 to {MAX_LIMIT}."
     return None
 

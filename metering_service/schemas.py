@@ -10,7 +10,7 @@ from metering_service.policy import MAX_GRANT_CREDITS, MAX_PRICE_CREDITS, MAX_UN
 IDENTIFIER = validate.Length(min=1, max=255)
 # In the dialect that JSON Schema shares with Python, where `$` lets a newline follow: hence the length.
 UUID_TEXT = [
-    validate.Length(equal=36, error="Not a valid UUID."),
+    validate.Length(equal=36, error="Must have 36 characters."),
     validate.Regexp(
         "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", error="Not a valid UUID."
     ),

@@ -1,5 +1,6 @@
 """How this API answers: errors, pages, and what the calls have in common."""
 
+import re
 from typing import Any
 
 from aiohttp import web
@@ -96,11 +97,14 @@ def read_limit(request: web.Request) -> int:
     return read_whole(request, "limit", default=DEFAULT_PAGE, least=1, most=MAX_PAGE)
 
 
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,9}")
+
+
 def read_whole(request: web.Request, name: str, *, default: int, least: int, most: int) -> int:
     """Read a whole number from the query. Raises InvalidRequest naming it."""
     text = request.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
+    if not (_WHOLE.fullmatch(text) and least <= int(text) <= most):
         raise InvalidRequest.field(name, f"Must be a whole number from {least} to {most}.")
     return int(text)

@@ -193,6 +193,8 @@ UNUSABLE = [
     ("limit=1.5", "limit"),
     ("limit=%D9%A3", "limit"),
     ("limit=1e2", "limit"),
+    ("limit=05", "limit"),
+    ("limit=%2B5", "limit"),
     ("limit=99999999999999999999", "limit"),
     ("limit=", "limit"),
     ("limit=5&limit=6", "limit"),
