@@ -5,6 +5,7 @@ import tempfile
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,8 @@ def run(
     effort = replace(effort, rounds=rounds or effort.rounds, run_seconds=seconds or effort.run_seconds)
     try:
         find_wrk()
+        if find_spec("matplotlib") is None:
+            raise BenchError("the plots need matplotlib: `make bench` installs requirements/bench.lock")
         findings = ask(_choose(only, quick), effort)
     except (BenchError, StackError) as error:
         typer.echo(f"bench: {error}", err=True)

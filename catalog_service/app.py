@@ -78,7 +78,8 @@ def _add_collaborators(app: web.Application, settings: CatalogSettings, clock: C
     app[SIGNING_KEYS] = keys
     app[CLIENT_STATES] = ClientStates(pool, observe_size=batch_sizes.observe)
     app[ENCODED_PLANS] = plans
-    app[PLAN_LISTS] = metrics.counter("catalog_plan_lists", "Answers of get-plans, kept or encoded anew.", ["source"])
+    lists = metrics.counter("catalog_plan_lists", "Answers of get-plans, kept or encoded anew.", ["source"])
+    app[PLAN_LISTS] = {source: lists.labels(source) for source in ("kept", "encoded")}
     app[VERIFIER] = TokenVerifier(
         issuer=settings.token_issuer, audience=settings.token_audience, find_key=keys.find_public, clock=clock
     )

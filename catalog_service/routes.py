@@ -60,7 +60,7 @@ async def get_plans(request: web.Request) -> web.Response:
     cache = request.app[ENCODED_PLANS]
     question = client_id, wanted["collection_id"], state.plans_version
     plans = cache.find(*question, accept_gzip=accepts_gzip(request))
-    request.app[PLAN_LISTS].labels("encoded" if plans is None else "kept").inc()
+    request.app[PLAN_LISTS]["encoded" if plans is None else "kept"].inc()
     if plans is None:
         plans = await cache.encode(*question, accept_gzip=accepts_gzip(request))
     return succeed_encoded(plans)
