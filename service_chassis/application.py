@@ -1,6 +1,7 @@
 """Build a service's web application and run it as a process."""
 
 import asyncio
+import gc
 import signal
 
 import structlog
@@ -78,6 +79,7 @@ async def _serve(app: web.Application, public: tuple[str, int], ops: tuple[str, 
         await operations.setup()
         for server, (host, port) in ((operations, ops), (service, public)):
             await server.listen(host, port)
+        _spare_the_collector()
         _log.info("listening", port=public[1], ops_port=ops[1])
         await stop.wait()
         _log.info("stopping")
@@ -86,3 +88,14 @@ async def _serve(app: web.Application, public: tuple[str, int], ops: tuple[str, 
         await service.close()
         await operations.close()
     _log.info("stopped")
+
+
+def _spare_the_collector() -> None:
+    """Leave what was loaded at the start out of all further garbage collections, and make those rarer.
+
+    By default every 700 new objects are looked through, and the whole heap, modules and schemas included, every few
+    thousand requests: about a tenth of what a create cost this process, and pauses of tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
