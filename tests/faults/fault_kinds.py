@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import redis.asyncio
+import redis.exceptions
 
 from tests.faults.fail_points import FAIL_POINTS, arm, await_met
 from tests.faults.fault_stack import ACTIVITIES, RESOLVE_AFTER_SECONDS, FaultStack
@@ -198,8 +199,11 @@ async def _pause_redis(stack: FaultStack, rng: random.Random) -> bool:
 
 @fault("redis: FLUSHALL")
 async def _flush_redis(stack: FaultStack, rng: random.Random) -> bool:
-    async with redis.asyncio.Redis.from_url(stack.redis.url) as client:
-        await client.flushall()
+    try:
+        async with redis.asyncio.Redis.from_url(stack.redis.url) as client:
+            await client.flushall()
+    except redis.exceptions.RedisError:
+        return False  # the fault beside this one has killed it first
     return True
 
 
