@@ -117,20 +117,21 @@ class BillableEventStore:
 
     _INSERT_ABANDONED = """
         INSERT INTO billable_event
-            (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at, next_attempt_at)
-        SELECT hold_id, event_id, 'abandoned', client_id, event_type, user_id, units, $7, $7
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])
-            AS item (hold_id, event_id, client_id, event_type, user_id, units)
+            (hold_id, event_id, outcome, client_id, event_type, units, created_at, next_attempt_at)
+        SELECT hold_id, event_id, 'abandoned', client_id, event_type, units, $6, $6
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+            AS item (hold_id, event_id, client_id, event_type, units)
         ORDER BY hold_id
         ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING
     """
     _LIST_OUTCOMES = "SELECT hold_id, outcome FROM billable_event WHERE hold_id = ANY($1::uuid[])"
 
     async def insert_abandoned(self, events: Sequence[BillableEvent], now: datetime) -> Mapping[UUID, Fate]:
-        """Give up the hold of each event unless its fact is committed; answer what now stands, for ever, by hold."""
-        columns = zip(
-            *((e.hold_id, e.event_id, e.client_id, e.event_type, e.user_id, e.units) for e in events), strict=True
-        )
+        """Give up the hold of each event unless its fact is committed; answer what now stands, for ever, by hold.
+
+        The user is not written down: nothing happened, and metering may name one whom we have erased by now.
+        """
+        columns = zip(*((e.hold_id, e.event_id, e.client_id, e.event_type, e.units) for e in events), strict=True)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
             await connection.execute(self._INSERT_ABANDONED, *columns, now)
             # A statement of its own: it must see what committed while the one above waited.

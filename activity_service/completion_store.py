@@ -26,7 +26,7 @@ class Completion(Enum):
     ENDED_BEFORE = "ended before"
     """Another request ended it first, with its event; the changes are applied without one."""
     VANISHED = "vanished"
-    """There is no such play any more. Nothing is stored."""
+    """There is no such play of this user any more: it was deleted, or the user was erased. Nothing is stored."""
     ABANDONED = "abandoned"
     """The hold was given up before. Nothing is stored."""
 
@@ -43,7 +43,8 @@ class CompletionStore:
     """Changes a play to `ended` for the first time in its life, with the event that bills it.
 
     Closes: two first completions at once (the play's row lock, then `first_ended_at`), a completion against
-    the sweeper (the fence's primary key). Leaves to the fence: an answer to COMMIT that is lost.
+    the sweeper (the fence's primary key), a completion against an erasure of its user, whom the event would name
+    again (the play's row lock, then its user). Leaves to the fence: an answer to COMMIT that is lost.
     """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
@@ -78,7 +79,8 @@ class CompletionStore:
     # Sets the client for the whole transaction.
     _LOCK = f"""
         SELECT play.first_ended_at FROM {CALLER} CROSS JOIN LATERAL (
-            SELECT first_ended_at FROM plan_play WHERE client_id = caller.client_id AND id = $2 FOR NO KEY UPDATE
+            SELECT first_ended_at FROM plan_play
+            WHERE client_id = caller.client_id AND id = $2 AND user_id IS NOT DISTINCT FROM $3 FOR NO KEY UPDATE
         ) AS play
     """
     _INSERT_HAPPENED = """
@@ -97,7 +99,7 @@ class CompletionStore:
         event: BillableEvent,
         now: datetime,
     ) -> CompletionOutcome:
-        row = await connection.fetchrow(self._LOCK, event.client_id, play_id)
+        row = await connection.fetchrow(self._LOCK, event.client_id, play_id, event.user_id)
         if row is None:
             return CompletionOutcome(Completion.VANISHED)
         completion, first_ended_at = Completion.ENDED_BEFORE, None

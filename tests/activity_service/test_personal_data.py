@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from activity_service.audit_plays import audit_fences
 from activity_service.personal_data import NotYetCharged, erase_user, export_user
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity
+from tests.activity_service.metering_double import Hold
 
 MARKED = {
     "email": "marked-1@example.org",
@@ -151,3 +153,55 @@ async def test_another_clients_user_of_the_same_id_is_left_alone(activity: Activ
     await charged(activity, 1)
     await erase_user(activity.pool, "client-a", "marked-user")
     assert (await activity.read(other["id"], token=activity.issuer.issue("client-b"))).play == other
+
+
+async def test_a_create_under_way_brings_the_person_back_until_the_next_erasure(activity: Activity) -> None:
+    gate = activity.metering.answered["authorize"]
+    gate.close()
+    paused = asyncio.create_task(create_marked(activity, key="marked-key"))
+    await gate.reached.wait()
+    assert (await erase_user(activity.pool, "client-a", "marked-user")).plays == 0
+    gate.open()
+    await paused
+    await charged(activity, 1)
+    erasure = await erase_user(activity.pool, "client-a", "marked-user")
+    assert (erasure.plays, erasure.kept_answers, erasure.billable_events) == (1, 1, 1)
+    assert "marked" not in await everything(activity)
+    assert (await audit_fences(activity.pool, now=system_clock(), in_flight_seconds=0)).is_sound
+
+
+async def test_a_completion_under_way_does_not_name_a_user_who_is_erased_meanwhile(activity: Activity) -> None:
+    play = await create_marked(activity)
+    await charged(activity, 1)
+    gate = activity.metering.answered["authorize"]
+    gate.close()
+    paused = asyncio.create_task(activity.update(play["id"], status="ended"))
+    await gate.reached.wait()
+    await erase_user(activity.pool, "client-a", "marked-user")
+    gate.open()
+    assert (await paused).status == 404
+    assert "marked" not in await everything(activity)
+    assert activity.metering.states() == ["released", "settled"]
+    assert (await activity.update(play["id"], status="ended")).status == 200
+    await charged(activity, 2)
+    assert (await audit_fences(activity.pool, now=system_clock(), in_flight_seconds=0)).is_sound
+    assert (await erase_user(activity.pool, "client-a", "marked-user")).pseudonym is None
+
+
+async def test_a_hold_resolved_between_the_two_services_erasures_does_not_bring_the_id_back(
+    activity: Activity,
+) -> None:
+    activity.metering.holds[str(uuid.uuid4())] = Hold(
+        {
+            "eventId": f"plan_play.created:{uuid.uuid4()}",
+            "clientId": "client-a",
+            "eventType": "plan_play.created",
+            "userId": "marked-user",
+            "units": 1,
+        }
+    )
+    await erase_user(activity.pool, "client-a", "marked-user")
+    await activity.sweep()
+    assert activity.metering.states() == ["released"]
+    assert await activity.fates() == ["abandoned"]
+    assert "marked" not in await everything(activity)

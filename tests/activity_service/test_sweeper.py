@@ -24,7 +24,8 @@ async def test_a_hold_whose_request_is_gone_is_abandoned_and_released(activity: 
     await activity.sweep()
 
     [row] = await activity.rows("billable_event")
-    assert (str(row["hold_id"]), row["outcome"], row["user_id"]) == (hold_id, "abandoned", "user-1")
+    assert (str(row["hold_id"]), row["outcome"]) == (hold_id, "abandoned")
+    assert "user-1" not in repr(row)
     assert activity.metering.holds[hold_id].state == "released"
     assert activity.metric("activity_holds_resolved_total", outcome="released") == 1
 
