@@ -114,7 +114,13 @@ class HoldStore:
         """List holds that are still held, oldest first, from after (held_at, hold_id) on."""
         return await self._fetch(self._LIST_HELD, held_before, *after, limit)
 
-    _ERASE_USER = "UPDATE hold SET user_id = '' WHERE client_id = $1 AND user_id = $2"
+    # Locks nothing before the whole table is read, and then in the order of every writer of holds.
+    _ERASE_USER = """
+        WITH theirs AS MATERIALIZED (
+            SELECT hold_id FROM hold WHERE client_id = $1 AND user_id = $2 ORDER BY hold_id FOR NO KEY UPDATE
+        )
+        UPDATE hold SET user_id = '' FROM theirs WHERE hold.hold_id = theirs.hold_id
+    """
 
     async def erase_user(self, connection: asyncpg.Connection, client_id: str, user_id: str) -> int:
         """Take a user's id out of all holds, in the caller's transaction; answer of how many. Reads the whole table.

@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Any
 
+import asyncpg
 import orjson
 
 from tests.metering_service.conftest import Metering, again, event
@@ -105,3 +106,25 @@ async def test_another_user_named_for_a_user_who_is_not_erased_is_still_a_confli
     for wrong in ({**attempt, "userId": "another"}, again(attempt, userId="another"), {**nobody, "userId": USER}):
         assert [decision["decision"] for decision in await metering.authorize(wrong)] == ["conflict"]
         assert [result["state"] for result in await metering.settle(wrong)] == ["conflict"]
+
+
+async def test_an_erasure_that_waits_for_one_event_holds_up_no_later_one(metering: Metering) -> None:
+    await metering.give("acme", grant=10)
+    later, earlier = sorted((event(userId=USER), event(userId=USER)), key=lambda each: each["holdId"], reverse=True)
+    await metering.authorize(later)  # it comes first in the table
+    await metering.authorize(earlier)
+    connection = await asyncpg.connect(metering.dsn)
+    try:
+        async with connection.transaction():
+            lock = "SELECT FROM hold WHERE hold_id = $1 FOR NO KEY UPDATE NOWAIT"
+            await connection.execute(lock, earlier["holdId"])
+            erasing = asyncio.create_task(erase(metering))
+            async with asyncio.timeout(30):
+                while not await metering.fetch(
+                    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                ):
+                    assert not erasing.done()
+            await connection.execute(lock, later["holdId"])
+    finally:
+        await connection.close()
+    assert await erasing == {"holds": 2}
