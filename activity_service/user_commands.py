@@ -44,7 +44,8 @@ def erase(
 ) -> None:
     """Take the person out of the user's plays, which stay as facts; what was charged stays charged.
 
-    Metering keeps the id until its own `users erase`.
+    Refuses while one of the user's events is not charged yet. Metering keeps the id until its own `users erase`.
+    A request under way may bring the person back: run both commands again until they count nothing.
     """
     if not sure:
         typer.confirm("Erase this user's email, name, photo and id in this service? It cannot be undone.", abort=True)

@@ -200,7 +200,10 @@ def erase_user(
     sure: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the user's id out of all events, after the activity service did; what was charged stays charged."""
+    """Take the user's id out of all events, after the activity service did; what was charged stays charged.
+
+    A request under way may bring the id back: run both commands again until they count nothing.
+    """
     if not sure:
         typer.confirm("Erase this user's id in this service? It cannot be undone.", abort=True)
 
