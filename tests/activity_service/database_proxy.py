@@ -11,6 +11,7 @@ class DatabaseProxy:
     def __init__(self, dsn: str) -> None:
         self._target = urlsplit(dsn)
         self._lose_answer_to: bytes | None = None
+        self._after = b""
         self._thawed = asyncio.Event()
         self._thawed.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -28,10 +29,13 @@ class DatabaseProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def lose_answer_to(self, marker: bytes) -> None:
-        """Let the next message that holds `marker` through, wait for its answer, and cut the connection instead."""
+    def lose_answer_to(self, marker: bytes, *, after: bytes = b"") -> None:
+        """Let the next message that holds `marker` through, wait for its answer, and cut the connection instead.
+
+        With `after`, only on a connection that said that before: others commit too.
+        """
         self.answer_lost.clear()
-        self._lose_answer_to = marker
+        self._lose_answer_to, self._after = marker, after
 
     def freeze(self) -> None:
         """Let nothing through, in either direction, without closing anything."""
@@ -61,9 +65,11 @@ class DatabaseProxy:
             server_writer.close()
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event) -> None:
+        said = b""
         while data := await reader.read(65536):
             await self._thawed.wait()
-            if self._lose_answer_to is not None and self._lose_answer_to in data:
+            said += data
+            if self._lose_answer_to is not None and self._lose_answer_to in data and self._after in said:
                 self._lose_answer_to = None
                 doomed.set()
             writer.write(data)

@@ -53,7 +53,7 @@ async def test_without_a_key_a_create_whose_commit_is_unknown_is_billed_for_what
 async def test_a_completion_whose_commit_is_unknown_is_500_and_billed(wired: Activity, proxy: DatabaseProxy) -> None:
     play = await wired.create_play()
     await wired.settle_all()
-    proxy.lose_answer_to(b"COMMIT")
+    proxy.lose_answer_to(b"COMMIT", after=b"plan_play.completed:")
     lost = await wired.update(play["id"], status="ended")
     assert (lost.status, lost.json) == (500, FAULT)
     assert proxy.answer_lost.is_set()
