@@ -1,7 +1,9 @@
 """PostgreSQL pools with every wait bounded."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import asyncpg
 
@@ -20,6 +22,58 @@ _SERVER_SETTINGS = {
 }
 
 
+_MAX_QUERIES = 50_000
+_MAX_IDLE_SECONDS = 300.0
+"""After so many statements, or so long unused, a connection is replaced: asyncpg's own figures."""
+
+
+class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
+    """asyncpg's pool, first come, first served.
+
+    asyncpg hands a connection that comes free to whoever asks at that moment, and sends the one that it was meant for
+    to the end of the line: with all connections in use some wait for seconds while most wait for milliseconds.
+    """
+
+    def __init__(self, *arguments: Any, max_size: int, **options: Any) -> None:
+        super().__init__(*arguments, max_size=max_size, **options)
+        self._turns = asyncio.Semaphore(max_size)
+
+    def acquire(self, *, timeout: float | None = None) -> "_Turn":
+        """Lend a connection within `timeout` seconds, twice that where one has to be opened. Raises TimeoutError."""
+        return _Turn(self._turns, super().acquire(timeout=timeout), timeout)
+
+
+class _Turn:
+    """One use of a connection, once it is its turn."""
+
+    __slots__ = ("_lent", "_timeout_seconds", "_turns")
+
+    def __init__(
+        self, turns: asyncio.Semaphore, lent: AbstractAsyncContextManager[asyncpg.Connection], timeout: float | None
+    ) -> None:
+        self._turns = turns
+        self._lent = lent
+        self._timeout_seconds = timeout
+
+    async def __aenter__(self) -> asyncpg.Connection:
+        if self._turns.locked():
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._turns.acquire()
+        else:
+            await self._turns.acquire()
+        try:
+            return await self._lent.__aenter__()
+        except BaseException:
+            self._turns.release()
+            raise
+
+    async def __aexit__(self, *fault: Any) -> None:
+        try:
+            await self._lent.__aexit__(*fault)
+        finally:
+            self._turns.release()
+
+
 async def create_pool(
     dsn: str,
     *,
@@ -35,10 +89,15 @@ async def create_pool(
     With a `role`, each connection acts as that one instead of the one that it logs in as.
     Acquire with a timeout: `pool.acquire(timeout=...)`.
     """
-    return await asyncpg.create_pool(
+    return await FairPool(
         dsn,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        loop=None,
         min_size=0,
         max_size=size,
+        max_queries=_MAX_QUERIES,
+        max_inactive_connection_lifetime=_MAX_IDLE_SECONDS,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings={
