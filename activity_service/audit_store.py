@@ -8,14 +8,14 @@ from typing import Any
 import asyncpg
 
 from activity_service.audit import Fact, FencedFact, Waiting
-from service_chassis.postgres import open_snapshot
+from service_chassis.postgres import UNHURRIED, open_snapshot
 from service_chassis.tenancy import ALL_CLIENTS
 
 READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of many plays takes minutes and disturbs nobody."""
 _PREFETCHED_ROWS = 1000
 
-CONNECTION_SETTINGS = {**ALL_CLIENTS, "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+CONNECTION_SETTINGS = {**ALL_CLIENTS, **UNHURRIED}
 """An audit's own connection sees everything and is allowed to be slow."""
 
 _FACTS = """

@@ -5,12 +5,7 @@ from typing import Any
 import asyncpg
 
 from activity_service.plan_play_store import COLUMNS
-
-STATEMENT_TIMEOUT_SECONDS = 600.0
-"""An operator's work on one user may read a whole table of events: nothing is indexed for it."""
-
-CONNECTION_SETTINGS = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-"""The connection's own; it sees one client at a time like any other."""
+from service_chassis.postgres import OPERATOR_TIMEOUT_SECONDS, count_changed
 
 
 class PersonalDataStore:
@@ -78,9 +73,9 @@ class PersonalDataStore:
         return plays, answers, events
 
     async def _fetch(self, statement: str, *arguments: str) -> list[Any]:
-        rows: list[Any] = await self._connection.fetch(statement, *arguments, timeout=STATEMENT_TIMEOUT_SECONDS)
+        rows: list[Any] = await self._connection.fetch(statement, *arguments, timeout=OPERATOR_TIMEOUT_SECONDS)
         return rows
 
     async def _change(self, statement: str, *arguments: str) -> int:
-        status: str = await self._connection.execute(statement, *arguments, timeout=STATEMENT_TIMEOUT_SECONDS)
-        return int(status.rpartition(" ")[2])
+        status: str = await self._connection.execute(statement, *arguments, timeout=OPERATOR_TIMEOUT_SECONDS)
+        return count_changed(status)

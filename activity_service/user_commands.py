@@ -2,27 +2,24 @@
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
 from activity_service.personal_data import erase_user, export_user
-from activity_service.personal_data_store import CONNECTION_SETTINGS
 from activity_service.settings import DatabaseSettings
 from service_chassis.clock import system_clock
 from service_chassis.json_logging import configure_logging
-from service_chassis.operator_commands import AsJson, run_with_pool, show_json, show_table
+from service_chassis.operator_commands import AsJson, OfClient, OfUser, Sure, run_with_pool, show_json, show_table
+from service_chassis.postgres import UNHURRIED
 from service_chassis.settings import read_settings
 
 users = typer.Typer(help="Export or erase what is held about one user.", no_args_is_help=True)
 
-ClientId = Annotated[str, typer.Option("--client", help="The client whose user it is.")]
-UserId = Annotated[str, typer.Option("--user", help="The user's id, as in `userId`.")]
 _APPLICATION_NAME = "activity_service users"
 
 
 @users.command("export")
-def export(client_id: ClientId, user_id: UserId) -> None:
+def export(client_id: OfClient, user_id: OfUser) -> None:
     """Print all that is held about a user, as JSON."""
     _log_beside_the_output()
     show_json(
@@ -30,16 +27,16 @@ def export(client_id: ClientId, user_id: UserId) -> None:
             read_settings(DatabaseSettings).postgres_dsn,
             lambda pool: export_user(pool, client_id, user_id, clock=system_clock),
             application_name=_APPLICATION_NAME,
-            settings=CONNECTION_SETTINGS,
+            settings=UNHURRIED,
         )
     )
 
 
 @users.command("erase")
 def erase(
-    client_id: ClientId,
-    user_id: UserId,
-    sure: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
+    client_id: OfClient,
+    user_id: OfUser,
+    sure: Sure = False,
     as_json: AsJson = False,
 ) -> None:
     """Take the person out of the user's plays, which stay as facts; what was charged stays charged.
@@ -54,7 +51,7 @@ def erase(
         read_settings(DatabaseSettings).postgres_dsn,
         lambda pool: erase_user(pool, client_id, user_id),
         application_name=_APPLICATION_NAME,
-        settings=CONNECTION_SETTINGS,
+        settings=UNHURRIED,
     )
     names = {"pseudonym": "pseudonym", "plays": "planPlays", "kept_answers": "keptAnswers"}
     names["billable_events"] = "billableEvents"

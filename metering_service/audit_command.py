@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from metering_service.audit_ledger import audit_ledger
-from metering_service.audit_store import CONNECTION_SETTINGS
 from metering_service.settings import DatabaseSettings
 from service_chassis.audit_report import show_report
 from service_chassis.clock import system_clock
 from service_chassis.operator_commands import AsJson, judging, run_with_pool
+from service_chassis.postgres import UNHURRIED
 from service_chassis.settings import read_settings
 
 
@@ -28,7 +28,7 @@ def audit(
             read_settings(DatabaseSettings).postgres_dsn,
             lambda pool: audit_ledger(pool, now=system_clock(), unresolved_after_seconds=unresolved_after_seconds),
             application_name="metering_service audit",
-            settings=CONNECTION_SETTINGS,
+            settings=UNHURRIED,
         )
     show_report(report, as_json=as_json)
     if not report.is_sound:

@@ -14,9 +14,6 @@ READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of a large ledger takes minutes and disturbs nobody."""
 _PREFETCHED_ROWS = 1000
 
-CONNECTION_SETTINGS = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-"""An audit's own connection is allowed to be slow."""
-
 Row = TypeVar("Row")
 
 

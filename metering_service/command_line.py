@@ -25,12 +25,16 @@ from service_chassis.errors import OperatorError
 from service_chassis.json_logging import configure_logging
 from service_chassis.operator_commands import (
     AsJson,
+    OfClient,
+    OfUser,
+    Sure,
     migrate_and_show,
     run_commands,
     run_with_pool,
     show_json,
     show_table,
 )
+from service_chassis.postgres import UNHURRIED
 from service_chassis.settings import read_settings
 
 _ACTOR = "command line"
@@ -194,12 +198,7 @@ def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
 
 
 @users.command("erase")
-def erase_user(
-    client_id: Annotated[str, typer.Option("--client", help="The client whose user it is.")],
-    user_id: Annotated[str, typer.Option("--user", help="The user's id, as in `userId`.")],
-    sure: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
-    as_json: AsJson = False,
-) -> None:
+def erase_user(client_id: OfClient, user_id: OfUser, sure: Sure = False, as_json: AsJson = False) -> None:
     """Take the user's id out of all events, after the activity service did; what was charged stays charged.
 
     A request under way may bring the id back: run both commands again until they count nothing.
@@ -210,7 +209,7 @@ def erase_user(
     async def write(operator: "Operator") -> dict[str, Any]:
         return {"holds": await operator.administer.erase_user(client_id, user_id, actor=_ACTOR)}
 
-    _show(_run(write, settings={"statement_timeout": "0"}), as_json, ("holds",))
+    _show(_run(write, settings=UNHURRIED), as_json, ("holds",))
 
 
 class Operator:

@@ -16,10 +16,9 @@ import asyncpg
 from metering_service.event import BillableEvent
 from metering_service.policy import PolicyVersion
 from metering_service.rate_limiter import RateOutcome
+from service_chassis.postgres import OPERATOR_TIMEOUT_SECONDS, count_changed
 
 ACQUIRE_TIMEOUT_SECONDS = 1.0
-ERASE_TIMEOUT_SECONDS = 600.0
-"""An operator's work on one user: no index is kept for it."""
 
 RETRYABLE = (
     asyncpg.TransactionRollbackError,
@@ -127,8 +126,8 @@ class HoldStore:
 
         Nothing else changes, so decisions and charges go on; a repeated event that names the user is still the same.
         """
-        status: str = await connection.execute(self._ERASE_USER, client_id, user_id, timeout=ERASE_TIMEOUT_SECONDS)
-        return int(status.rpartition(" ")[2])
+        status: str = await connection.execute(self._ERASE_USER, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+        return count_changed(status)
 
     async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:

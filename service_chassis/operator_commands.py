@@ -20,6 +20,9 @@ from service_chassis.postgres import create_pool
 from service_chassis.settings import InvalidSettings
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
+OfClient = Annotated[str, typer.Option("--client", help="The client whose user it is.")]
+OfUser = Annotated[str, typer.Option("--user", help="The user's id, as in `userId`.")]
+Sure = Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")]
 
 Found = TypeVar("Found")
 

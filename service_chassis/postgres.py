@@ -22,6 +22,11 @@ _SERVER_SETTINGS = {
 }
 
 
+UNHURRIED: Mapping[str, str] = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+"""Server settings of a connection for an operator's long work, whose every statement its caller bounds."""
+OPERATOR_TIMEOUT_SECONDS = 600.0
+"""For a statement that looks for one user in tables without an index for it."""
+
 _MAX_QUERIES = 50_000
 _MAX_IDLE_SECONDS = 300.0
 """After so many statements, or so long unused, a connection is replaced: asyncpg's own figures."""
@@ -112,6 +117,11 @@ async def create_pool(
 
 async def _keep_session(_: asyncpg.Connection) -> None:
     """Save asyncpg's reset query, a round trip per use: no statement here leaves state in its session."""
+
+
+def count_changed(status: str) -> int:
+    """Answer how many rows a statement changed, from what `execute` answered about it."""
+    return int(status.rpartition(" ")[2])
 
 
 @asynccontextmanager
