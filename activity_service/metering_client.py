@@ -1,8 +1,9 @@
 """The calls to metering that billing needs: ask before a fact, tell after it, look for what was left behind."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -127,10 +128,11 @@ class MeteringClient:
         headers = {**self._headers, **(onward or {})}
         try:
             async with asyncio.timeout(self._deadline_seconds):
+                send = partial(self._send, _PATHS[call], body, query, headers)
                 try:
-                    raw = await self._send(_PATHS[call], body, query, headers)
+                    raw = await send()
                 except _CONNECTION_FAULTS:
-                    raw = await self._send_again(_PATHS[call], body, query, headers)
+                    raw = await self._try_again(send)
             return read(orjson.loads(raw))
         except (aiohttp.ClientError, OSError, ValueError, MeteringRefusedCall) as error:
             self._failures.labels(call).inc()
@@ -138,19 +140,13 @@ class MeteringClient:
                 raise
             raise MeteringUnavailable from error
 
-    async def _send_again(
-        self,
-        path: str,
-        body: Mapping[str, object] | None,
-        query: Mapping[str, str] | None,
-        headers: Mapping[str, str],
-    ) -> bytes:
+    async def _try_again(self, send: Callable[[], Awaitable[bytes]]) -> bytes:
         """Go on after a first try; apart from it, because getting ready to retry costs half as much as a call."""
         async for attempt in stamina.retry_context(
             on=_CONNECTION_FAULTS, attempts=None, timeout=self._deadline_seconds, **_RETRY_WAITS
         ):
             with attempt:
-                raw = await self._send(path, body, query, headers)
+                raw = await send()
         return raw
 
     async def _send(
