@@ -94,7 +94,6 @@ class Batcher(Generic[Item, Outcome]):
         """Let those who have waited too long go, and come again when the next one will have."""
         loop = asyncio.get_running_loop()
         self._timer = None
-        self._drop_answered()
         while self._patience and self._patience[0][0] <= loop.time():
             _, future = self._patience.popleft()
             if not future.done():
