@@ -1,8 +1,6 @@
 """One person's data: handed out whole, erased whole, and what was charged stays charged."""
 
 import asyncio
-import os
-import sys
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -15,6 +13,7 @@ from activity_service.personal_data import NotYetCharged, erase_user, export_use
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity
 from tests.activity_service.metering_double import Hold
+from tests.operator_command import Done, run_command
 
 MARKED = {
     "email": "marked-1@example.org",
@@ -120,27 +119,20 @@ async def test_operators_export_and_erase_with_a_trace_that_names_nobody(
     await create_marked(activity)
     await charged(activity, 1)
 
-    async def users(verb: str, *options: str) -> tuple[int | None, str, str]:
-        command = (sys.executable, "-m", "activity_service", "users", verb, "--client", "client-a", "--user")
-        environment = {**os.environ, "ACTIVITY_POSTGRES_DSN": activity_dsn}
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *command, "marked-user", *options, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
-        )
-        async with asyncio.timeout(30):
-            output, trace = await process.communicate(b"")
-        return process.returncode, output.decode(), trace.decode()
+    async def users(verb: str, *options: str) -> Done:
+        who = ("--client", "client-a", "--user", "marked-user")
+        return await run_command("activity", activity_dsn, "users", verb, *who, *options)
 
-    code, output, trace = await users("export")
-    assert code == 0, trace
-    assert orjson.loads(output)["planPlays"][0]["email"] == MARKED["email"]
-    assert orjson.loads(trace)["event"] == "user_exported"
-    assert (await users("erase"))[0] == 1  # nobody was there to say yes
-    code, output, trace = await users("erase", "--yes", "--json")
-    assert (code, orjson.loads(output)["planPlays"]) == (0, 1)
-    assert orjson.loads(trace)["event"] == "user_erased"
-    assert "arked" not in output + trace
-    assert orjson.loads((await users("export"))[1])["planPlays"] == []
+    done = await users("export")
+    assert done.code == 0, done.trace
+    assert orjson.loads(done.output)["planPlays"][0]["email"] == MARKED["email"]
+    assert orjson.loads(done.trace)["event"] == "user_exported"
+    assert (await users("erase")).code == 1  # nobody was there to say yes
+    done = await users("erase", "--yes", "--json")
+    assert (done.code, orjson.loads(done.output)["planPlays"]) == (0, 1)
+    assert orjson.loads(done.trace)["event"] == "user_erased"
+    assert "arked" not in done.output + done.trace
+    assert orjson.loads((await users("export")).output)["planPlays"] == []
 
 
 async def test_a_user_nobody_knows_is_erased_without_a_trace(activity: Activity) -> None:

@@ -1,31 +1,23 @@
 """An erased user is in nothing that metering keeps, and every repetition stays what it was."""
 
 import asyncio
-import os
-import sys
 from typing import Any
 
 import asyncpg
 import orjson
 
 from tests.metering_service.conftest import Metering, again, event
+from tests.operator_command import run_command
 
 USER = "marked-user"
 
 
 async def erase(metering: Metering, client_id: str = "acme", user_id: str = USER) -> dict[str, Any]:
-    command = (sys.executable, "-m", "metering_service", "users", "erase")
-    process = await asyncio.create_subprocess_exec(
-        *(*command, "--client", client_id, "--user", user_id, "--yes", "--json"),
-        env={**os.environ, "METERING_POSTGRES_DSN": metering.dsn},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(30):
-        output, trace = await process.communicate()
-    assert process.returncode == 0, trace.decode()
-    assert USER.encode() not in output + trace
-    found: dict[str, Any] = orjson.loads(output)
+    who = ("--client", client_id, "--user", user_id, "--yes", "--json")
+    done = await run_command("metering", metering.dsn, "users", "erase", *who)
+    assert done.code == 0, done.trace
+    assert USER not in done.output + done.trace
+    found: dict[str, Any] = orjson.loads(done.output)
     return found
 
 

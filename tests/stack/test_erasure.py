@@ -1,8 +1,5 @@
 """After both services' erase commands, a person is in no database, no Redis and no log, and every charge stands."""
 
-import asyncio
-import os
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -14,6 +11,7 @@ import orjson
 import pytest
 import redis.asyncio
 
+from tests.operator_command import Done, run_command
 from tests.stack.api import Api
 from tests.stack.running_stack import read_all
 
@@ -48,16 +46,8 @@ async def leave_holds(stack: dict[str, Any], count: int) -> list[dict[str, Any]]
     return events
 
 
-async def command(stack: dict[str, Any], service: str, *arguments: str) -> tuple[int | None, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"{service}_service", *arguments),
-        env={**os.environ, f"{service.upper()}_POSTGRES_DSN": stack["postgres"]["dsn"][service]},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(60):
-        output, _ = await process.communicate()
-    return process.returncode, output.decode()
+async def command(stack: dict[str, Any], service: str, *arguments: str) -> Done:
+    return await run_command(service, stack["postgres"]["dsn"][service], *arguments)
 
 
 async def read_everything(stack: dict[str, Any]) -> str:
@@ -97,15 +87,15 @@ async def test_an_erased_person_is_nowhere_and_every_charge_stands(
     assert USER in await read_everything(stack)
     who = ("--client", "demo-unlimited", "--user", USER, "--yes", "--json")
     deadline = time.monotonic() + 10
-    while (done := await command(stack, "activity", "users", "erase", *who))[0] != 0:
-        assert "not charged yet" in done[1], done
+    while (done := await command(stack, "activity", "users", "erase", *who)).code != 0:
+        assert "not charged yet" in done.trace, done
         assert time.monotonic() < deadline, done
     # Here the operator's machine went down: metering was not told, and everything is done once more.
-    code, output = await command(stack, "activity", "users", "erase", *who)
-    assert (code, MARK in output) == (0, False)
+    done = await command(stack, "activity", "users", "erase", *who)
+    assert (done.code, MARK in done.output + done.trace) == (0, False)
     assert MARK in await read_everything(stack)
-    code, output = await command(stack, "metering", "users", "erase", *who)
-    assert (code, orjson.loads(output)) == (0, {"holds": 6})
+    done = await command(stack, "metering", "users", "erase", *who)
+    assert (done.code, orjson.loads(done.output)) == (0, {"holds": 6})
     assert MARK not in await read_everything(stack)
     # The event in doubt goes on under the id that its request knows, and ends without it.
     answer = await call_metering(stack, "authorize", {"events": [held]})
@@ -124,9 +114,9 @@ async def test_an_erased_person_is_nowhere_and_every_charge_stands(
     assert events <= charged
     key_file = tmp_path / "key"
     key_file.write_text(stack["service_keys"]["admin"])
-    assert (await command(stack, "metering", "audit"))[0] == 0
+    assert (await command(stack, "metering", "audit")).code == 0
     joined = ("--metering-url", stack["metering"]["url"], "--metering-key-file", str(key_file))
-    assert (await command(stack, "activity", "audit", *joined))[0] == 0
+    assert (await command(stack, "activity", "audit", *joined)).code == 0
     # The person's key, used again, makes nothing.
     status, answer = await api.plays(
         "POST", token, body={"planId": "plan", "userId": USER, **PERSON}, **{"Idempotency-Key": f"{MARK}-0"}
