@@ -47,13 +47,6 @@ CROWD_CONNECTIONS = 500
 """To each activity process."""
 FULL_SPEED = 0.8
 """Back at full speed: at least this share of the rate before. Less would be noise of a shared machine."""
-PENNILESS = {
-    "rate": None,
-    "quota": None,
-    "prices": {"plan_play.created": 1, "plan_play.completed": 1},
-    "credits": "prepaid",
-    "mode": "enforce",
-}
 
 
 @dataclass
@@ -101,8 +94,8 @@ async def _run(seconds: float, times: float) -> Seen:
         async with aiohttp.ClientSession(connector=connector) as session:
             operator = Operator(stack, session, history)
             await operator.set_up()
-            await operator.call("PUT", f"/internal/policies/of-{CROWD}", PENNILESS)
-            await operator.call("PUT", f"/internal/clients/{CROWD}/policy", {"policyId": f"of-{CROWD}"})
+            # Prepaid, and never granted anything.
+            await operator.call("PUT", f"/internal/clients/{CROWD}/policy", {"policyId": f"of-{TIGHT[0]}"})
             load = _Load(stack, history, session, tokens)
             seen.before_per_second = await load.measure(WARM_UP_SECONDS)
             watching = asyncio.create_task(_watch(stack, session, seen))
