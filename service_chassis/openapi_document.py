@@ -9,7 +9,7 @@ from aiohttp import web
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from marshmallow import RAISE, Schema, fields
+from marshmallow import RAISE, Schema, fields, validate
 
 from service_chassis.endpoints import Answer, Api, Endpoint, Refusal, SchemaLike, header
 
@@ -83,7 +83,8 @@ def describe(endpoints: Sequence[Endpoint], api: Api) -> dict[str, Any]:
         tags=[{"name": name, "description": text} for name, text in sorted(api.tags.items())],
     )
     assert isinstance(plugin.converter, _Converter)  # noqa: S101 - made by APISpec
-    plugin.converter.add_attribute_function(_describe_keys)  # type: ignore[no-untyped-call]
+    for describe_more in (_describe_keys, _describe_excluded):
+        plugin.converter.add_attribute_function(describe_more)  # type: ignore[no-untyped-call]
     plugin.converter.request_schemas = _find_request_schemas(endpoints)
     spec.components.security_scheme(_SECURITY, {"type": "http", "scheme": "bearer", **api.bearer})
     for name, parameter in (("RequestId", _REQUEST_ID), ("Traceparent", _TRACEPARENT)):
@@ -118,6 +119,12 @@ def _describe_keys(converter: OpenAPIConverter, field: fields.Field[Any], **_: A
     if not isinstance(field, fields.Dict) or field.key_field is None:
         return {}
     return {"propertyNames": converter.field2property(field.key_field)}
+
+
+def _describe_excluded(_: OpenAPIConverter, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
+    """Say which values are refused within a range; apispec leaves it out."""
+    values = [value for check in field.validators if isinstance(check, validate.NoneOf) for value in check.iterable]
+    return {"not": {"enum": values}} if values else {}
 
 
 def _component_name(schema: type[Schema] | Schema) -> str:
