@@ -6,6 +6,7 @@ waits for a timer: a lone caller's batch starts at once.
 
 import asyncio
 import contextvars
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -24,7 +25,8 @@ class Batcher(Generic[Item, Outcome]):
     caller only. If `work` itself raises, every caller of that batch gets the error, unless it is one of
     `isolate_on`, which one item can cause: then each item goes alone, and only the bad one fails.
     What one caller submits together stays together, up to `max_size`. With more than one batch in flight nothing
-    is said of the order between them: `work` must put up with itself, as with another process.
+    is said of the order between them: `work` must put up with itself, as with another process. Each then takes its
+    share of the callers there are, not all who wait: a large batch and a small one in turn do not overlap much.
     With `patience_seconds`, TimeoutError is raised in a caller that has waited so long, its turn included. One timer
     serves all callers: a timer each is much of what a small item costs.
     """
@@ -47,6 +49,7 @@ class Batcher(Generic[Item, Outcome]):
         self._observe_size = observe_size
         self._waiting: deque[_Group[Item, Outcome]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._groups_at_work = 0
         self._patience: deque[tuple[float, asyncio.Future[Outcomes[Outcome]]]] = deque()
         """Until when each caller waits, oldest first; those answered already leave when they come to the front."""
         self._timer: asyncio.TimerHandle | None = None
@@ -107,7 +110,11 @@ class Batcher(Generic[Item, Outcome]):
             while self._waiting:
                 groups = self._take()
                 if groups:
-                    await self._run_batch(groups)
+                    self._groups_at_work += len(groups)
+                    try:
+                        await self._run_batch(groups)
+                    finally:
+                        self._groups_at_work -= len(groups)
         finally:
             # At once, not when the loop comes to it: whoever arrives in between needs a worker.
             worker = asyncio.current_task()
@@ -143,7 +150,8 @@ class Batcher(Generic[Item, Outcome]):
     def _take(self) -> "list[_Group[Item, Outcome]]":
         groups: list[_Group[Item, Outcome]] = []
         size = 0
-        while self._waiting and size + len(self._waiting[0][0]) <= self._max_size:
+        share = math.ceil((len(self._waiting) + self._groups_at_work) / self._in_flight)
+        while self._waiting and len(groups) < share and size + len(self._waiting[0][0]) <= self._max_size:
             group = self._waiting.popleft()
             if not group[1].done():
                 groups.append(group)

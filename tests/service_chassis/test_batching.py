@@ -101,6 +101,21 @@ async def test_a_second_batch_may_be_in_flight_but_no_third() -> None:
     assert work.batches == [[0], [1], [2, 3]]
 
 
+async def test_two_batches_in_flight_share_the_callers_there_are() -> None:
+    work = Work(most_in_flight=2)
+    batcher = Batcher(work, in_flight=2)
+    first = await hold_first(work, batcher)
+    second = (await submit(batcher, [1]))[0]
+    await asyncio.sleep(0)
+    others = await submit(batcher, range(2, 12))
+    work.go.set()
+    work.go.clear()  # the two at work go on, the next two are held
+    await asyncio.gather(first, second)
+    assert [len(batch) for batch in work.batches] == [1, 1, 6, 4]
+    work.go.set()
+    assert await asyncio.gather(*others) == [item * 2 for item in range(2, 12)]
+
+
 async def test_work_that_answers_too_few_outcomes_fails_everybody() -> None:
     async def lose_one(items: list[int]) -> list[int]:
         return items[1:]
