@@ -22,7 +22,7 @@ PUBLIC_BODY_LIMIT_BYTES = 64 * 1024
 MAX_DEPTH = 32
 """The deepest nesting that is read; the contracts need 3."""
 
-_LONG_INTEGER = re.compile(rb"\d{19}")
+_LONG_INTEGER = re.compile(rb"[1-9]\d{18}")
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -105,11 +105,13 @@ def parse_json(raw: bytes) -> Any:
     """
     try:
         # orjson refuses bad UTF-8, NaN, lone surrogates, raw control characters, numbers beyond a double and
-        # depths over 1024, but takes the last of duplicate names and rounds long integers: the second reader
-        # is for those.
-        orjson.loads(raw)
-        decoder = _DECODER_OF_LONG_INTEGERS if _LONG_INTEGER.search(raw) else _DECODER
-        document = decoder.decode(raw.decode())
+        # depths over 1024, but takes the last of duplicate names and rounds long integers: what may hold those is
+        # read again by a slower reader that finds them.
+        document = orjson.loads(raw)
+        has_long_integers = _LONG_INTEGER.search(raw) is not None
+        if has_long_integers or not _is_written_so(document, raw):
+            decoder = _DECODER_OF_LONG_INTEGERS if has_long_integers else _DECODER
+            document = decoder.decode(raw.decode())
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or b"\\u0000" in raw:
             _check_values(document)
     except _Refused as error:
@@ -117,6 +119,14 @@ def parse_json(raw: bytes) -> Any:
     except (ValueError, RecursionError):
         raise InvalidRequest.field("body", "Must be valid JSON in UTF-8.") from None
     return document
+
+
+def _is_written_so(document: Any, raw: bytes) -> bool:
+    """Tell whether `raw` is how orjson writes `document`: then no name was repeated, or it would be shorter."""
+    try:
+        return orjson.dumps(document) == raw
+    except orjson.JSONEncodeError:  # nested deeper than it writes
+        return False
 
 
 def _distinct_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
