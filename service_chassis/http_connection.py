@@ -160,7 +160,9 @@ class Connection(web.RequestHandler):
 
 
 def _describe(error: BaseException | None) -> ServiceError:
-    if isinstance(error, http_exceptions.LineTooLong):
+    # Too many headers have no error of their own in aiohttp.
+    too_many = isinstance(error, http_exceptions.BadHttpMessage) and error.message.startswith("Too many headers")
+    if too_many or isinstance(error, http_exceptions.LineTooLong):
         return HttpFault(431, "Request line or headers too large")
     if isinstance(error, http_exceptions.HttpProcessingError):
         return InvalidRequest.field("request", "Must be well-formed HTTP/1.1.")
