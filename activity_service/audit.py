@@ -1,10 +1,14 @@
-"""What must be true of plays, their fences and their charges: pure checks, a row or a pair at a time."""
+"""What must be true of plays, their fences, keys and charges: pure checks, a row or a pair at a time."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
+from uuid import UUID
 
+import orjson
+
+from activity_service.idempotency import IdempotentRequest
 from service_chassis.audit_report import Finding
 
 
@@ -45,6 +49,17 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptKey:
+    """An idempotency key with the play and the answer kept for it; `user_id` is '' for a client's own key."""
+
+    client_id: str
+    user_id: str
+    key: str
+    play_id: UUID
+    response: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """A charge as metering lists it."""
 
@@ -72,6 +87,22 @@ def check_fences(fact: FencedFact) -> Iterator[Finding]:
         yield Finding("fence_count", fact.event_id, f"a play says it happened, and {fact.fences} fences do")
     elif fact.fence_client_id != fact.client_id or not fact.fence_user_matches:
         yield Finding("fence_differs", fact.event_id, "play and fence name another client or user")
+
+
+def check_key(kept: KeptKey) -> Iterator[Finding]:
+    """Yield what is wrong with a key: its play is the one whose id it makes, and its answer is about that play."""
+    request = IdempotentRequest(kept.client_id, kept.user_id, kept.key, fingerprint=b"")
+    if request.derive_play_id() != kept.play_id:
+        yield Finding("key_of_another_play", str(kept.play_id), "a key is kept for it that makes another play's id")
+    if _read_answered_id(kept.response) != str(kept.play_id):
+        yield Finding("answer_of_another_play", str(kept.play_id), "the answer kept for its key is not about it")
+
+
+def _read_answered_id(response: bytes) -> object:
+    try:
+        return orjson.loads(response)["data"]["id"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def describe_waiting(waiting: Waiting, now: datetime) -> Finding:

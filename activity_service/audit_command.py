@@ -27,9 +27,9 @@ def audit(
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check that each fact has its one fence and, with metering, its one charge. Reads only.
+    """Check that each fact has its one fence, each key its play and, with metering, each fact its one charge.
 
-    Exit code 1 for a violation, 3 when it cannot look.
+    Reads only. Exit code 1 for a violation, 3 when it cannot look.
     """
     if (metering_url is None) != (metering_key_file is None):
         raise typer.BadParameter("--metering-url and --metering-key-file go together")

@@ -1,4 +1,6 @@
-"""Audit the activity service: has every fact its fence, and, joined with metering, its one charge? Reads only."""
+"""Audit the activity service: has every fact its fence, every key its play, and, joined with metering, every fact its
+one charge? Reads only.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -9,6 +11,7 @@ from activity_service.audit import (
     Charge,
     Pair,
     check_fences,
+    check_key,
     check_pair,
     describe_parked,
     describe_waiting,
@@ -24,15 +27,19 @@ KEPT_SUSPECTS = 1000
 
 
 async def audit_fences(pool: asyncpg.Pool, *, now: datetime, in_flight_seconds: float) -> AuditReport:
-    """Check every play against its fences, and list what waits to be settled for longer than `in_flight_seconds`.
+    """Check every play against its fences, and every kept key against its play.
 
-    One snapshot; time in proportion to the plays, constant memory.
+    What waits to be settled for longer than `in_flight_seconds` is listed. One snapshot; time in proportion to the
+    plays, constant memory.
     """
     report = AuditReport("activity")
     async with AuditStore.open_snapshot(pool) as store:
         async for fact in store.stream_fenced_facts():
             report.count("facts")
             report.accuse(check_fences(fact))
+        async for kept in store.stream_keys():
+            report.count("keys")
+            report.accuse(check_key(kept))
         async for waiting in store.stream_waiting(now - timedelta(seconds=in_flight_seconds)):
             if waiting.parked_at is not None:
                 report.accuse([describe_parked(waiting)])

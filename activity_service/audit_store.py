@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from activity_service.audit import Fact, FencedFact, Waiting
+from activity_service.audit import Fact, FencedFact, KeptKey, Waiting
 from service_chassis.postgres import UNHURRIED, open_snapshot
 from service_chassis.tenancy import ALL_CLIENTS
 
@@ -53,6 +53,13 @@ class AuditStore:
         """Yield every fact beside its fences, and either without the other. Hash joins: linear in the rows."""
         async for row in self._stream(self._FENCED_FACTS):
             yield FencedFact(*row)
+
+    _KEYS = "SELECT client_id, user_id, key, plan_play_id, response FROM idempotency_key"
+
+    async def stream_keys(self) -> AsyncIterator[KeptKey]:
+        """Yield every idempotency key that is kept, in no order."""
+        async for row in self._stream(self._KEYS):
+            yield KeptKey(*row)
 
     _WAITING = """
         SELECT event_id, client_id, created_at, parked_at, attempts, last_error FROM billable_event

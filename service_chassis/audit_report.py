@@ -95,7 +95,9 @@ def show_report(report: AuditReport, *, as_json: bool) -> None:
         return
     console = Console()
     if report.violations or report.unfinished:
-        table = Table("", "rule", "about", "what was found")
+        table = Table("")
+        for heading in ("rule", "about", "what was found"):
+            table.add_column(heading, overflow="fold")  # an id with its end cut off is of no use
         for mark, findings in (("violation", report.violations), ("unfinished", report.unfinished)):
             for finding in findings:
                 table.add_row(mark, finding.rule, finding.subject, finding.detail)

@@ -17,6 +17,7 @@ from activity_service.audit import Charge, Fact, OutOfOrder, pair_in_order
 from activity_service.audit_plays import audit_charges, audit_fences
 from activity_service.charges_client import ChargesClient, ChargesUnreadable
 from activity_service.command_line import application
+from activity_service.idempotency import IdempotentRequest
 from service_chassis.audit_report import AuditReport, Finding
 from tests.activity_service.conftest import Run
 from tests.metering_service.conftest import (  # noqa: F401 - fixtures
@@ -42,6 +43,11 @@ INSERT_FENCE = """
     VALUES (gen_random_uuid(), $1, 'happened', 'acme', split_part($1, ':', 1), 1, $2, $3, $2)
 """
 
+INSERT_KEY = """
+    INSERT INTO idempotency_key (client_id, user_id, key, fingerprint, plan_play_id, status, response, created_at)
+    VALUES ('acme', '', 'key', '', $1, 201, $2, $3)
+"""
+
 
 @pytest.fixture
 async def pool(activity_dsn: str) -> AsyncIterator[asyncpg.Pool]:
@@ -50,10 +56,15 @@ async def pool(activity_dsn: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 async def add_play(
-    pool: asyncpg.Pool, *, at: datetime = OLD, is_ended: bool = False, settled_at: datetime | None = NOW
+    pool: asyncpg.Pool,
+    *,
+    at: datetime = OLD,
+    is_ended: bool = False,
+    settled_at: datetime | None = NOW,
+    play_id: uuid.UUID | None = None,
 ) -> list[str]:
     """Add a play with its fences; answer the event ids of its facts."""
-    play_id = uuid.uuid4()
+    play_id = play_id or uuid.uuid4()
     facts = [f"plan_play.created:{play_id}"] + [f"plan_play.completed:{play_id}"] * is_ended
     await pool.execute(INSERT_PLAY, play_id, at, at if is_ended else None)
     for fact in facts:
@@ -89,6 +100,23 @@ TAMPERINGS = {
 async def test_each_kind_of_damage_is_found(pool: asyncpg.Pool, rule: str) -> None:
     await add_play(pool, is_ended=True)
     await pool.execute(TAMPERINGS[rule])
+    assert rules(await audit(pool)) == [rule]
+
+
+KEY_TAMPERINGS = {
+    "key_of_another_play": "UPDATE idempotency_key SET key = 'another'",
+    "answer_of_another_play": 'UPDATE idempotency_key SET response = \'{"data": {"id": "another"}}\'',
+}
+
+
+@pytest.mark.parametrize("rule", KEY_TAMPERINGS)
+async def test_a_key_its_play_and_its_answer_belong_together(pool: asyncpg.Pool, rule: str) -> None:
+    play_id = IdempotentRequest("acme", "", "key", b"").derive_play_id()
+    await add_play(pool, play_id=play_id)
+    await pool.execute(INSERT_KEY, play_id, orjson.dumps({"data": {"id": str(play_id)}}), OLD)
+    report = await audit(pool)
+    assert (report.is_sound, report.checked) == (True, {"facts": 1, "keys": 1})
+    await pool.execute(KEY_TAMPERINGS[rule])
     assert rules(await audit(pool)) == [rule]
 
 
