@@ -6,7 +6,14 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cache
 
-from metering_service.event import QUOTA_EXCEEDED, RATE_LIMITED, BillableEvent, Decision, split_repeated
+from metering_service.event import (
+    EVENT_WITH_OTHER_CONTENT,
+    QUOTA_EXCEEDED,
+    RATE_LIMITED,
+    BillableEvent,
+    Decision,
+    split_repeated,
+)
 from metering_service.hold_store import RETRYABLE, HoldStore
 from metering_service.policy import Period, seconds_until_period_ends, whole_seconds
 from metering_service.policy_store import PolicyStore
@@ -15,8 +22,8 @@ from service_chassis.batching import Batcher
 from service_chassis.clock import Clock
 from service_chassis.metrics import Metrics
 
-_ROUNDS_AT_MOST = 5
-"""How often a batch is asked again because a policy changed under it; each change costs one round."""
+_ROUNDS_IN_VAIN = 5
+"""How often a batch is asked again without any decision, because a policy changed under it."""
 
 _IN_FLIGHT = 2
 """Batches at once: while PostgreSQL decides and writes one, the next is made ready here. Two of one process are to
@@ -48,27 +55,34 @@ class AuthorizeEvents:
         """Decide about `events`, each for itself; answer in order. Raises OSError, TimeoutError or PostgresError."""
         return await self._batcher.submit_all(events)
 
-    async def _decide_batch(self, events: list[BillableEvent]) -> list[Decision]:
+    async def _decide_batch(self, events: list[BillableEvent]) -> list[Decision | BaseException]:
         decisions: dict[int, Decision] = {}
         pending = list(range(len(events)))
-        for _ in range(_ROUNDS_AT_MOST):
+        rounds_in_vain = 0
+        while pending and rounds_in_vain < _ROUNDS_IN_VAIN:
             first, again = split_repeated(pending, events)
             await self._decide(first, events, decisions)
             # A further attempt at an event of this batch answers with the first one's hold, or is refused like it:
             # at the same moment, for the same reason.
-            leaders = {events[index].event_id: decisions.get(index) for index in first}
+            leaders = {events[index].event_id: index for index in first}
             granted = []
             for index in again:
-                leader = leaders[events[index].event_id]
-                if leader is not None and leader.decision == "granted":
+                leader = leaders.get(events[index].event_id)
+                decision = decisions.get(leader) if leader is not None else None
+                if leader is None or decision is None:
+                    continue
+                if decision.decision == "granted":
                     granted.append(index)
-                elif leader is not None and leader.decision == "denied":
-                    decisions[index] = replace(leader, hold_id=events[index].hold_id)
+                elif decision.decision == "denied" or (
+                    decision.code == EVENT_WITH_OTHER_CONTENT and events[index].says_the_same_as(events[leader])
+                ):
+                    decisions[index] = replace(decision, hold_id=events[index].hold_id)
             await self._decide(granted, events, decisions)
-            pending = [index for index in pending if index not in decisions]
-            if not pending:
-                return [decisions[index] for index in range(len(events))]
-        raise TimeoutError("policies change, or ids contradict each other, faster than decisions are made")
+            left = [index for index in pending if index not in decisions]
+            rounds_in_vain = rounds_in_vain + 1 if len(left) == len(pending) else 0
+            pending = left
+        undecided = TimeoutError("policies change faster than decisions are made")
+        return [decisions.get(index, undecided) for index in range(len(events))]
 
     async def _decide(
         self, indexes: Sequence[int], events: Sequence[BillableEvent], decisions: dict[int, Decision]

@@ -1,7 +1,7 @@
 """A billable event, and what metering says of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 MAX_BATCH_EVENTS = 500
@@ -10,6 +10,7 @@ MAX_BATCH_EVENTS = 500
 RATE_LIMITED = "api_rate_limited"
 QUOTA_EXCEEDED = "api_quota_exceeded"
 BALANCE_EXHAUSTED = "api_balance_exhausted"
+EVENT_WITH_OTHER_CONTENT = "event_with_other_content"
 
 SENTENCES = {
     RATE_LIMITED: "Request rate exceeded",
@@ -17,7 +18,7 @@ SENTENCES = {
     BALANCE_EXHAUSTED: "Prepaid credits exhausted",
     "hold_released": "This hold was released; a new attempt needs a new holdId",
     "hold_of_another_event": "This holdId was used for another event",
-    "event_with_other_content": "This eventId was used with other content",
+    EVENT_WITH_OTHER_CONTENT: "This eventId was used with other content",
 }
 """What a decision's code means, for people."""
 
@@ -35,6 +36,10 @@ class BillableEvent:
     event_type: str
     user_id: str | None = None
     units: int = 1
+
+    def says_the_same_as(self, other: "BillableEvent") -> bool:
+        """Whether both are attempts to bill the same fact, told alike."""
+        return replace(self, hold_id=other.hold_id) == other
 
 
 @dataclass(slots=True)
@@ -65,14 +70,21 @@ class Settlement:
 
 
 def split_repeated(indexes: Sequence[int], events: Sequence[BillableEvent]) -> tuple[list[int], list[int]]:
-    """Split `indexes` into the first attempt at each event and the further ones, both in order."""
-    if len({events[index].event_id for index in indexes}) == len(indexes):
+    """Split `indexes` into those that one statement may see, with no event and no hold twice, and the others.
+
+    Both in order: of each event the first attempt comes first.
+    """
+    if (
+        len({events[index].event_id for index in indexes})
+        == len({events[index].hold_id for index in indexes})
+        == len(indexes)
+    ):
         return list(indexes), []
     first: list[int] = []
     again: list[int] = []
     seen: set[str] = set()
     for index in indexes:
-        event_id = events[index].event_id
-        (again if event_id in seen else first).append(index)
-        seen.add(event_id)
+        names = {events[index].event_id, f"hold {events[index].hold_id}"}
+        (again if seen & names else first).append(index)
+        seen |= names
     return first, again

@@ -27,13 +27,23 @@ class SettleEvents:
 
     async def _settle_batch(self, events: list[BillableEvent]) -> list[Settlement]:
         settlements: dict[int, Settlement] = {}
-        # One statement sees an event once; whoever names it again then finds it settled.
-        for indexes in split_repeated(range(len(events)), events):
+        settled: set[str] = set()
+        pending = list(range(len(events)))
+        while pending:
+            # One statement charges an event once, and for a hold one event; whoever names either again finds what the
+            # statement before has made of it. Nothing more is charged for what is settled: all of that goes together.
+            indexes = [index for index in pending if events[index].event_id in settled]
+            if indexes:
+                pending = [index for index in pending if events[index].event_id not in settled]
+            else:
+                indexes, pending = split_repeated(pending, events)
             batch = [events[index] for index in indexes]
-            rows = await self._holds.settle_events(batch, self._clock()) if batch else []
+            rows = await self._holds.settle_events(batch, self._clock())
             charged: Counter[bool] = Counter()
             for index, event, (state, credit, late, is_charged) in zip(indexes, batch, rows, strict=True):
                 settlements[index] = Settlement(event.hold_id, event.event_id, state, credit, late)
+                if state == "settled":
+                    settled.add(event.event_id)
                 if is_charged:
                     charged[late] += 1
             for late, number in charged.items():

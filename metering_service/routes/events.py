@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 from marshmallow import ValidationError
 
-from metering_service.event import SENTENCES, BillableEvent, Decision, Settlement
+from metering_service.event import EVENT_WITH_OTHER_CONTENT, SENTENCES, BillableEvent, Decision, Settlement
 from metering_service.routes.answers import (
     PAGE_PARAMETERS,
     WRONG_IDENTIFIER,
@@ -201,7 +201,7 @@ def _render_settlement(settlement: Settlement) -> dict[str, Any]:
     if settlement.state == "settled":
         document |= {"credits": settlement.credits, "late": settlement.late}
     else:
-        document["message"] = SENTENCES["event_with_other_content"]
+        document["message"] = SENTENCES[EVENT_WITH_OTHER_CONTENT]
     return document
 
 

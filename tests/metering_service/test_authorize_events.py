@@ -65,6 +65,23 @@ async def test_hold_with_other_content_is_a_conflict(metering: Metering) -> None
     ]
 
 
+async def test_attempts_that_contradict_each_other_concern_nobody_else(metering: Metering) -> None:
+    await metering.give("acme", grant=10)
+    await metering.give("somebody-else", grant=1)
+    known = event()
+    await metering.authorize(known)
+    attempts = [again(known, userId=f"user-{number}") for number in range(20)] * 2
+    *contradictions, other = await metering.authorize(*attempts, event("somebody-else"))
+    assert {decision.get("code") for decision in contradictions} == {"event_with_other_content"}
+    assert other["decision"] == "granted"
+
+
+async def test_one_hold_named_for_two_events_of_a_call_is_the_first_ones(metering: Metering) -> None:
+    attempt = event()
+    decisions = await metering.authorize(attempt, event(holdId=attempt["holdId"]))
+    assert [decision.get("code") for decision in decisions] == [None, "hold_of_another_event"]
+
+
 async def test_released_hold_never_lives_again(metering: Metering) -> None:
     attempt = event()
     await metering.authorize(attempt)

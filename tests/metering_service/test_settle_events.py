@@ -3,6 +3,10 @@
 import asyncio
 import uuid
 
+import asyncpg
+import pytest
+
+from metering_service.audit_ledger import audit_ledger
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, again, event
 
 
@@ -27,6 +31,26 @@ async def test_settle_charges_once_however_often_it_is_sent(start_metering: Star
     }
     assert await metering.balance("acme") == (10, 2, 0, 8)
     assert [entry["credits"] for entry in await metering.spends("acme")] == [-2]
+
+
+@pytest.mark.parametrize("was", ["unknown", "released unseen", "released", "held"])
+async def test_a_hold_pays_for_one_fact_even_when_one_call_names_it_for_two(
+    metering: Metering, clock: MovableClock, was: str
+) -> None:
+    await metering.give("acme", grant=10)
+    first = event()
+    second = event(holdId=first["holdId"])
+    if was in ("released", "held"):
+        await metering.authorize(first)
+    if was.startswith("released"):
+        await metering.release(first["holdId"])
+    results = await metering.settle(first, second, again(first), first)
+    assert [result["state"] for result in results] == ["settled", "conflict", "settled", "settled"]
+    assert await metering.settle(first, second) == results[:2]
+    assert [entry["eventId"] for entry in await metering.spends("acme")] == [first["eventId"]]
+    assert (await metering.settle(again(second)))[0]["state"] == "settled"
+    async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
+        assert (await audit_ledger(pool, now=clock(), unresolved_after_seconds=60)).is_sound
 
 
 async def test_fact_with_an_unknown_hold_is_charged_late(metering: Metering) -> None:
