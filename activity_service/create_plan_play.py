@@ -10,7 +10,7 @@ from activity_service.admission import Admission
 from activity_service.billable_event import Fate, play_created
 from activity_service.caller import Caller
 from activity_service.creation_store import REFUSED_ROWS, Creation, CreationStore
-from activity_service.errors import EventConflict, HoldAbandoned, HoldTaken
+from activity_service.errors import EventConflict, EventOfOtherContent, HoldAbandoned, HoldTaken
 from activity_service.give_up_hold import GiveUpHold
 from activity_service.idempotency import IdempotentRequest, KeptAnswer
 from activity_service.metering_client import MeteringClient
@@ -91,9 +91,12 @@ class CreatePlanPlay:
         event = play_created(play)
         try:
             event = replace(event, hold_id=await self._metering.authorize(event))
-        except EventConflict:
-            # The same key with another userId at the same time: then the first one's answer may be there by now.
-            return await self._require_answer(request, EventConflict())
+        except EventConflict as error:
+            # The same key with another userId at the same time. The first one's answer may be there by now; if not,
+            # it is under way: only a live hold or a charge makes metering say that it knows this event otherwise.
+            if request is not None and isinstance(error, EventOfOtherContent):
+                return await self._require_answer(request, request.say_other_body())
+            return await self._require_answer(request, error)
         return await self._store_play(Creation(play, event, request, self._render(play), CREATED))
 
     async def _store_play(self, creation: Creation) -> CreateAnswer:

@@ -43,6 +43,10 @@ class EventConflict(ServiceError):
     """Metering knows the ids of this event with other content. Answered as a fault: callers do not choose the ids."""
 
 
+class EventOfOtherContent(EventConflict):
+    """Metering knows this very event otherwise: of a create with a key, that was used with another body before."""
+
+
 class HoldAbandoned(ServiceError):
     """The hold was taken for left behind while the request was under way. Nothing was done; a retry may succeed."""
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from service_chassis.short_list import ShortList
+
 MAX_NAME_CHARACTERS = 255
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
 MAX_URL_CHARACTERS = 2048
@@ -24,9 +26,9 @@ def text(**options: Any) -> fields.String:
     return fields.String(validate=validate.Length(min=1, max=MAX_NAME_CHARACTERS), **options)
 
 
-def text_list(**options: Any) -> fields.List[Any]:
+def text_list(**options: Any) -> ShortList:
     """Make a field of up to 1,000 texts."""
-    return fields.List(text(), validate=validate.Length(max=MAX_LIST_ITEMS), **options)
+    return ShortList(text(), validate=validate.Length(max=MAX_LIST_ITEMS), **options)
 
 
 def counter(**options: Any) -> fields.Integer:

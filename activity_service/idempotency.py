@@ -30,6 +30,10 @@ class IdempotentRequest:
         """What no two plays share."""
         return (self.client_id, self.user_id, self.key)
 
+    def say_other_body(self) -> InvalidRequest:
+        """Make the refusal of a key that was used before to say something else."""
+        return InvalidRequest.field(HEADER, "Was used before with another body.")
+
     def say_forgotten(self) -> InvalidRequest:
         """Make the refusal of a key whose play is there and whose answer is not: its user's data was erased."""
         return InvalidRequest.field(HEADER, "Was used before, and its answer is no longer kept.")
@@ -50,7 +54,7 @@ class KeptAnswer:
     def require_same_body(self, request: IdempotentRequest) -> None:
         """Raise InvalidRequest naming the header when `request` says something else than the first one did."""
         if self.fingerprint != request.fingerprint:
-            raise InvalidRequest.field(HEADER, "Was used before with another body.")
+            raise request.say_other_body()
 
 
 def identify(caller: Caller, key: str, body: Mapping[str, object]) -> IdempotentRequest:

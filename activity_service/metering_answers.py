@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from activity_service.billable_event import BillableEvent
-from activity_service.errors import SENTENCES, EventConflict, EventRefused, MeteringUnavailable
+from activity_service.errors import SENTENCES, EventConflict, EventOfOtherContent, EventRefused, MeteringUnavailable
 from service_chassis.errors import ServiceError
 
 MAX_SENTENCE_CHARACTERS = 500
@@ -43,6 +43,8 @@ def _read_decision(entry: Any, event: BillableEvent) -> UUID | ServiceError:
                 return _uuid(entry, "holdId")
             case "denied":
                 return _read_refusal(entry)
+            case "conflict" if entry.get("code") == "event_with_other_content":
+                return EventOfOtherContent()
             case "conflict" | "invalid":
                 return EventConflict()
             case _:

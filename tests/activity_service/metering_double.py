@@ -85,8 +85,10 @@ class MeteringDouble:
         content = {name: value for name, value in event.items() if name != "holdId"}
         known = self.holds.get(event["holdId"])
         live = self._live_hold(event["eventId"])
-        if (known and known.state == "released") or (live and self.holds[live].event != content):
+        if known and known.state == "released":
             return {**answer, "decision": "conflict", "code": "hold_released", "message": "No."}
+        if live and self.holds[live].event != content:
+            return {**answer, "decision": "conflict", "code": "event_with_other_content", "message": "No."}
         if live:
             return {**answer, "holdId": live, "decision": "granted"}
         if self.refusal:

@@ -168,6 +168,24 @@ async def test_a_twin_with_another_user_that_metering_takes_for_a_conflict_is_40
     assert reply.json["details"][0]["field"] == "Idempotency-Key"
 
 
+async def test_a_key_in_use_for_another_user_is_400_before_the_first_is_there(
+    activity: Activity, start_activity: StartActivity
+) -> None:
+    other = await start_activity()
+    gate = activity.metering.answered["authorize"]
+    gate.close()
+    slow = asyncio.create_task(other.create(key="k1", userId="user-1"))
+    await gate.reached.wait()
+    activity.metering.answered["authorize"] = type(gate)()
+
+    reply = await activity.create(key="k1", userId="user-2")
+    assert (reply.status, reply.json["details"][0]["field"]) == (400, "Idempotency-Key")
+    gate.open()
+    assert (await slow).status == 201
+    await other.settle_all()
+    assert len(await activity.rows("plan_play")) == len(activity.metering.charges) == 1
+
+
 async def test_a_kept_answer_goes_when_its_play_goes(activity: Activity) -> None:
     first = await activity.create(key="k1")
     await activity.pool.execute("DELETE FROM plan_play")
