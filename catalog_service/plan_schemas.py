@@ -8,6 +8,7 @@ from marshmallow.validate import Length
 
 from catalog_service.wire_fields import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, RequestSchema, StrictBoolean, text
 from service_chassis.schema_dump import compile_dump
+from service_chassis.short_list import ShortList
 
 MAX_DESCRIPTION_CHARACTERS = 10_000
 MAX_COLOR_CHARACTERS = 64
@@ -65,10 +66,10 @@ class _PlanFields(RequestSchema):
     description = text(MAX_DESCRIPTION_CHARACTERS)
     collection_id = text(MAX_ID_CHARACTERS, shortest=1)
     color = text(MAX_COLOR_CHARACTERS, shortest=1)
-    associated_documents = fields.List(
+    associated_documents = ShortList(
         fields.Nested(AssociatedDocumentSchema), validate=[Length(max=MAX_ASSOCIATED), _distinct("document_id")]
     )
-    associated_supplemental_benefits = fields.List(
+    associated_supplemental_benefits = ShortList(
         fields.Nested(AssociatedBenefitSchema),
         validate=[Length(max=MAX_ASSOCIATED), _distinct("supplemental_benefit_id")],
     )

@@ -6,6 +6,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate, valida
 
 from metering_service.event import MAX_BATCH_EVENTS
 from metering_service.policy import MAX_GRANT_CREDITS, MAX_PRICE_CREDITS, MAX_UNITS
+from service_chassis.short_list import ShortList
 
 IDENTIFIER = validate.Length(min=1, max=255)
 # In the dialect that JSON Schema shares with Python, where `$` lets a newline follow: hence the length.
@@ -60,7 +61,7 @@ class EventsRequest(Schema):
 
         unknown = RAISE
 
-    events = fields.List(
+    events = ShortList(
         fields.Nested(BillableEventSchema), required=True, validate=validate.Length(min=1, max=MAX_BATCH_EVENTS)
     )
 
@@ -68,7 +69,7 @@ class EventsRequest(Schema):
 class EventsFrame(EventsRequest):
     """The frame of EventsRequest alone: what is wrong with one event is said of that one, not of its neighbours."""
 
-    events = fields.List(
+    events = ShortList(
         fields.Raw(allow_none=True), required=True, validate=validate.Length(min=1, max=MAX_BATCH_EVENTS)
     )
 
@@ -81,7 +82,7 @@ class ReleaseRequest(Schema):
 
         unknown = RAISE
 
-    hold_ids = fields.List(
+    hold_ids = ShortList(
         fields.UUID(),
         data_key="holdIds",
         required=True,

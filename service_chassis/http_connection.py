@@ -17,7 +17,7 @@ from aiohttp import http_exceptions, web
 from service_chassis.bounds import HttpBounds
 from service_chassis.error_rendering import RenderError, log_fault
 from service_chassis.errors import HttpFault, InvalidRequest, ServiceError
-from service_chassis.json_answer import SERVER_NAME
+from service_chassis.json_answer import SERVER_NAME, JsonAnswer
 
 _log = structlog.get_logger(__name__)
 
@@ -117,7 +117,8 @@ class Connection(web.RequestHandler):
             self._house.refused("malformed")
             _log.info("malformed_request", fault=type(exc).__name__)
         response = self._house.render(failure)
-        response.headers["Server"] = SERVER_NAME
+        if not isinstance(response, JsonAnswer):  # which writes it by itself
+            response.headers["Server"] = SERVER_NAME
         response.force_close()
         return response
 

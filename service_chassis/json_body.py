@@ -26,6 +26,10 @@ _LONG_INTEGER = re.compile(rb"[1-9]\d{18}")
 _INT64 = range(-(2**63), 2**63)
 
 
+_MOST_DETAILS = 20
+"""Wrong fields named in one answer: a body can hold thousands, and whoever mends twenty has seen what is wrong."""
+
+
 class _Refused(ValueError):
     """Valid for the standard library's reader, not for ours; the text says why."""
 
@@ -84,7 +88,7 @@ def load(schema: Schema | CompiledLoad, document: object) -> Any:
     try:
         return schema.load(document) if isinstance(schema, Schema) else schema(document)
     except ValidationError as error:
-        raise InvalidRequest(details=list(_flatten(error.messages_dict))) from None
+        raise InvalidRequest(details=_flatten(error.messages_dict)[:_MOST_DETAILS]) from None
 
 
 def _flatten(messages: Any, path: str = "") -> list[FieldError]:

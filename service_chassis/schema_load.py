@@ -10,6 +10,8 @@ from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing, validate
 
+from service_chassis.short_list import ShortList
+
 
 def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
     """Answer a function from a document to what `schema.load` would answer. It raises ValidationError likewise.
@@ -75,7 +77,7 @@ def _all_plain(inner: "_CompiledField", values: Any) -> bool:
 
 
 _ABSENT = object()
-_KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List: list}
+_KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List: list, ShortList: list}
 
 
 class _CompiledField:

@@ -64,7 +64,7 @@ def list_all(as_json: AsJson = False) -> None:
 
 @commands.command("disable")
 def disable(client_id: ClientId) -> None:
-    """Refuse a client from its next request on; its plans stay."""
+    """Refuse a client new tokens, and its plans, at once; elsewhere its tokens live to their end. Its plans stay."""
     run_with_pool(lambda pool: set_client_disabled(pool, client_id, disabled=True, now=system_clock()))
     typer.echo(f"{client_id} is disabled")
 
