@@ -1,6 +1,6 @@
 """Holds and their decisions in PostgreSQL: the only truth about quota and credits.
 
-The rules run inside the database (migrations/0002_decisions.sql), under the clients' account locks, taken in
+The rules run inside the database (migrations 0002 and 0005), under the clients' account locks, taken in
 one order everywhere: two processes never decide about one client at once, and never wait for each other in a
 circle. An event id under two clients at once, or a hold id in two calls at once, ends in an error that is
 worth trying again: SerializationError or UniqueViolationError.

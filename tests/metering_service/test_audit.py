@@ -72,7 +72,7 @@ TAMPERINGS = {
     "hold_missing": "DELETE FROM hold WHERE event_id = 'plan_play.created:settled'",
     "charge_differs": "UPDATE ledger_entry SET credits = -2 WHERE event_id = 'plan_play.created:settled'",
     "charged_twice": """
-        DROP INDEX ledger_entry_event_once;
+        DROP INDEX ledger_entry_event_once, ledger_entry_hold_once;
         INSERT INTO ledger_entry (client_id, kind, credits, event_id, event_type, hold_id, counted_on, at)
         SELECT client_id, kind, credits, event_id, event_type, hold_id, counted_on, at FROM ledger_entry
         WHERE event_id = 'plan_play.created:settled'

@@ -2,11 +2,13 @@
 
 import asyncio
 import uuid
+from typing import Any
 
 import asyncpg
 import pytest
 
 from metering_service.audit_ledger import audit_ledger
+from metering_service.hold_store import HoldStore
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, again, event
 
 
@@ -51,6 +53,33 @@ async def test_a_hold_pays_for_one_fact_even_when_one_call_names_it_for_two(
     assert (await metering.settle(again(second)))[0]["state"] == "settled"
     async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
         assert (await audit_ledger(pool, now=clock(), unresolved_after_seconds=60)).is_sound
+
+
+async def test_a_hold_named_for_two_clients_at_once_pays_for_one(metering: Metering, clock: MovableClock) -> None:
+    """The second has read the hold as released before the first has charged it; it waits for it, and gives way."""
+    first, second = event("acme"), event("other")
+    await metering.release(first["holdId"])
+
+    async def settle(connection: asyncpg.Connection, told: dict[str, Any]) -> None:
+        fields = [[told[name]] for name in ("eventId", "clientId", "eventType")]
+        await connection.fetch(HoldStore._SETTLE, [first["holdId"]], *fields, [None], [1], "free", clock())
+
+    async with (
+        asyncpg.create_pool(metering.dsn, min_size=3, max_size=3) as pool,
+        pool.acquire() as one,
+        pool.acquire() as other,
+    ):
+        transaction = one.transaction()
+        await transaction.start()
+        await settle(one, first)
+        waiting = asyncio.create_task(settle(other, second))
+        while not await pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+            assert not waiting.done()
+        await transaction.commit()
+        with pytest.raises(asyncpg.UniqueViolationError, match="ledger_entry_hold_once"):
+            await waiting
+    [result] = await metering.settle({**second, "holdId": first["holdId"]})
+    assert result["state"] == "conflict"
 
 
 async def test_fact_with_an_unknown_hold_is_charged_late(metering: Metering) -> None:
