@@ -124,10 +124,13 @@ def check_pair(pair: Pair) -> Iterator[Finding]:
         yield Finding("charge_without_fact", charge.event_id, f"{charge.client_id} was charged, and no play says why")
     elif charge is None and fact is not None:
         yield Finding("fact_uncharged", fact.event_id, f"happened at {fact.at:%Y-%m-%d %H:%M:%S}, and is not charged")
-    elif fact is not None and charge is not None and fact.client_id != charge.client_id:
-        yield Finding(
-            "charge_of_another_client", fact.event_id, f"{fact.client_id}'s fact, charged to {charge.client_id}"
-        )
+    elif fact is not None and charge is not None:
+        if fact.client_id != charge.client_id:
+            yield Finding(
+                "charge_of_another_client", fact.event_id, f"{fact.client_id}'s fact, charged to {charge.client_id}"
+            )
+        if charge.event_type != fact.event_id.partition(":")[0]:
+            yield Finding("charge_of_another_type", fact.event_id, f"charged as {charge.event_type}")
 
 
 async def pair_in_order(facts: AsyncIterator[Fact], charges: AsyncIterator[Charge]) -> AsyncIterator[Pair]:

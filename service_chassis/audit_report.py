@@ -93,7 +93,7 @@ def show_report(report: AuditReport, *, as_json: bool) -> None:
     if as_json:
         print(orjson.dumps(report.as_document(), option=orjson.OPT_INDENT_2).decode())
         return
-    console = Console()
+    console = Console(markup=False)  # a bracket in an id or an error is no markup
     if report.violations or report.unfinished:
         table = Table("")
         for heading in ("rule", "about", "what was found"):

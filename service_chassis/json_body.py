@@ -61,6 +61,8 @@ async def read_bytes(request: web.Request) -> bytes:
     """
     if any(encoding.strip().lower() != "identity" for encoding in request.headers.getall("Content-Encoding", [])):
         raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is")
+    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        raise UnsupportedMediaType("Transfer-Encoding must be chunked alone; send the body as it is")
     if (request.content_length or 0) > request.client_max_size:
         raise PayloadTooLarge()
     try:
@@ -74,11 +76,10 @@ async def read_bytes(request: web.Request) -> bytes:
 
 def require_json(request: web.Request) -> None:
     """Raise UnsupportedMediaType unless the request says its body is JSON, in UTF-8."""
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in (
-        "utf-8",
-        "utf8",
-    ):
+    if request.content_type != "application/json":
         raise UnsupportedMediaType()
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("The charset of Content-Type must be utf-8")
 
 
 def load(schema: Schema | CompiledLoad, document: object) -> Any:

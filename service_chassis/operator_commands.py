@@ -92,7 +92,7 @@ def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) ->
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in columns))
-    Console().print(table)
+    Console(markup=False).print(table)  # a bracket in a name or a note is no markup
 
 
 def _cell(value: Any) -> str:

@@ -25,6 +25,7 @@ from tests.metering_service.conftest import (  # noqa: F401 - fixtures
     Metering,
     MovableClock,
     clock,
+    event,
     metering,
     start_metering,
 )
@@ -173,8 +174,15 @@ async def test_facts_and_charges_without_twin_are_violations(
     await charge(metering, *await add_play(pool, is_ended=True), f"plan_play.created:{uuid.uuid4()}")
     (foreign,) = await add_play(pool)
     await charge(metering, foreign, client_id="other")
+    (mistaken,) = await add_play(pool)
+    await metering.settle(event(eventId=mistaken, eventType="plan_play.completed"))
     report = await join(pool, charges)
-    assert rules(report) == ["charge_of_another_client", "charge_without_fact", "fact_uncharged"]
+    assert rules(report) == [
+        "charge_of_another_client",
+        "charge_of_another_type",
+        "charge_without_fact",
+        "fact_uncharged",
+    ]
     assert uncharged in {finding.subject for finding in report.violations}
 
 

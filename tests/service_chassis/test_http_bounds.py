@@ -232,6 +232,12 @@ async def test_an_encoded_body_is_415_whatever_it_holds(start: Start, headers: b
     assert answer.status == 415
 
 
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"identity, chunked"])
+async def test_a_transfer_coding_beside_chunked_is_415(start: Start, coding: bytes) -> None:
+    answer, _ = await exchange(await start(), POST + b"Transfer-Encoding: %b\r\n\r\n2\r\n{}\r\n0\r\n\r\n" % coding)
+    assert answer.status == 415
+
+
 async def test_a_body_cut_short_by_its_sender_leaves_nothing_broken(start: Start) -> None:
     running = await start()
     wire = await running.connect()
