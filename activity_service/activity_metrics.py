@@ -22,6 +22,10 @@ class ActivityMetrics:
         self.holds_resolved = metrics.counter(
             "activity_holds_resolved", "Holds left behind, by what the sweeper found.", ["outcome"]
         )
+        self.holds_left_behind = metrics.gauge(
+            "activity_holds_left_behind",
+            "Old holds that the sweeper found when it last looked. Does not stay above 0.",
+        )
         self.background_rounds = metrics.counter(
             "activity_background_rounds", "Rounds of a background task, by how they ended.", ["task", "outcome"]
         )

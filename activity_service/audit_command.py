@@ -23,7 +23,7 @@ def audit(
         Path | None, typer.Option(exists=True, dir_okay=False, help="File with a service key of scope admin.")
     ] = None,
     in_flight_seconds: Annotated[
-        float, typer.Option(min=0, help="Age up to which a fact may be on its way to metering.")
+        float, typer.Option(min=0, max=1e9, help="Age up to which a fact may be on its way to metering.")
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:

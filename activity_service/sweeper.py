@@ -22,14 +22,18 @@ class Sweeper:
         self._resolve = resolve
         self._older_than_seconds = older_than_seconds
         self._resolved = metrics.holds_resolved
+        self._left_behind = metrics.holds_left_behind
 
     async def run_once(self) -> None:
         """Resolve every old hold of ours, page after page. Others' are counted and left alone."""
         cursor: str | None = None
+        found = 0
         while True:
             page = await self._metering.list_held(self._older_than_seconds, cursor)
             own = [event for event in page.events if event.event_type in OWN_EVENT_TYPES]
             self._resolved.labels("not ours").inc(len(page.events) - len(own))
+            found += len(own)
+            self._left_behind.set(found)
             await self._resolve(own)
             if page.next_cursor is None:
                 return

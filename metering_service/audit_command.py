@@ -15,7 +15,7 @@ from service_chassis.settings import read_settings
 
 def audit(
     unresolved_after_seconds: Annotated[
-        float, typer.Option(min=0, help="Age from which a hold that nobody resolved is listed.")
+        float, typer.Option(min=0, max=1e9, help="Age from which a hold that nobody resolved is listed.")
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:

@@ -16,6 +16,7 @@ from metering_service.audit_command import audit
 from metering_service.hold_store import HoldStore
 from metering_service.policy_store import PolicyStore
 from metering_service.routes.accounts import render_balance, render_entry
+from metering_service.routes.answers import WRONG_IDENTIFIER, is_identifier
 from metering_service.routes.policies import read_policy, render_version
 from metering_service.schemas import PolicySchema
 from metering_service.settings import DatabaseSettings, MeteringSettings
@@ -52,7 +53,15 @@ users = typer.Typer(help="What is held about one user.", no_args_is_help=True)
 commands.add_typer(users, name="users")
 commands.command()(audit)
 
-ClientId = Annotated[str, typer.Argument(help="The client's id.")]
+
+def _read_identifier(text: str) -> str:
+    if not is_identifier(text):
+        raise typer.BadParameter(WRONG_IDENTIFIER)
+    return text
+
+
+ClientId = Annotated[str, typer.Argument(help="The client's id.", callback=_read_identifier)]
+PolicyId = Annotated[str, typer.Argument(help="The policy's id.", callback=_read_identifier)]
 Found = TypeVar("Found")
 
 
@@ -97,7 +106,7 @@ def list_policies(as_json: AsJson = False) -> None:
 
 
 @policies.command("show")
-def show_policy(policy_id: Annotated[str, typer.Argument(help="The policy's id.")], as_json: AsJson = False) -> None:
+def show_policy(policy_id: PolicyId, as_json: AsJson = False) -> None:
     """Show all versions of a policy, newest first."""
 
     async def read(operator: "Operator") -> list[dict[str, Any]]:
@@ -111,7 +120,7 @@ def show_policy(policy_id: Annotated[str, typer.Argument(help="The policy's id."
 
 @policies.command("put")
 def put_policy(
-    policy_id: Annotated[str, typer.Argument(help="The policy's id.")],
+    policy_id: PolicyId,
     file: Annotated[typer.FileText, typer.Argument(help="The terms as JSON; - for standard input.")],
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +139,7 @@ def put_policy(
 
 
 @commands.command()
-def assign(client_id: ClientId, policy_id: Annotated[str, typer.Argument(help="The policy's id.")]) -> None:
+def assign(client_id: ClientId, policy_id: PolicyId) -> None:
     """Give a client a policy, in force from its next decision."""
     _run(lambda operator: operator.administer.assign_policy(client_id, policy_id, actor=_ACTOR))
     typer.echo(f"{client_id} has policy {policy_id}")
@@ -140,7 +149,7 @@ def assign(client_id: ClientId, policy_id: Annotated[str, typer.Argument(help="T
 def grant(
     client_id: ClientId,
     credits: Annotated[int, typer.Argument(min=1, max=10**12, help="How many credits.")],
-    grant_id: Annotated[str, typer.Option(help="The same id again changes nothing.")],
+    grant_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=_read_identifier)],
     note: Annotated[str | None, typer.Option(help="For the ledger.")] = None,
     source: Annotated[str | None, typer.Option(help="Where it comes from: an order, a promotion.")] = None,
     as_json: AsJson = False,
@@ -158,7 +167,7 @@ def grant(
 def adjust(
     client_id: ClientId,
     credits: Annotated[int, typer.Argument(min=-(10**12), max=10**12, help="Signed; put -- before a negative one.")],
-    adjustment_id: Annotated[str, typer.Option(help="The same id again changes nothing.")],
+    adjustment_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=_read_identifier)],
     reason: Annotated[str, typer.Option(help="For the ledger.")],
     as_json: AsJson = False,
 ) -> None:

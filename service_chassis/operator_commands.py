@@ -29,7 +29,7 @@ Found = TypeVar("Found")
 NO_VERDICT = 3
 """Exit code of an audit that could not look: neither sound nor, as 1 would say, a violation."""
 
-_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error)
+_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error, ValueError, OverflowError)
 
 
 class NoVerdict(OperatorError):
@@ -122,6 +122,9 @@ def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] |
 
 
 def _describe(error: Exception) -> str:
+    if isinstance(error, ValueError | OverflowError):
+        # Its words may quote a part of what was given: of a database's URL, the password.
+        return f"a setting, an argument or a file cannot be used ({type(error).__name__})"
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 

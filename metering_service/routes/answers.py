@@ -87,9 +87,14 @@ def identifier(name: str, description: str) -> dict[str, Any]:
 def read_identifier(request: web.Request, name: str) -> str:
     """Read an id from the path. Raises InvalidRequest when it is too long or cannot be stored."""
     value = request.match_info[name]
-    if not 1 <= len(value) <= MAX_IDENTIFIER or "\x00" in value or not value.isprintable():
+    if not is_identifier(value):
         raise InvalidRequest.field(name, WRONG_IDENTIFIER)
     return value
+
+
+def is_identifier(text: str) -> bool:
+    """Tell whether `text` can be an id."""
+    return 1 <= len(text) <= MAX_IDENTIFIER and text.isprintable()
 
 
 def read_limit(request: web.Request) -> int:

@@ -28,6 +28,9 @@ async def test_a_hold_whose_request_is_gone_is_abandoned_and_released(activity: 
     assert "user-1" not in repr(row)
     assert activity.metering.holds[hold_id].state == "released"
     assert activity.metric("activity_holds_resolved_total", outcome="released") == 1
+    assert activity.metric("activity_holds_left_behind") == 1
+    await activity.sweep()
+    assert activity.metric("activity_holds_left_behind") == 0
 
 
 async def test_a_hold_whose_fact_is_committed_is_settled(activity: Activity) -> None:
