@@ -74,17 +74,14 @@ def split_repeated(indexes: Sequence[int], events: Sequence[BillableEvent]) -> t
 
     Both in order: of each event the first attempt comes first.
     """
-    if (
-        len({events[index].event_id for index in indexes})
-        == len({events[index].hold_id for index in indexes})
-        == len(indexes)
-    ):
-        return list(indexes), []
     first: list[int] = []
     again: list[int] = []
-    seen: set[str] = set()
+    event_ids: set[str] = set()
+    hold_ids: set[str] = set()
     for index in indexes:
-        names = {events[index].event_id, f"hold {events[index].hold_id}"}
-        (again if seen & names else first).append(index)
-        seen |= names
+        event = events[index]
+        is_again = event.event_id in event_ids or event.hold_id in hold_ids
+        (again if is_again else first).append(index)
+        event_ids.add(event.event_id)
+        hold_ids.add(event.hold_id)
     return first, again
