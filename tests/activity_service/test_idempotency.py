@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.activity_service.activity import Activity, Reply
 from tests.activity_service.conftest import StartActivity
+from tests.activity_service.metering_double import Gate
 
 
 def assert_replays(reply: Reply, first: Reply) -> None:
@@ -142,18 +143,29 @@ async def test_the_same_key_with_another_body_at_once_is_refused_or_first_but_ne
     assert len(await activity.rows("plan_play")) == len(activity.metering.charges) == 1
 
 
+async def authorize_and_stop(
+    activity: Activity, start_activity: StartActivity, user_id: str
+) -> tuple[asyncio.Task[Reply], Gate]:
+    """Begin a create with the key k1 in another process; metering's answer to it waits until the gate is opened.
+
+    Answers to later questions do not wait.
+    """
+    other = await start_activity()
+    gate = activity.metering.answered["authorize"]
+    gate.close()
+    creating = asyncio.create_task(other.create(key="k1", userId=user_id))
+    await gate.reached.wait()
+    activity.metering.answered["authorize"] = Gate()
+    return creating, gate
+
+
 async def test_a_twin_with_another_user_that_metering_takes_for_a_conflict_is_400_once_the_first_is_there(
     activity: Activity, start_activity: StartActivity
 ) -> None:
     """Both have looked for a kept answer before either was there; the second one's event has other content."""
-    other = await start_activity()
-    gate = activity.metering.answered["authorize"]
-    gate.close()
-    slow = asyncio.create_task(other.create(key="k1", userId="user-2"))
-    await gate.reached.wait()
+    slow, gate = await authorize_and_stop(activity, start_activity, "user-2")
     # As if the slow one's question had come after the fast one's fact.
     activity.metering.holds.clear()
-    activity.metering.answered["authorize"] = type(gate)()
     assert (await activity.create(key="k1", userId="user-1")).status == 201
     hold_id = next(iter(activity.metering.holds))
     activity.metering.says["authorize"] = (
@@ -171,18 +183,12 @@ async def test_a_twin_with_another_user_that_metering_takes_for_a_conflict_is_40
 async def test_a_key_in_use_for_another_user_is_400_before_the_first_is_there(
     activity: Activity, start_activity: StartActivity
 ) -> None:
-    other = await start_activity()
-    gate = activity.metering.answered["authorize"]
-    gate.close()
-    slow = asyncio.create_task(other.create(key="k1", userId="user-1"))
-    await gate.reached.wait()
-    activity.metering.answered["authorize"] = type(gate)()
-
+    slow, gate = await authorize_and_stop(activity, start_activity, "user-1")
     reply = await activity.create(key="k1", userId="user-2")
     assert (reply.status, reply.json["details"][0]["field"]) == (400, "Idempotency-Key")
     gate.open()
     assert (await slow).status == 201
-    await other.settle_all()
+    await activity.settle_all()
     assert len(await activity.rows("plan_play")) == len(activity.metering.charges) == 1
 
 
