@@ -8,26 +8,27 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from activity_service import MIGRATIONS, routes
-from activity_service.activity_metrics import ActivityMetrics
-from activity_service.authentication import TOKEN_VERIFIER
-from activity_service.composition import Parts, assemble
-from activity_service.endpoints import API, ENDPOINTS
-from activity_service.plan_play_store import POOL_SETTINGS, STREAM_POOL_SETTINGS
-from activity_service.relay import Relay
-from activity_service.rendering import render_error
+from activity_service import MIGRATIONS
+from activity_service.api import plan_plays as routes
+from activity_service.api.auth import TOKEN_VERIFIER
+from activity_service.api.description import API, ENDPOINTS
+from activity_service.api.responses import render_error
+from activity_service.billing.relay import Relay
+from activity_service.billing.sweeper import Sweeper
+from activity_service.components import Parts, assemble
+from activity_service.metrics import ActivityMetrics
+from activity_service.plays.store import POOL_SETTINGS, STREAM_POOL_SETTINGS
 from activity_service.settings import ActivitySettings
-from activity_service.sweeper import Sweeper
 from service_chassis.application import METRICS, READINESS, create_web_app
-from service_chassis.bearer import TokenVerifier
+from service_chassis.auth.bearer import TokenVerifier
+from service_chassis.auth.jwks import RemoteKeys
 from service_chassis.clock import Clock, system_clock
-from service_chassis.error_rendering import log_fault
-from service_chassis.json_body import PUBLIC_BODY_LIMIT_BYTES
-from service_chassis.jwks import RemoteKeys
-from service_chassis.migrations import check_migrated, list_migrations
-from service_chassis.openapi import add_endpoints
-from service_chassis.postgres import check_postgres, create_pool
-from service_chassis.tenancy import ALL_CLIENTS
+from service_chassis.database.migrations import check_migrated, list_migrations
+from service_chassis.database.pool import check_postgres, create_pool
+from service_chassis.database.tenancy import ALL_CLIENTS
+from service_chassis.http.error_rendering import log_fault
+from service_chassis.http.json_body import PUBLIC_BODY_LIMIT_BYTES
+from service_chassis.openapi.pages import add_endpoints
 
 RELAY = web.AppKey("relay", Relay)
 SWEEPER = web.AppKey("sweeper", Sweeper)

@@ -15,7 +15,7 @@ from bench.processes import Server
 from bench.stage import SEEDING_THREADS, Product, Stage, fresh_seed, name_clients, send
 from bench.tally import Tally, count_rows
 from bench.wrk import Load, run_wrk
-from catalog_service.register_client import register_client
+from catalog_service.clients.register import register_client
 
 DRAIN_TIMEOUT_SECONDS = 60.0
 DRAIN_POLL_SECONDS = 0.02

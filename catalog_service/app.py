@@ -8,8 +8,10 @@ from pathlib import Path
 import asyncpg
 from aiohttp import web
 
-from catalog_service.answers import render_error
-from catalog_service.app_keys import (
+from catalog_service.api.description import API, ENDPOINTS
+from catalog_service.api.responses import render_error
+from catalog_service.clients.states import ClientStates
+from catalog_service.components import (
     CLIENT_STATES,
     CLOCK,
     ENCODED_PLANS,
@@ -20,20 +22,18 @@ from catalog_service.app_keys import (
     TOKEN_TERMS,
     VERIFIER,
 )
-from catalog_service.client_states import ClientStates
-from catalog_service.encoded_plans import EncodedPlansCache
-from catalog_service.endpoints import API, ENDPOINTS
-from catalog_service.failed_attempts import FailedAttempts
-from catalog_service.issue_token import TokenTerms
+from catalog_service.plans.encoded import EncodedPlansCache
 from catalog_service.settings import CatalogSettings
-from catalog_service.signing_keys import SigningKeys
+from catalog_service.tokens.failed_attempts import FailedAttempts
+from catalog_service.tokens.issue import TokenTerms
+from catalog_service.tokens.key_ring import SigningKeys
 from service_chassis.application import METRICS, READINESS, create_web_app
-from service_chassis.bearer import TokenVerifier
+from service_chassis.auth.bearer import TokenVerifier
 from service_chassis.clock import Clock, system_clock
-from service_chassis.json_body import PUBLIC_BODY_LIMIT_BYTES
-from service_chassis.migrations import check_migrated, list_migrations
-from service_chassis.openapi import add_endpoints
-from service_chassis.postgres import check_postgres, create_pool
+from service_chassis.database.migrations import check_migrated, list_migrations
+from service_chassis.database.pool import check_postgres, create_pool
+from service_chassis.http.json_body import PUBLIC_BODY_LIMIT_BYTES
+from service_chassis.openapi.pages import add_endpoints
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _POOL_CLOSE_SECONDS = 3.0

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from service_chassis.tenancy import act_for
+from service_chassis.database.tenancy import act_for
 
 WORK_TIMEOUT_SECONDS = 1.5
 """For the few small statements of one request. A request does two such pieces at most, and the first one finds out

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 import asyncpg
 
-from catalog_service.client import Client, hash_secret
-from catalog_service.client_store import ClientStore
-from catalog_service.plan import Plan
-from catalog_service.plan_store import PlanStore
+from catalog_service.clients.client import Client, hash_secret
+from catalog_service.clients.store import ClientStore
+from catalog_service.plans.plan import Plan
+from catalog_service.plans.store import PlanStore
 from local_stack.demo import CLIENTS, PLANS, DemoClient, DemoPlan
 from local_stack.errors import StackError
 

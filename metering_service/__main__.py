@@ -1,5 +1,5 @@
 """Run the service, or a sub-command: python -m metering_service --help."""
 
-from metering_service.command_line import run
+from metering_service.cli.main import run
 
 run()

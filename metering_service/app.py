@@ -5,25 +5,27 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from metering_service import MIGRATIONS
-from metering_service.account_store import AccountStore
-from metering_service.administer_accounts import AdministerAccounts
-from metering_service.authorize_events import AuthorizeEvents
-from metering_service.hold_store import HoldStore
-from metering_service.policy_store import PolicyStore
-from metering_service.rate_limiter import RateLimiter
-from metering_service.routes import accounts, answers, charges, events, policies
-from metering_service.routes.answers import render_error
-from metering_service.service_keys import ServiceKeys
+from metering_service.accounts.administer import AdministerAccounts
+from metering_service.accounts.ledger_store import AccountStore
+from metering_service.api import charges, events, policies
+from metering_service.api import clients as accounts
+from metering_service.api import responses as answers
+from metering_service.api.auth import ServiceKeys
+from metering_service.api.responses import render_error
+from metering_service.components import METERING, Metering
+from metering_service.events.authorize import AuthorizeEvents
+from metering_service.events.hold_store import HoldStore
+from metering_service.events.settle import ReleaseHolds, SettleEvents
+from metering_service.policies.store import PolicyStore
+from metering_service.rates.limiter import RateLimiter
 from metering_service.settings import MeteringSettings
-from metering_service.settle_events import ReleaseHolds, SettleEvents
-from metering_service.wiring import METERING, Metering
 from service_chassis.application import METRICS, READINESS, create_web_app
 from service_chassis.clock import Clock, system_clock
-from service_chassis.cursor import CursorSigner
-from service_chassis.known_query import known_query_middleware
-from service_chassis.migrations import check_migrated, list_migrations
-from service_chassis.openapi import add_endpoints
-from service_chassis.postgres import create_pool
+from service_chassis.database.migrations import check_migrated, list_migrations
+from service_chassis.database.pool import create_pool
+from service_chassis.http.cursor import CursorSigner
+from service_chassis.http.query import known_query_middleware
+from service_chassis.openapi.pages import add_endpoints
 
 ENDPOINTS = (*events.ENDPOINTS, *policies.ENDPOINTS, *accounts.ENDPOINTS, *charges.ENDPOINTS)
 

@@ -8,14 +8,14 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from service_chassis.bounds import BOUNDS, DEADLINES, DEFAULT_BOUNDS, HandlerDeadlines, HttpBounds
-from service_chassis.error_rendering import RenderError, error_middleware
-from service_chassis.health import Readiness, create_operations_app, render_operations_error
-from service_chassis.http_server import HttpServer
-from service_chassis.json_answer import SERVER_NAME
-from service_chassis.json_logging import log_access
-from service_chassis.metrics import Metrics
-from service_chassis.request_context import context_middleware, send_request_id
+from service_chassis.http.bounds import BOUNDS, DEADLINES, DEFAULT_BOUNDS, HandlerDeadlines, HttpBounds
+from service_chassis.http.error_rendering import RenderError, error_middleware
+from service_chassis.http.json_response import SERVER_NAME
+from service_chassis.http.request_context import context_middleware, send_request_id
+from service_chassis.http.server import HttpServer
+from service_chassis.operations.health import Readiness, create_operations_app, render_operations_error
+from service_chassis.operations.logging import log_access
+from service_chassis.operations.metrics import Metrics
 
 READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)

@@ -21,7 +21,7 @@ from psycopg import sql
 from local_stack.ports import choose_free_port
 from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
-from service_chassis.migrations import apply_migrations
+from service_chassis.database.migrations import apply_migrations
 
 pytest_plugins = ["tests.openapi.held_traffic"]
 

@@ -1,5 +1,5 @@
 -- The second wall between clients: the service acts as a role that owns nothing, and sees the rows of one client at
--- a time (service_chassis/tenancy.py).
+-- a time (service_chassis/database/tenancy.py).
 --
 -- Why: a statement that forgets its client must find nothing, not everybody's plays.
 -- Lock: ACCESS EXCLUSIVE on three tables, for as long as changing their catalog entries takes.

@@ -7,13 +7,13 @@ Everything else, from the socket to the schema and back, is the service's own.
 from collections.abc import Sequence
 from uuid import UUID
 
-from activity_service import composition
-from activity_service.billable_event import BillableEvent, Fate
-from activity_service.command_line import run_command_line
-from activity_service.creation_store import Creation, CreationStore
-from activity_service.idempotency import IdempotentRequest, KeptAnswer
-from activity_service.metering_client import MeteringClient
-from activity_service.relay import Relay
+from activity_service import components as composition
+from activity_service.billing.event import BillableEvent, Fate
+from activity_service.billing.metering_client import MeteringClient
+from activity_service.billing.relay import Relay
+from activity_service.cli.main import run_command_line
+from activity_service.plays.creation_store import Creation, CreationStore
+from activity_service.plays.idempotency import IdempotentRequest, KeptAnswer
 
 
 class RememberedCreations(CreationStore):

@@ -7,15 +7,15 @@ does, and answers a constant of the size of a decision; GET has no body to read.
 import orjson
 from aiohttp import web
 
+from metering_service.api.responses import answer
+from metering_service.api.schemas import BillableEventSchema, EventsFrame
 from metering_service.app import create_app
-from metering_service.routes.answers import answer
-from metering_service.schemas import BillableEventSchema, EventsFrame
+from metering_service.components import METERING
 from metering_service.settings import MeteringSettings
-from metering_service.wiring import METERING
 from service_chassis import application
-from service_chassis.json_body import read_body
-from service_chassis.json_logging import configure_logging
-from service_chassis.schema_load import compile_load
+from service_chassis.http.json_body import read_body
+from service_chassis.operations.logging import configure_logging
+from service_chassis.schema.load import compile_load
 from service_chassis.settings import read_settings
 
 PATH = "/internal/bench/nothing"

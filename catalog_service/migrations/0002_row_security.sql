@@ -1,5 +1,5 @@
 -- The second wall between clients: the service acts as a role that owns nothing, and sees the plans of one client at
--- a time (service_chassis/tenancy.py).
+-- a time (service_chassis/database/tenancy.py).
 --
 -- Why: a statement that forgets its client must find nothing, not everybody's plans.
 -- Lock: ACCESS EXCLUSIVE on `plan`, for as long as changing its catalog entry takes.

@@ -8,10 +8,10 @@ import pytest
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 
 from activity_service.app import create_app
-from activity_service.command_line import run_command_line
+from activity_service.cli.main import run_command_line
 from activity_service.settings import ActivitySettings
 from service_chassis.clock import Clock, system_clock
-from service_chassis.postgres import create_pool
+from service_chassis.database.pool import create_pool
 from tests.activity_service.activity import AUDIENCE, ISSUER, Activity, Issuer
 from tests.activity_service.database_proxy import DatabaseProxy
 from tests.activity_service.metering_double import KEY, MeteringDouble

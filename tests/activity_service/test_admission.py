@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager, suppress
 
 import pytest
 
-from activity_service.activity_metrics import ActivityMetrics
-from activity_service.admission import LEAST_LIMIT, SLOW_SECONDS, Admission
 from activity_service.errors import Overloaded
-from service_chassis.metrics import Metrics
+from activity_service.metrics import ActivityMetrics
+from activity_service.plays.admission import LEAST_LIMIT, SLOW_SECONDS, Admission
+from service_chassis.operations.metrics import Metrics
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
 

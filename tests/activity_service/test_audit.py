@@ -13,12 +13,12 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from activity_service.audit import Charge, Fact, OutOfOrder, pair_in_order
-from activity_service.audit_plays import audit_charges, audit_fences
-from activity_service.charges_client import ChargesClient, ChargesUnreadable
-from activity_service.command_line import application
-from activity_service.idempotency import IdempotentRequest
-from service_chassis.audit_report import AuditReport, Finding
+from activity_service.audit.charges_client import ChargesClient, ChargesUnreadable
+from activity_service.audit.checks import Charge, Fact, OutOfOrder, pair_in_order
+from activity_service.audit.run import audit_charges, audit_fences
+from activity_service.cli.main import application
+from activity_service.plays.idempotency import IdempotentRequest
+from service_chassis.cli.audit_report import AuditReport, Finding
 from tests.activity_service.conftest import Run
 from tests.metering_service.conftest import (  # noqa: F401 - fixtures
     ADMIN_KEY,

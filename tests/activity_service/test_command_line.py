@@ -7,7 +7,7 @@ from typing import Any
 
 from activity_service import MIGRATIONS
 from local_stack.ports import choose_free_port
-from service_chassis.migrations import list_migrations
+from service_chassis.database.migrations import list_migrations
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import Run
 from tests.activity_service.test_relay import insert_happened

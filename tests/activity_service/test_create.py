@@ -5,10 +5,10 @@ import uuid
 
 import pytest
 
-from activity_service.billable_event import Fate, play_created
-from activity_service.creation_store import Creation, CreationStore
-from activity_service.plan_play import NewPlanPlay, start_plan_play
-from activity_service.routes import CREATE_PLAN_PLAY
+from activity_service.api.plan_plays import CREATE_PLAN_PLAY
+from activity_service.billing.event import Fate, play_created
+from activity_service.plays.creation_store import Creation, CreationStore
+from activity_service.plays.plan_play import NewPlanPlay, start_plan_play
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity, until
 

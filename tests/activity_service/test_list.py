@@ -11,9 +11,10 @@ import aiohttp
 import orjson
 import pytest
 
-from activity_service import list_stream, plan_play_store
-from activity_service.plan_play import PlanPlayFilter, Position
-from activity_service.routes import LIST_PLAN_PLAYS
+from activity_service.api import list_stream
+from activity_service.api.plan_plays import LIST_PLAN_PLAYS
+from activity_service.plays import store as plan_play_store
+from activity_service.plays.plan_play import PlanPlayFilter, Position
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.database_proxy import DatabaseProxy

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service_chassis import postgres
+from service_chassis.database import pool as postgres
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.database_proxy import DatabaseProxy

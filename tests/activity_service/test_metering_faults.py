@@ -10,9 +10,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activity_service.billable_event import BillableEvent
+from activity_service.billing.event import BillableEvent
+from activity_service.billing.metering_answers import NonsenseAnswer, read_decisions
 from activity_service.errors import EventConflict, EventRefused, MeteringUnavailable
-from activity_service.metering_answers import NonsenseAnswer, read_decisions
 from local_stack.ports import choose_free_port
 from service_chassis.errors import ServiceError
 from tests.activity_service.activity import Activity

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from local_stack.ports import choose_free_port
 from service_chassis.application import METRICS, READINESS
-from service_chassis.health import create_operations_app
+from service_chassis.operations.health import create_operations_app
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.database_proxy import DatabaseProxy

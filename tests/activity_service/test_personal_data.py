@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from activity_service.audit_plays import audit_fences
-from activity_service.personal_data import NotYetCharged, erase_user, export_user
+from activity_service.audit.run import audit_fences
+from activity_service.privacy.personal_data import NotYetCharged, erase_user, export_user
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity
 from tests.activity_service.metering_double import Hold

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from activity_service.app import RELAY
-from activity_service.billable_event_store import BACKOFF_LIMIT_SECONDS, BATCH_EVENTS, BillableEventStore
+from activity_service.billing.outbox_store import BACKOFF_LIMIT_SECONDS, BATCH_EVENTS, BillableEventStore
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity, until
 from tests.activity_service.conftest import StartActivity

@@ -6,12 +6,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from activity_service.plan_play import PlanPlayChanges, PlanPlayFilter
-from activity_service.plan_play_store import POOL_SETTINGS, PlanPlayStore
-from activity_service.routes import LIST_PLAN_PLAYS
+from activity_service.api.plan_plays import LIST_PLAN_PLAYS
+from activity_service.plays.plan_play import PlanPlayChanges, PlanPlayFilter
+from activity_service.plays.store import POOL_SETTINGS, PlanPlayStore
 from service_chassis.clock import system_clock
-from service_chassis.postgres import create_pool
-from service_chassis.tenancy import ALL_CLIENTS, act_for
+from service_chassis.database.pool import create_pool
+from service_chassis.database.tenancy import ALL_CLIENTS, act_for
 from tests.activity_service.activity import Activity
 
 ROLE = "activity_service"

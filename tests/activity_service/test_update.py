@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from activity_service.billable_event import BillableEvent
-from activity_service.completion_store import Completion, CompletionStore
-from activity_service.plan_play import PlanPlayChanges
+from activity_service.billing.event import BillableEvent
+from activity_service.plays.completion_store import Completion, CompletionStore
+from activity_service.plays.plan_play import PlanPlayChanges
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity

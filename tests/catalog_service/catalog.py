@@ -10,7 +10,7 @@ import orjson
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
-from catalog_service.register_client import register_client
+from catalog_service.clients.register import register_client
 
 PLAN = {"plan_name": "Basic", "description": "The basic plan.", "collection_id": "col-1", "color": "#336699"}
 PERSON = {"first_name": "Ada", "last_name": "Lovelace"}

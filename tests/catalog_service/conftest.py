@@ -9,7 +9,7 @@ from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 
 from catalog_service.app import create_app
 from catalog_service.settings import CatalogSettings
-from service_chassis.postgres import create_pool
+from service_chassis.database.pool import create_pool
 from tests.catalog_service.catalog import Catalog, MovableClock
 
 StartCatalog = Callable[..., Awaitable[Catalog]]

@@ -6,9 +6,9 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from catalog_service.app_keys import SIGNING_KEYS
-from catalog_service.import_plans import import_plans
-from catalog_service.register_client import set_client_disabled
+from catalog_service.clients.register import set_client_disabled
+from catalog_service.components import SIGNING_KEYS
+from catalog_service.plans.import_file import import_plans
 from tests.catalog_service.catalog import PLAN, PLAN_CALLS, UNAUTHORIZED, Catalog
 
 HEADER = {"typ": "at+jwt"}

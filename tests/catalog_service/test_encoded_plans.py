@@ -8,11 +8,11 @@ import asyncpg
 import orjson
 import pytest
 
-from catalog_service.answers import _names_gzip
-from catalog_service.app_keys import ENCODED_PLANS
-from catalog_service.client_store import ClientStore
-from catalog_service.import_plans import import_plans
-from catalog_service.plan_store import PlanStore
+from catalog_service.api.responses import _names_gzip
+from catalog_service.clients.store import ClientStore
+from catalog_service.components import ENCODED_PLANS
+from catalog_service.plans.import_file import import_plans
+from catalog_service.plans.store import PlanStore
 from tests.catalog_service.catalog import PLAN, Catalog
 from tests.catalog_service.conftest import StartCatalog
 

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from catalog_service.errors import ClientNotFound
-from catalog_service.import_plans import InvalidPlans, import_plans
-from catalog_service.plan_file import read_plan_file
+from catalog_service.plans.import_file import InvalidPlans, import_plans
+from catalog_service.plans.plan_file import read_plan_file
 from service_chassis.errors import OperatorError
 from tests.catalog_service.catalog import PLAN, Catalog, MovableClock
 

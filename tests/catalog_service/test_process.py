@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from catalog_service.register_client import register_client
+from catalog_service.clients.register import register_client
 from local_stack.ports import choose_free_port
 from service_chassis.clock import system_clock
 from tests.catalog_service.catalog import PERSON, PLAN, UNAUTHORIZED
@@ -100,7 +100,7 @@ async def test_a_day_in_a_process_leaves_nothing_private_in_its_log_and_ends_wit
     assert [line["request_id"] for line in process.lines if line.get("status") == 200][-1] == "request-7"
     [fault] = [line for line in process.lines if line["level"] == "error"]
     assert fault["fault"] == "UndefinedTableError"
-    assert fault["at"].startswith("catalog_service/plan_store.py")
+    assert fault["at"].startswith("catalog_service/plans/store.py")
     for private in ("arked", secret, token, token.split(".")[1]):
         assert private not in written
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from catalog_service.app_keys import POOL
+from catalog_service.components import POOL
 from catalog_service.database import begin_for
-from catalog_service.plan_store import PlanStore
-from service_chassis.postgres import create_pool
+from catalog_service.plans.store import PlanStore
+from service_chassis.database.pool import create_pool
 from tests.catalog_service.catalog import PLAN, Catalog
 
 ROLE = "catalog_service"

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from catalog_service import signing_keys
-from catalog_service.app_keys import SIGNING_KEYS
-from catalog_service.rotate_signing_key import ensure_signing_key, list_signing_keys, rotate_signing_key
-from catalog_service.signing_key import (
+from catalog_service.components import SIGNING_KEYS
+from catalog_service.tokens import key_ring as signing_keys
+from catalog_service.tokens.key_ring import SigningKeys
+from catalog_service.tokens.rotate_key import ensure_signing_key, list_signing_keys, rotate_signing_key
+from catalog_service.tokens.signing_key import (
     JWKS_MAX_AGE,
     REREAD_AFTER,
     SigningKey,
@@ -19,7 +20,6 @@ from catalog_service.signing_key import (
     make_key,
     plan_rotation,
 )
-from catalog_service.signing_keys import SigningKeys
 from tests.catalog_service.catalog import Catalog, MovableClock
 from tests.catalog_service.conftest import StartCatalog
 

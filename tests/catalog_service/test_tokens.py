@@ -8,9 +8,9 @@ from typing import Any
 import jwt
 import pytest
 
-from catalog_service.client import Credentials, hash_secret
-from catalog_service.register_client import rotate_secret, set_client_disabled
-from service_chassis.bearer import MAX_TOKEN_CHARACTERS
+from catalog_service.clients.client import Credentials, hash_secret
+from catalog_service.clients.register import rotate_secret, set_client_disabled
+from service_chassis.auth.bearer import MAX_TOKEN_CHARACTERS
 from tests.catalog_service.catalog import PERSON, Catalog
 
 REFUSED = {"statusCode": 401, "data": {}, "message": "Invalid client credentials"}

@@ -16,10 +16,10 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from catalog_service.client import Client, hash_secret
-from catalog_service.client_store import ClientStore
+from catalog_service.clients.client import Client, hash_secret
+from catalog_service.clients.store import ClientStore
 from local_stack.errors import StackError
-from service_chassis.audit_report import Finding
+from service_chassis.cli.audit_report import Finding
 from service_chassis.clock import system_clock
 from tests.faults.checker import check_history
 from tests.faults.fault_kinds import CLOCK_SHIFT_SECONDS, FAULTS

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 
-from service_chassis.audit_report import Finding
+from service_chassis.cli.audit_report import Finding
 from tests.faults.history import Attempt, Change, Record
 
 RELEASE_SLACK = timedelta(seconds=10)

@@ -26,7 +26,7 @@ from local_stack.servers import Database, PostgresServer, RedisServer, create_da
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import SECRET_NAMES
 from local_stack.topology import PORT_BLOCK, POSTGRES_PORT_OFFSET, REDIS_PORT_OFFSET
-from service_chassis.migrations import apply_migrations
+from service_chassis.database.migrations import apply_migrations
 from tests.faults.faulty_link import FaultyLink
 from tests.faults.replay import RequestTape
 from tests.faults.seeded_bugs import SEEDED_BUGS

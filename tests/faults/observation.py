@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import aiohttp
 import asyncpg
 
-from activity_service.audit_plays import audit_charges, audit_fences
-from activity_service.charges_client import ChargesClient
-from metering_service.audit_ledger import audit_ledger
-from service_chassis.audit_report import Finding
+from activity_service.audit.charges_client import ChargesClient
+from activity_service.audit.run import audit_charges, audit_fences
+from metering_service.audit.run import audit_ledger
+from service_chassis.cli.audit_report import Finding
 from service_chassis.clock import system_clock
 from tests.faults.checker import HoldRow, PlayRow
 from tests.faults.fault_stack import FaultStack

@@ -24,7 +24,7 @@ import aiohttp
 import typer
 
 from bench.wrk import run_wrk
-from service_chassis.audit_report import Finding
+from service_chassis.cli.audit_report import Finding
 from tests.faults.campaign import await_rest, register_clients, remove
 from tests.faults.checker import check_history
 from tests.faults.fault_stack import ACTIVITIES, FaultStack

@@ -42,7 +42,7 @@ def install(name: str, service: str) -> None:
 
 
 def _outbox_after_the_commit() -> None:
-    from activity_service.creation_store import Creation, CreationStore
+    from activity_service.plays.creation_store import Creation, CreationStore
 
     whole = CreationStore._INSERT
     begin, end = whole.index("INSERT INTO billable_event"), whole.index("), play AS")
@@ -68,7 +68,7 @@ def _outbox_after_the_commit() -> None:
 
 
 def _hold_released_by_a_timer() -> None:
-    from activity_service.sweeper import Sweeper
+    from activity_service.billing.sweeper import Sweeper
 
     async def run_once(self: Sweeper) -> None:
         page = await self._metering.list_held(self._older_than_seconds, None)
@@ -79,8 +79,8 @@ def _hold_released_by_a_timer() -> None:
 
 
 def _release_on_an_unknown_commit() -> None:
-    from activity_service.create_plan_play import CreatePlanPlay
-    from activity_service.creation_store import Creation
+    from activity_service.plays.create import CreatePlanPlay
+    from activity_service.plays.creation_store import Creation
 
     store_play = CreatePlanPlay._store_play
 
@@ -95,9 +95,9 @@ def _release_on_an_unknown_commit() -> None:
 
 
 def _new_event_id_per_attempt() -> None:
-    from activity_service import create_plan_play
-    from activity_service.billable_event import PLAY_CREATED, BillableEvent
-    from activity_service.plan_play import PlanPlay
+    from activity_service.billing.event import PLAY_CREATED, BillableEvent
+    from activity_service.plays import create as create_plan_play
+    from activity_service.plays.plan_play import PlanPlay
 
     def play_created(play: PlanPlay) -> BillableEvent:
         return BillableEvent(
@@ -108,9 +108,9 @@ def _new_event_id_per_attempt() -> None:
 
 
 def _open_when_metering_is_down() -> None:
-    from activity_service.billable_event import BillableEvent
+    from activity_service.billing.event import BillableEvent
+    from activity_service.billing.metering_client import MeteringClient
     from activity_service.errors import MeteringUnavailable
-    from activity_service.metering_client import MeteringClient
 
     authorize = MeteringClient.authorize
 
@@ -124,9 +124,9 @@ def _open_when_metering_is_down() -> None:
 
 
 def _check_then_write() -> None:
-    from metering_service.authorize_events import AuthorizeEvents
-    from metering_service.event import BillableEvent
-    from metering_service.hold_store import HoldStore
+    from metering_service.events.authorize import AuthorizeEvents
+    from metering_service.events.event import BillableEvent
+    from metering_service.events.hold_store import HoldStore
 
     # Decisions of several requests at once, as without the batches; each looks, thinks for a while, then writes.
     HoldStore._AUTHORIZE = HoldStore._AUTHORIZE.replace("ORDER BY ordinal", "WHERE look_long() ORDER BY ordinal")
@@ -142,7 +142,7 @@ def _check_then_write() -> None:
 
 
 def _synchronous_commit_off() -> None:
-    from service_chassis import postgres
+    from service_chassis.database import pool as postgres
 
     postgres._SERVER_SETTINGS["synchronous_commit"] = "off"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
-from service_chassis.audit_report import Finding
+from service_chassis.cli.audit_report import Finding
 from tests.faults.checker import HoldRow, PlayRow, check_history
 from tests.faults.history import Attempt, Change, Record
 

@@ -6,7 +6,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from service_chassis.audit_report import Finding
+from service_chassis.cli.audit_report import Finding
 from tests.faults.campaign import Outcome
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service_chassis.audit_report import Finding
+from service_chassis.cli.audit_report import Finding
 from tests.faults.checker import HoldRow, PlayRow, check_history
 from tests.faults.history import Attempt, Change, Record
 from tests.faults.smallest_history import describe, find_smallest_history, shrink

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from metering_service.audit_ledger import audit_ledger
-from metering_service.command_line import commands
-from service_chassis.audit_report import AuditReport, Finding
+from metering_service.audit.run import audit_ledger
+from metering_service.cli.main import commands
+from service_chassis.cli.audit_report import AuditReport, Finding
 from tests.metering_service.conftest import Metering, MovableClock, again, event
 
 

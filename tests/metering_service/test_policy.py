@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering_service.policy import Period, find_period, seconds_until_period_ends
+from metering_service.policies.policy import Period, find_period, seconds_until_period_ends
 
 MOMENTS = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)).map(
     lambda moment: moment.replace(tzinfo=UTC)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from metering_service.event import BillableEvent
-from metering_service.hold_store import HoldStore
-from metering_service.policy import Policy, PolicyVersion
-from metering_service.rate_limiter import PASSED
+from metering_service.events.event import BillableEvent
+from metering_service.events.hold_store import HoldStore
+from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.rates.limiter import PASSED
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
 FREE = PolicyVersion("free", 1, Policy(None, None, {}, "unlimited", "enforce"), NOW)

@@ -6,10 +6,10 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metering_service.policy import Policy, PolicyVersion, Rate, whole_seconds
-from metering_service.rate_limiter import RateLimiter, rate_key
+from metering_service.policies.policy import Policy, PolicyVersion, Rate, whole_seconds
+from metering_service.rates.limiter import RateLimiter, rate_key
 from service_chassis.clock import system_clock
-from service_chassis.metrics import Metrics
+from service_chassis.operations.metrics import Metrics
 
 
 def version_of(rate: Rate | None, number: int = 1) -> PolicyVersion:

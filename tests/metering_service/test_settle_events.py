@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from metering_service.audit_ledger import audit_ledger
-from metering_service.hold_store import HoldStore
+from metering_service.audit.run import audit_ledger
+from metering_service.events.hold_store import HoldStore
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, again, event
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import jsonschema_rs
 
-from activity_service import endpoints as activity
-from catalog_service import endpoints as catalog
+from activity_service.api import description as activity
+from catalog_service.api import description as catalog
 from metering_service import app as metering
-from metering_service.routes.answers import API as METERING_API
-from service_chassis.openapi_document import describe
+from metering_service.api.responses import API as METERING_API
+from service_chassis.openapi.document import describe
 
 Document = dict[str, Any]
 

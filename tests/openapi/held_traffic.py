@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from service_chassis.openapi import OPENAPI_BYTES
+from service_chassis.openapi.pages import OPENAPI_BYTES
 from tests.openapi.documents import DescribedAnswer, read_answers
 
 LARGEST_BODY_BYTES = 256 * 1024

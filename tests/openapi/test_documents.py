@@ -14,7 +14,7 @@ from catalog_service.app import create_app as create_catalog
 from catalog_service.settings import CatalogSettings
 from metering_service.app import create_app as create_metering
 from metering_service.settings import MeteringSettings
-from service_chassis.openapi import OPENAPI_BYTES
+from service_chassis.openapi.pages import OPENAPI_BYTES
 from tests.openapi.documents import JSON, list_operations, publish, validator
 
 SERVICES = ("catalog", "activity", "metering")

@@ -13,16 +13,16 @@ from aiohttp import ClientSession, web
 from activity_service.app import create_app as create_activity
 from activity_service.settings import ActivitySettings
 from catalog_service.app import create_app as create_catalog
-from catalog_service.app_keys import POOL, SIGNING_KEYS
-from catalog_service.register_client import register_client
+from catalog_service.clients.register import register_client
+from catalog_service.components import POOL, SIGNING_KEYS
 from catalog_service.settings import CatalogSettings
-from catalog_service.signing_key import sign
+from catalog_service.tokens.signing_key import sign
 from metering_service.app import create_app as create_metering
 from metering_service.settings import MeteringSettings
 from service_chassis.application import serve_app
-from service_chassis.bearer import TOKEN_TYPE
+from service_chassis.auth.bearer import TOKEN_TYPE
 from service_chassis.clock import system_clock
-from service_chassis.http_server import HttpServer
+from service_chassis.http.server import HttpServer
 
 KEYS = {"events": "key-of-events", "admin": "key-of-administration"}
 SCOPES = "plans plan_plays"

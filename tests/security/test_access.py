@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from catalog_service.app_keys import POOL
-from catalog_service.register_client import set_client_disabled
+from catalog_service.clients.register import set_client_disabled
+from catalog_service.components import POOL
 from service_chassis.clock import system_clock
 from tests.security.house import KEYS, House
 

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from service_chassis.bearer import MAX_LIFETIME_SECONDS, MAX_TOKEN_CHARACTERS
-from service_chassis.bounds import DEFAULT_BOUNDS
-from service_chassis.json_body import MAX_DEPTH, PUBLIC_BODY_LIMIT_BYTES
+from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS, MAX_TOKEN_CHARACTERS
+from service_chassis.http.bounds import DEFAULT_BOUNDS
+from service_chassis.http.json_body import MAX_DEPTH, PUBLIC_BODY_LIMIT_BYTES
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PAGE = (REPOSITORY / "docs" / "security.md").read_text()

@@ -16,7 +16,7 @@ SERVICE = """
 import asyncio, sys
 from aiohttp import web
 from service_chassis.application import READINESS, create_web_app, run
-from service_chassis.json_logging import configure_logging
+from service_chassis.operations.logging import configure_logging
 
 configure_logging("info", "example")
 app = create_web_app(render_error=lambda error: web.Response(status=error.status), body_limit_bytes=10)

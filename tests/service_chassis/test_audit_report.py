@@ -2,7 +2,7 @@
 
 import pytest
 
-from service_chassis.audit_report import AuditReport, Finding, show_report
+from service_chassis.cli.audit_report import AuditReport, Finding, show_report
 
 SUBJECT = "plan_play.created:01a2149c-3046-7077-9dbd-96db5cd5fd8e"
 

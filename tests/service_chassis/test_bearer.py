@@ -15,8 +15,8 @@ from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_encode
 from multidict import CIMultiDict
 
-from service_chassis import bearer
-from service_chassis.bearer import AccessToken, InvalidToken, TokenVerifier, read_bearer
+from service_chassis.auth import bearer
+from service_chassis.auth.bearer import AccessToken, InvalidToken, TokenVerifier, read_bearer
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service_chassis.cursor import CursorSigner
 from service_chassis.errors import InvalidRequest
+from service_chassis.http.cursor import CursorSigner
 
 SIGNER = CursorSigner("secret")
 SCOPE = ["plays", "acme", None]

@@ -9,9 +9,9 @@ from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
-from service_chassis import error_rendering
-from service_chassis.error_rendering import error_middleware, log_fault
 from service_chassis.errors import DependencyUnavailable, HttpFault, InvalidRequest, NotFound, ServiceError
+from service_chassis.http import error_rendering
+from service_chassis.http.error_rendering import error_middleware, log_fault
 
 RAISED: dict[str, Any] = {
     "refused": lambda: NotFound("No such thing", headers={"X-Hint": "1"}),

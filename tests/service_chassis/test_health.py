@@ -7,9 +7,9 @@ import pytest
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 
-from service_chassis import health
-from service_chassis.health import Readiness, create_operations_app
-from service_chassis.metrics import Metrics
+from service_chassis.operations import health
+from service_chassis.operations.health import Readiness, create_operations_app
+from service_chassis.operations.metrics import Metrics
 
 
 async def fine() -> None:

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from service_chassis.application import METRICS, create_web_app, serve_app
-from service_chassis.bounds import HttpBounds
 from service_chassis.errors import ServiceError
-from service_chassis.http_server import HttpServer
-from service_chassis.json_body import parse_json, read_bytes
+from service_chassis.http.bounds import HttpBounds
+from service_chassis.http.json_body import parse_json, read_bytes
+from service_chassis.http.server import HttpServer
 
 SHORT = 0.2
 BOUNDS = HttpBounds(check_seconds=0.02, lingering_seconds=SHORT)

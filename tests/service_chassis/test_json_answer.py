@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from service_chassis.application import create_web_app, serve_app
-from service_chassis.json_answer import JsonAnswer
+from service_chassis.http.json_response import JsonAnswer
 
 LARGE = b'"' + b"x" * 3_000_000 + b'"'
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from marshmallow import Schema, fields
 
 from service_chassis.errors import FieldError, InvalidRequest, ServiceError
-from service_chassis.json_body import MAX_DEPTH, load, parse_json, read_body
+from service_chassis.http.json_body import MAX_DEPTH, load, parse_json, read_body
 
 ACCEPTED: list[tuple[bytes, Any]] = [
     (b' {"a": [1, 2.5, true, null, "\\u00e9\xc3\xa9"]}\n', {"a": [1, 2.5, True, None, "éé"]}),

@@ -11,8 +11,8 @@ from aiohttp.pytest_plugin import AiohttpServer
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from service_chassis import jwks
-from service_chassis.jwks import RemoteKeys
+from service_chassis.auth import jwks
+from service_chassis.auth.jwks import RemoteKeys
 
 ENTRIES: dict[str, dict[str, Any]] = {
     kid: {**ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True), "kid": kid}

@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service_chassis.migrations import apply_migrations, check_migrated, list_migrations
-from service_chassis.postgres import create_pool
+from service_chassis.database.migrations import apply_migrations, check_migrated, list_migrations
+from service_chassis.database.pool import create_pool
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient
 from marshmallow import EXCLUDE, Schema, fields
 
-from service_chassis.endpoints import Answer, Api, Endpoint, Refusal, header, path, query
 from service_chassis.errors import NotFound
-from service_chassis.health import render_operations_error
-from service_chassis.openapi import add_endpoints
+from service_chassis.openapi.endpoint import Answer, Api, Endpoint, Refusal, header, path, query
+from service_chassis.openapi.pages import add_endpoints
+from service_chassis.operations.health import render_operations_error
 
 
 class ThingSchema(Schema):

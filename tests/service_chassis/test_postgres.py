@@ -6,7 +6,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from service_chassis.postgres import create_pool
+from service_chassis.database.pool import create_pool
 
 CALLERS, CONNECTIONS, ROUNDS = 40, 2, 50
 

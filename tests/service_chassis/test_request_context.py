@@ -9,8 +9,8 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 
-from service_chassis.error_rendering import error_middleware
-from service_chassis.request_context import context_middleware, onward_headers, send_request_id
+from service_chassis.http.error_rendering import error_middleware
+from service_chassis.http.request_context import context_middleware, onward_headers, send_request_id
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 observed: list[tuple[str, str, int]] = []

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from marshmallow import Schema, fields
 
-from service_chassis.schema_dump import compile_dump, encode_json
+from service_chassis.schema.dump import compile_dump, encode_json
 
 
 class PartSchema(Schema):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, ValidationError, fields, validate
 
-from service_chassis.schema_load import compile_load
+from service_chassis.schema.load import compile_load
 
 
 class ThingSchema(Schema):

@@ -6,9 +6,9 @@ import pytest
 from marshmallow import Schema, ValidationError, fields, validate
 
 from service_chassis.errors import InvalidRequest
-from service_chassis.json_body import load
-from service_chassis.schema_load import compile_load
-from service_chassis.short_list import ShortList
+from service_chassis.http.json_body import load
+from service_chassis.schema.fields import ShortList
+from service_chassis.schema.load import compile_load
 
 
 class Counted(fields.Integer):

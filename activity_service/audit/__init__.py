@@ -1,0 +1,1 @@
+"""Holds plays against their billable events, and both against metering's charges."""

@@ -1,0 +1,59 @@
+"""Metering's list of charges, and one event's state, for the audit that holds them against the plays."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from activity_service.audit.checks import Charge
+from service_chassis.errors import OperatorError
+
+PAGE_CHARGES = 1000
+REQUEST_TIMEOUT_SECONDS = 30.0
+
+
+class ChargesUnreadable(OperatorError):
+    """Metering did not list its charges; the text says what it answered."""
+
+
+class ChargesClient:
+    """Reads metering's admin API. `url` is its root, `key` one of scope `admin`."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, url: str, key: str) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    async def stream_charges(self) -> AsyncIterator[Charge]:
+        """Yield every charge, sorted by event id, a page at a time. Raises ChargesUnreadable."""
+        query = {"limit": str(PAGE_CHARGES)}
+        while True:
+            page = await self._get("/internal/charges", query)
+            for entry in page["charges"]:
+                at = datetime.fromisoformat(entry["at"])
+                yield Charge(entry["eventId"], entry["clientId"], entry["eventType"], at, entry["late"])
+            if page["nextCursor"] is None:
+                return
+            query = {**query, "cursor": page["nextCursor"]}
+
+    async def fetch_settled_at(self, event_id: str) -> datetime | None:
+        """Answer when an event was settled; None when it is not. Raises ChargesUnreadable."""
+        event = await self._get(f"/internal/events/{quote(event_id, safe='')}", {}, absent={"state": "none"})
+        return datetime.fromisoformat(event["receipt"]["settledAt"]) if event["state"] == "settled" else None
+
+    async def _get(self, path: str, query: dict[str, str], absent: dict[str, Any] | None = None) -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        try:
+            async with self._session.get(
+                self._url + path, params=query, headers=self._headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                if response.status == 404 and absent is not None:
+                    return absent
+                if response.status != 200:
+                    raise ChargesUnreadable(f"metering answered {response.status} to {path}")
+                document: dict[str, Any] = await response.json()
+                return document
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise ChargesUnreadable(f"metering cannot be read: {type(error).__name__}") from error

@@ -1,0 +1,103 @@
+"""Read what an audit looks at, from one snapshot, in constant memory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from activity_service.audit.checks import Fact, FencedFact, KeptKey, Waiting
+from service_chassis.database.pool import UNHURRIED, open_snapshot
+from service_chassis.database.tenancy import ALL_CLIENTS
+
+READ_TIMEOUT_SECONDS = 3600.0
+"""The joins read whole tables; an audit of many plays takes minutes and disturbs nobody."""
+_PREFETCHED_ROWS = 1000
+
+CONNECTION_SETTINGS = {**ALL_CLIENTS, **UNHURRIED}
+"""An audit's own connection sees everything and is allowed to be slow."""
+
+_FACTS = """
+    SELECT 'plan_play.created:' || id AS event_id, client_id, user_id, created_at AS at FROM plan_play
+    UNION ALL
+    SELECT 'plan_play.completed:' || id, client_id, user_id, first_ended_at FROM plan_play
+    WHERE first_ended_at IS NOT NULL
+"""
+
+
+class AuditStore:
+    """Streams what the checks want. All of its methods see the database as it was when the snapshot was opened."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @asynccontextmanager
+    async def open_snapshot(cls, pool: asyncpg.Pool) -> AsyncIterator["AuditStore"]:
+        """Read from one snapshot until the end."""
+        async with open_snapshot(pool) as connection:
+            yield cls(connection)
+
+    _FENCED_FACTS = f"""
+        WITH fact AS ({_FACTS}), fence AS (
+            SELECT event_id, count(*) AS fences, min(client_id) AS client_id, min(user_id) AS user_id
+            FROM billable_event WHERE outcome = 'happened' GROUP BY event_id
+        )
+        SELECT coalesce(fact.event_id, fence.event_id), fact.client_id, fact.at, coalesce(fence.fences, 0),
+               fence.client_id, fact.user_id IS NOT DISTINCT FROM fence.user_id
+        FROM fact FULL JOIN fence ON fence.event_id = fact.event_id
+    """
+
+    async def stream_fenced_facts(self) -> AsyncIterator[FencedFact]:
+        """Yield every fact beside its fences, and either without the other. Hash joins: linear in the rows."""
+        async for row in self._stream(self._FENCED_FACTS):
+            yield FencedFact(*row)
+
+    _KEYS = "SELECT client_id, user_id, key, plan_play_id, response FROM idempotency_key"
+
+    async def stream_keys(self) -> AsyncIterator[KeptKey]:
+        """Yield every idempotency key that is kept, in no order."""
+        async for row in self._stream(self._KEYS):
+            yield KeptKey(*row)
+
+    _WAITING = """
+        SELECT event_id, client_id, created_at, parked_at, attempts, last_error FROM billable_event
+        WHERE outcome = 'happened' AND settled_at IS NULL AND (parked_at IS NOT NULL OR created_at <= $1)
+        ORDER BY created_at, hold_id
+    """
+
+    async def stream_waiting(self, created_before: datetime) -> AsyncIterator[Waiting]:
+        """Yield what is parked, and what happened before `created_before` and is not settled, oldest first."""
+        async for row in self._stream(self._WAITING, created_before):
+            yield Waiting(*row)
+
+    # Two walks along the primary key, one after the other: a UUID's bytes are in the order of its text, and
+    # 'completed' comes before 'created'.
+    _COMPLETIONS = """
+        SELECT 'plan_play.completed:' || id, client_id, first_ended_at FROM plan_play
+        WHERE first_ended_at IS NOT NULL ORDER BY id
+    """
+    _CREATIONS = "SELECT 'plan_play.created:' || id, client_id, created_at FROM plan_play ORDER BY id"
+
+    async def stream_facts(self) -> AsyncIterator[Fact]:
+        """Yield every fact, sorted by event id."""
+        for statement in (self._COMPLETIONS, self._CREATIONS):
+            async for row in self._stream(statement):
+                yield Fact(*row)
+
+    def _stream(self, statement: str, *arguments: Any) -> AsyncIterator[asyncpg.Record]:
+        cursor: AsyncIterator[asyncpg.Record] = aiter(
+            self._connection.cursor(statement, *arguments, prefetch=_PREFETCHED_ROWS, timeout=READ_TIMEOUT_SECONDS)
+        )
+        return cursor
+
+
+_LIST_FACTS = f"SELECT event_id, client_id, at FROM ({_FACTS}) fact WHERE event_id = ANY($1::text[])"
+
+
+async def list_facts(pool: asyncpg.Pool, event_ids: list[str]) -> list[Fact]:
+    """Answer those of `event_ids` that plays say happened, as it is now. Reads the whole table."""
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(_LIST_FACTS, event_ids, timeout=READ_TIMEOUT_SECONDS)
+    return [Fact(*row) for row in rows]

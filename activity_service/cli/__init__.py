@@ -1,0 +1,1 @@
+"""The operators' command line: a file per group of commands."""

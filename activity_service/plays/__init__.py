@@ -1,0 +1,1 @@
+"""Plan plays: created, changed, read."""

@@ -1,0 +1,1 @@
+"""The public HTTP API: a file per resource."""

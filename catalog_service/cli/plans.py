@@ -1,0 +1,56 @@
+"""Plans from files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from catalog_service.cli.operator import run_with_pool
+from catalog_service.plans.import_file import InvalidPlans, import_plans
+from catalog_service.plans.plan_file import PlanRow, read_plan_file
+from service_chassis.cli.commands import AsJson, show_json
+from service_chassis.errors import OperatorError
+
+commands = typer.Typer(help="Plans of clients.", no_args_is_help=True)
+
+
+@commands.callback()
+def _plans() -> None:
+    """Plans of clients."""
+
+
+@commands.command("import")
+def import_file(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A .json array of plans, or a .csv with their names.")
+    ],
+    client: Annotated[str, typer.Option(metavar="ID", help="Whose plans they are.")],
+    as_json: AsJson = False,
+) -> None:
+    """Add the plans of a file, all or none; one whose plan_id the client has already is replaced."""
+    rows = read_plan_file(file)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        try:
+            count = run_with_pool(
+                lambda pool: import_plans(pool, client, [row.values for row in rows], report=_shown(progress, rows))
+            )
+        except InvalidPlans as error:
+            raise OperatorError(_name_places(file, rows, error)) from None
+    if as_json:
+        show_json({"client_id": client, "imported": count})
+    else:
+        typer.echo(f"imported {count} plans for {client}")
+
+
+def _shown(progress: Progress, rows: list[PlanRow]) -> Callable[[str, int], None]:
+    bars = {stage: progress.add_task(stage, total=len(rows)) for stage in ("checking", "writing")}
+    return lambda stage, done: progress.update(bars[stage], completed=done)
+
+
+def _name_places(file: Path, rows: list[PlanRow], error: InvalidPlans) -> str:
+    faults = [f"{file.name}: {rows[index].place}: {fault}" for index, fault in error.faults]
+    return "nothing was imported\n" + "\n".join(faults)

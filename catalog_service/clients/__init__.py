@@ -1,0 +1,1 @@
+"""Clients, their secrets, and their present state."""

@@ -1,0 +1,1 @@
+"""Clients' credits, and the ledger."""

@@ -1,0 +1,1 @@
+"""Holds accounts, holds and ledger against each other."""

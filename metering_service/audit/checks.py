@@ -1,0 +1,138 @@
+"""What must be true of accounts, holds and ledger at every moment: pure checks, a row at a time.
+
+The rows come from one snapshot (audit_store). Each check answers what is wrong, in words that name both sides.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from service_chassis.cli.audit_report import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """An account beside what ledger and holds say it should be; credits, and events for the four counters.
+
+    `has_account` is False where entries or holds name a client that has no account.
+    """
+
+    client_id: str
+    has_account: bool
+    granted: int
+    spent: int
+    held: int
+    late_spent: int
+    day_used: int
+    day_held: int
+    month_used: int
+    month_held: int
+    ledger_granted: int
+    ledger_spent: int
+    ledger_late: int
+    ledger_day_used: int
+    ledger_month_used: int
+    holds_held: int
+    holds_day_held: int
+    holds_month_held: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeSide:
+    """One side of a charge: a settled hold, or a ledger line. `credits` is what was taken, not signed."""
+
+    hold_id: UUID
+    client_id: str
+    event_type: str
+    credits: int
+    counted_on: date
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChargePair:
+    """A settled hold and the ledger line of the same event; None where one side is missing."""
+
+    event_id: str
+    hold: ChargeSide | None
+    line: ChargeSide | None
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedEvent:
+    """An event with more than one ledger line, or more than one hold that is held or settled."""
+
+    event_id: str
+    lines: int
+    live_holds: int
+
+
+@dataclass(frozen=True, slots=True)
+class OldHold:
+    """A hold that its caller has not resolved yet."""
+
+    hold_id: UUID
+    event_id: str
+    client_id: str
+    credits: int
+    held_at: datetime
+
+
+_AMOUNTS = (
+    ("granted", "ledger_granted", "grants and adjustments in the ledger"),
+    ("spent", "ledger_spent", "spends in the ledger"),
+    ("late_spent", "ledger_late", "late spends in the ledger"),
+    ("held", "holds_held", "live holds"),
+    ("day_used", "ledger_day_used", "spends of the account's present day"),
+    ("month_used", "ledger_month_used", "spends of the account's present month"),
+    ("day_held", "holds_day_held", "live holds of the account's present day"),
+    ("month_held", "holds_month_held", "live holds of the account's present month"),
+)
+
+
+def check_account(facts: AccountFacts) -> Iterator[Finding]:
+    """Yield what an account's totals and counters say otherwise than its ledger and its holds."""
+    if not facts.has_account:
+        yield Finding("account_missing", facts.client_id, "has ledger entries or holds, and no account")
+        return
+    for amount, source, words in _AMOUNTS:
+        stands, should = getattr(facts, amount), getattr(facts, source)
+        if stands != should:
+            yield Finding(f"account_{amount}", facts.client_id, f"{amount} is {stands}, but {words} make {should}")
+    available = facts.granted - facts.spent - facts.held
+    if available < -facts.late_spent:
+        yield Finding(
+            "account_oversold",
+            facts.client_id,
+            f"available is {available}, and late charges explain no more than {-facts.late_spent}",
+        )
+
+
+def check_charge(pair: ChargePair) -> Iterator[Finding]:
+    """Yield what is wrong with an event's settled hold and its ledger line as a pair."""
+    if pair.line is None:
+        yield Finding("charge_missing", pair.event_id, "its hold is settled, and the ledger has no line of it")
+    elif pair.hold is None:
+        yield Finding("hold_missing", pair.event_id, "the ledger has a line of it, and no hold of it is settled")
+    else:
+        for name in ChargeSide.__slots__:
+            hold, line = getattr(pair.hold, name), getattr(pair.line, name)
+            if hold != line:
+                yield Finding("charge_differs", pair.event_id, f"{name} is {hold} in the hold, {line} in the ledger")
+
+
+def check_repeated(event: RepeatedEvent) -> Iterator[Finding]:
+    """Yield how often an event was charged or is held at once, where that is more than once."""
+    if event.lines > 1:
+        yield Finding("charged_twice", event.event_id, f"has {event.lines} ledger lines")
+    if event.live_holds > 1:
+        yield Finding("held_twice", event.event_id, f"has {event.live_holds} holds that are held or settled")
+
+
+def describe_old_hold(hold: OldHold, now: datetime) -> Finding:
+    """Say how long a hold has been waiting for its caller."""
+    seconds = max(0, round((now - hold.held_at).total_seconds()))
+    return Finding(
+        "hold_unresolved", hold.event_id, f"{hold.credits} credits of {hold.client_id} held for {seconds:,} s"
+    )

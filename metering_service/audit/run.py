@@ -1,0 +1,31 @@
+"""Audit metering: do accounts, holds and ledger tell one story? Reads only, from one moment's snapshot."""
+
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from metering_service.audit.checks import check_account, check_charge, check_repeated, describe_old_hold
+from metering_service.audit.store import AuditStore
+from service_chassis.cli.audit_report import AuditReport
+
+
+async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_seconds: float) -> AuditReport:
+    """Check every account, charge and hold. Takes time in proportion to them, and constant memory.
+
+    Holds older than `unresolved_after_seconds` are listed as unfinished: their caller has to resolve them.
+    """
+    report = AuditReport("metering")
+    async with AuditStore.open_snapshot(pool) as store:
+        async for account in store.stream_accounts():
+            report.count("accounts")
+            report.accuse(check_account(account))
+        async for pair in store.stream_charges():
+            report.count("charges")
+            if pair.line is not None and pair.line.late:
+                report.count("late charges")
+            report.accuse(check_charge(pair))
+        async for event in store.stream_repeated():
+            report.accuse(check_repeated(event))
+        async for hold in store.stream_old_holds(now - timedelta(seconds=unresolved_after_seconds)):
+            report.mention([describe_old_hold(hold, now)])
+    return report

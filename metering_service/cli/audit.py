@@ -1,0 +1,35 @@
+"""`python -m metering_service audit`."""
+
+from typing import Annotated
+
+import typer
+
+from metering_service.audit.run import audit_ledger
+from metering_service.settings import DatabaseSettings
+from service_chassis.cli.audit_report import show_report
+from service_chassis.cli.commands import AsJson, judging, run_with_pool
+from service_chassis.clock import system_clock
+from service_chassis.database.pool import UNHURRIED
+from service_chassis.settings import read_settings
+
+
+def audit(
+    unresolved_after_seconds: Annotated[
+        float, typer.Option(min=0, max=1e9, help="Age from which a hold that nobody resolved is listed.")
+    ] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Check that accounts, holds and ledger agree, on a system in use. Reads only.
+
+    Exit code 1 for a violation, 3 when it cannot look.
+    """
+    with judging():
+        report = run_with_pool(
+            read_settings(DatabaseSettings).postgres_dsn,
+            lambda pool: audit_ledger(pool, now=system_clock(), unresolved_after_seconds=unresolved_after_seconds),
+            application_name="metering_service audit",
+            settings=UNHURRIED,
+        )
+    show_report(report, as_json=as_json)
+    if not report.is_sound:
+        raise typer.Exit(1)

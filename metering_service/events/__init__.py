@@ -1,0 +1,1 @@
+"""Billable events: authorized, settled, released."""

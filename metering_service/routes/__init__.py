@@ -1,1 +1,0 @@
-"""The internal HTTP API, a module per group of calls."""

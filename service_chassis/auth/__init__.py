@@ -1,0 +1,1 @@
+"""Access tokens, and the public keys that they are verified with."""

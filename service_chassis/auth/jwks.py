@@ -1,0 +1,102 @@
+"""Another service's public keys, fetched without blocking and kept while it is away (RFC 7517)."""
+
+import asyncio
+import time
+
+import aiohttp
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+
+from service_chassis.http.error_rendering import log_fault
+from service_chassis.http.json_body import parse_json
+
+REFRESH_AFTER_SECONDS = 300.0
+"""How old the keys may be before they are fetched again."""
+UNKNOWN_KEY_REFETCH_SECONDS = 60.0
+"""An unknown `kid` triggers a fetch at most this often, so that made-up ones cannot make us flood the issuer."""
+FAILED_FETCH_RETRY_SECONDS = 1.0
+FETCH_TIMEOUT_SECONDS = 2.0
+MAX_DOCUMENT_BYTES = 64 * 1024
+
+
+class RemoteKeys:
+    """Finds the keys that an issuer publishes. Known keys serve on while the issuer is down.
+
+    One fetch is under way at a time. A refresh is waited for once; while refreshing fails, it happens beside the
+    requests, which are answered with the keys that are known.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._keys: dict[str, EllipticCurvePublicKey] = {}
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def find(self, kid: str) -> EllipticCurvePublicKey | None:
+        """Answer the key named `kid`, or None when the issuer does not publish it."""
+        now = time.monotonic()
+        if kid not in self._keys:
+            # Whoever makes names up can wait for a fetch; known keys are answered beside it.
+            if self._may_fetch(now, UNKNOWN_KEY_REFETCH_SECONDS if self._keys else FAILED_FETCH_RETRY_SECONDS):
+                self._begin_fetch(now)
+            await self._fetch_under_way()
+        elif now - self._fetched_at > REFRESH_AFTER_SECONDS and self._may_fetch(now, FAILED_FETCH_RETRY_SECONDS):
+            has_failed = self._tried_at > self._fetched_at
+            self._begin_fetch(now)
+            if not has_failed:
+                await self._fetch_under_way()
+        return self._keys.get(kid)
+
+    async def check(self) -> None:
+        """Raise LookupError unless at least one key is known; fetches when none is."""
+        if not self._keys:
+            await self.find("")
+        if not self._keys:
+            raise LookupError("no keys")
+
+    def _may_fetch(self, now: float, pause_seconds: float) -> bool:
+        return self._fetching is None and now - self._tried_at >= pause_seconds
+
+    def _begin_fetch(self, now: float) -> None:
+        self._tried_at = now
+        self._fetching = asyncio.create_task(self._read(now))
+        self._fetching.add_done_callback(self._forget)
+
+    async def _fetch_under_way(self) -> None:
+        """Wait for the one fetch there is, if there is one; it goes on when its waiter is cancelled."""
+        if self._fetching is not None:
+            await asyncio.shield(self._fetching)
+
+    def _forget(self, _: object) -> None:
+        self._fetching = None
+
+    async def _read(self, now: float) -> None:
+        try:
+            timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_SECONDS)
+            async with self._session.get(self._url, timeout=timeout, allow_redirects=False) as response:
+                response.raise_for_status()
+                document = parse_json(await _read_limited(response))
+            keys = {entry["kid"]: _public_key(entry) for entry in document["keys"]}
+        except Exception as error:  # whatever it is, the known keys are still good
+            log_fault("jwks_fetch_failed", error)
+            return
+        self._keys = keys
+        self._fetched_at = now
+
+
+async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
+    raw = bytearray()
+    async for piece in response.content.iter_any():
+        raw += piece
+        if len(raw) > MAX_DOCUMENT_BYTES:
+            raise ValueError("too large for a key set")
+    return bytes(raw)
+
+
+def _public_key(entry: dict[str, str]) -> EllipticCurvePublicKey:
+    key = jwt.PyJWK(entry, algorithm="ES256").key
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise TypeError("not a public key of the one curve")
+    return key

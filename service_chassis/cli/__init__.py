@@ -1,0 +1,1 @@
+"""Operators' command lines, and the report of an audit."""

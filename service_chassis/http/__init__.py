@@ -1,0 +1,1 @@
+"""The HTTP frame of a service: server, connections, bounds, bodies, responses, errors."""

@@ -1,0 +1,143 @@
+"""Serve an application on a port: every wait of every connection bounded, every refusal in the API's own shape."""
+
+import asyncio
+import contextlib
+import resource
+
+from aiohttp import web
+from aiohttp.web_protocol import _RequestFactory, _RequestHandler
+
+from service_chassis.http.bounds import DEADLINES, DEFAULT_BOUNDS, HttpBounds
+from service_chassis.http.connection import Connection, House
+from service_chassis.http.error_rendering import RenderError, describe_http_exception
+from service_chassis.operations.metrics import Metrics
+
+BACKLOG = 1024
+"""Connections that wait to be taken in by a busy process."""
+SHUTDOWN_TIMEOUT_SECONDS = 10.0
+"""How long requests under way may take to finish after SIGTERM."""
+_OTHER_DESCRIPTORS = 256
+"""Left free below the limit on open files: pools, logs, outgoing calls."""
+
+
+class HttpServer:
+    """One application on one address."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        render_error: RenderError,
+        bounds: HttpBounds = DEFAULT_BOUNDS,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._deadlines = app.get(DEADLINES)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS, handler_cancellation=False
+        )
+        self._render = render_error
+        self._bounds = bounds
+        self._metrics = metrics
+        self._room = min(bounds.connections, _allow_descriptors(bounds.connections + _OTHER_DESCRIPTORS))
+        self._listening: asyncio.Server | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def setup(self) -> None:
+        """Start the application."""
+        await self._runner.setup()
+
+    async def listen(self, host: str, port: int) -> int:
+        """Take connections; answer the port. Raises OSError when it cannot be bound."""
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - set up
+        house = self._make_house(server)
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(lambda: Connection(house, loop), host, port, backlog=BACKLOG)
+        self._watching = asyncio.create_task(self._watch(server))
+        bound_port: int = self._listening.sockets[0].getsockname()[1]
+        return bound_port
+
+    async def close(self) -> None:
+        """Take no more connections, let requests under way finish, close the rest and the application."""
+        if self._listening is not None:
+            self._listening.close()
+        await self._runner.cleanup()
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+
+    def _make_house(self, server: web.Server) -> House:
+        make_request, handle = server.request_factory, server.request_handler
+        server.request_factory = _tell_connection(make_request)
+        server.request_handler = _render_http_exceptions(handle, self._render)
+        present = 0
+
+        def admit() -> bool:
+            nonlocal present
+            if present >= self._room:
+                return False
+            present += 1
+            return True
+
+        def leave() -> None:
+            nonlocal present
+            present -= 1
+
+        refused = None
+        if self._metrics is not None:
+            gauge = self._metrics.gauge("http_connections", "Open connections of callers.")
+            gauge.set_function(lambda: present)
+            refused = self._metrics.counter(
+                "http_connections_refused", "Connections ended without a request, by reason.", ["reason"]
+            )
+        return House(
+            server=server,
+            render=self._render,
+            bounds=self._bounds,
+            admit=admit,
+            leave=leave,
+            refused=lambda reason: refused.labels(reason).inc() if refused is not None else None,
+        )
+
+    async def _watch(self, server: web.Server) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._bounds.check_seconds)
+            now = loop.time()
+            if self._deadlines is not None:
+                self._deadlines.enforce(now)
+            for connection in server.connections:
+                if isinstance(connection, Connection):
+                    connection.enforce_bounds(now)
+
+
+def _tell_connection(make_request: _RequestFactory) -> _RequestFactory:
+    def make(message, payload, protocol, writer, task):  # type: ignore[no-untyped-def]  # aiohttp's own types
+        protocol.begin_request()
+        return make_request(message, payload, protocol, writer, task)
+
+    return make
+
+
+def _render_http_exceptions(handle: _RequestHandler, render: RenderError) -> _RequestHandler:
+    """Render what aiohttp refuses before any middleware runs: an `Expect` it does not know."""
+
+    async def handle_all(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return render(describe_http_exception(error))
+
+    return handle_all
+
+
+def _allow_descriptors(wanted: int) -> int:
+    """Raise this process's limit on open files as far as it may go; answer how many connections that leaves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(soft - _OTHER_DESCRIPTORS, 16)

@@ -1,0 +1,1 @@
+"""A table of calls: routed, documented, and shown on a page."""

@@ -1,0 +1,56 @@
+"""Route a table of calls, and publish it: what is routed is what is documented."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+import swagger_ui
+from aiohttp import web
+
+from service_chassis.openapi.document import describe
+from service_chassis.openapi.endpoint import Api, Endpoint
+
+OPENAPI_BYTES = web.AppKey("openapi_bytes", bytes)
+"""The document that an application publishes."""
+
+_SWAGGER_FILES = Path(swagger_ui.__file__).parent / "static"
+_SERVED_FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
+
+_DOCS_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="docs/swagger-ui.css"></head>
+<body><div id="docs"></div><script src="docs/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({{url: "openapi.json", dom_id: "#docs", validatorUrl: null}});</script></body></html>
+"""
+_ONLY_OWN_ORIGIN = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""For the page: whatever Swagger UI may try, the browser asks nobody else."""
+
+
+def add_endpoints(app: web.Application, endpoints: Sequence[Endpoint], api: Api) -> None:
+    """Route every endpoint of the table, and serve its OpenAPI 3.1 document and a page that renders it offline."""
+    for endpoint in endpoints:
+        app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
+    document = orjson.dumps(describe(endpoints, api))
+    page = _DOCS_PAGE.format(title=api.title)
+    app[OPENAPI_BYTES] = document
+
+    async def show_document(_: web.Request) -> web.Response:
+        return web.Response(body=document, content_type="application/json")
+
+    async def show_page(_: web.Request) -> web.Response:
+        headers = {"Content-Security-Policy": _ONLY_OWN_ORIGIN}
+        return web.Response(text=page, content_type="text/html", headers=headers)
+
+    async def show_file(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in _SERVED_FILES:
+            raise web.HTTPNotFound
+        return web.FileResponse(_SWAGGER_FILES / name, headers={"Content-Type": _SERVED_FILES[name]})
+
+    app.router.add_get("/openapi.json", show_document)
+    app.router.add_get("/docs", show_page)
+    app.router.add_get("/docs/{name}", show_file)

@@ -1,0 +1,65 @@
+"""The operations port: is it alive, is it ready, what does it count."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from service_chassis.errors import ServiceError
+from service_chassis.operations.metrics import CONTENT_TYPE, Metrics
+
+CHECK_TIMEOUT_SECONDS = 1.0
+"""A check that takes longer counts as not ready."""
+
+Check = Callable[[], Awaitable[object]]
+"""Returns when the thing is ready, raises when it is not."""
+
+
+class Readiness:
+    """What must work before this process should get requests, by name."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+        self.stopping = False
+
+    def require(self, name: str, check: Check) -> None:
+        """Add a condition."""
+        self._checks[name] = check
+
+    async def find_not_ready(self) -> list[str]:
+        """Run all checks at once and answer the names of those that fail."""
+        if self.stopping:
+            return ["stopping"]
+        names = list(self._checks)
+        outcomes = await asyncio.gather(
+            *(asyncio.wait_for(self._checks[name](), CHECK_TIMEOUT_SECONDS) for name in names),
+            return_exceptions=True,
+        )
+        return [name for name, outcome in zip(names, outcomes, strict=True) if isinstance(outcome, BaseException)]
+
+
+def render_operations_error(error: ServiceError) -> web.Response:
+    """Write an error of the operations port."""
+    return web.json_response({"error": error.message}, status=error.status)
+
+
+def create_operations_app(readiness: Readiness, metrics: Metrics) -> web.Application:
+    """Make the application of the operations port: /livez, /readyz, /metrics."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        missing = await readiness.find_not_ready()
+        if missing:
+            return web.json_response({"status": "not ready", "notReady": missing}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def show_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    app = web.Application()
+    app.router.add_get("/livez", livez)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", show_metrics)
+    return app

@@ -1,0 +1,107 @@
+"""Logs as one JSON object a line, on standard output: ours through structlog, libraries' through the same shape."""
+
+import asyncio
+import atexit
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import orjson
+import structlog
+
+from service_chassis.http.request_context import add_request_context
+
+
+class _Lines:
+    """Where lines go. Those about requests gather until the event loop's next turn, and go out in one write."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        self._waiting.append(line)
+        self.flush()
+
+    def write_soon(self, line: bytes) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(line)
+
+    def flush(self) -> None:
+        if self._waiting:
+            lines, self._waiting = self._waiting, []
+            self._stream.write(b"\n".join(lines) + b"\n")
+            self._stream.flush()
+
+
+_access: tuple[_Lines, str] | None = None
+"""Where lines about requests go, and the service they name; None where they are not wanted."""
+
+
+def configure_logging(level: str, service: str, stream: BinaryIO | None = None) -> None:
+    """Send all logs as JSON, from `level` ("debug" to "error") up, each naming `service`, to `stream`.
+
+    That is standard output unless told otherwise.
+    """
+    global _access
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    lines = _Lines(stream or sys.stdout.buffer)
+    atexit.register(lines.flush)
+    _access = (lines, service) if threshold <= logging.INFO else None
+
+    def name_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["service"] = service
+        return event
+
+    structlog.configure(
+        processors=[
+            add_request_context,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            name_service,
+            structlog.processors.JSONRenderer(serializer=_dumps),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=lambda *_: _Logger(lines),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers = [_LibraryHandler(level=max(threshold, logging.WARNING))]
+    root.setLevel(max(threshold, logging.WARNING))
+
+
+def log_access(fields: Mapping[str, object]) -> None:
+    """Log a line about a request, of level info, in the shape of all others.
+
+    Not through structlog, which would take as long as the rest of the frame around a request. Must run in an event
+    loop: what a killed process had not written yet is the lines of the loop's present turn.
+    """
+    if _access is not None:
+        lines, service = _access
+        document = {**fields, "level": "info", "timestamp": datetime.now(UTC), "service": service}
+        lines.write_soon(orjson.dumps(document, option=orjson.OPT_UTC_Z))
+
+
+def _dumps(value: object, **_: object) -> bytes:
+    return orjson.dumps(value, default=str)
+
+
+class _Logger:
+    """What structlog hands its finished lines to."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self.msg = self.debug = self.info = self.warning = self.error = self.critical = lines.write
+        self.log = self.fatal = self.exception = self.failure = self.err = self.warn = lines.write
+
+
+class _LibraryHandler(logging.Handler):
+    """Pass a library's log record on without its stack trace: the kind of the exception says enough."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        exception = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        log = structlog.get_logger(record.name)
+        # The format string, not the message: arguments may hold a person's data or a secret.
+        log.log(record.levelno, "library", logger=record.name, text=str(record.msg)[:300], exception=exception)
