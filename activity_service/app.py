@@ -26,7 +26,7 @@ from service_chassis.clock import Clock, system_clock
 from service_chassis.database.migrations import check_migrated, list_migrations
 from service_chassis.database.pool import check_postgres, create_pool
 from service_chassis.database.tenancy import ALL_CLIENTS
-from service_chassis.http.error_rendering import log_fault
+from service_chassis.operations.logging import log_fault
 from service_chassis.http.json_body import PUBLIC_BODY_LIMIT_BYTES
 from service_chassis.openapi.pages import add_endpoints
 

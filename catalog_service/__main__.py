@@ -1,6 +1,6 @@
-"""Run the service, or a sub-command: python -m catalog_service --help."""
+"""Run the service, or a command: python -m catalog_service --help."""
 
-from catalog_service.cli import run
+from catalog_service.cli.main import run
 
 if __name__ == "__main__":
     run()

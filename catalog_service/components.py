@@ -1,23 +1,87 @@
-"""What the routes find in the application."""
+"""What the service is made of: built once at start, found by the API under one key."""
 
-import asyncpg
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
 from aiohttp import web
-from prometheus_client import Counter
 
 from catalog_service.clients.states import ClientStates
-from catalog_service.plans.encoded import EncodedPlansCache
+from catalog_service.metrics import CatalogMetrics
+from catalog_service.plans.encoded import EncodedPlansCache, EncodePlans
+from catalog_service.plans.sync import SyncPlans
+from catalog_service.settings import CatalogSettings
 from catalog_service.tokens.failed_attempts import FailedAttempts
-from catalog_service.tokens.issue import TokenTerms
-from catalog_service.tokens.key_ring import SigningKeys
+from catalog_service.tokens.issue import IssueTokens
+from catalog_service.tokens.key_ring import KeyRing
+from service_chassis.application import METRICS, READINESS
 from service_chassis.auth.bearer import TokenVerifier
 from service_chassis.clock import Clock
+from service_chassis.database.migrations import Schema, check_schema
+from service_chassis.database.pool import check_postgres, open_pool
 
-CLOCK: web.AppKey[Clock] = web.AppKey("clock")
-POOL = web.AppKey("pool", asyncpg.Pool)
-CLIENT_STATES = web.AppKey("client_states", ClientStates)
-ENCODED_PLANS = web.AppKey("encoded_plans", EncodedPlansCache)
-FAILED_ATTEMPTS = web.AppKey("failed_attempts", FailedAttempts)
-PLAN_LISTS = web.AppKey("plan_lists", dict[str, Counter])
-SIGNING_KEYS = web.AppKey("signing_keys", SigningKeys)
-TOKEN_TERMS = web.AppKey("token_terms", TokenTerms)
-VERIFIER = web.AppKey("verifier", TokenVerifier)
+SCHEMA = Schema.of(Path(__file__).parent)
+
+ACQUIRE_TIMEOUT_SECONDS = 0.75
+WORK_TIMEOUT_SECONDS = 1.5
+"""For the few small statements of one request. A request does two such pieces at most, and the first one finds out
+when the database is away: the caller has its 500 within 3 s. asyncpg takes the same time again, at most, to cancel an
+interrupted statement before it drops the connection; hence half of it for the wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The use cases that calls need, and what authenticates callers."""
+
+    tokens: IssueTokens
+    key_ring: KeyRing
+    verifier: TokenVerifier
+    client_states: ClientStates
+    encoded_plans: EncodedPlansCache
+    plans: SyncPlans
+
+
+COMPONENTS = web.AppKey("components", Components)
+
+
+@asynccontextmanager
+async def open_components(
+    app: web.Application, settings: CatalogSettings, clock: Clock, encode_plans: EncodePlans
+) -> AsyncIterator[Components]:
+    """Open the pool and put the service together, with what makes it ready; close the pool at the end."""
+    metrics = CatalogMetrics(app[METRICS])
+    async with open_pool(
+        settings.postgres_dsn,
+        size=settings.postgres_pool_size,
+        application_name="catalog_service",
+        role=settings.postgres_role,
+        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+        work_seconds=WORK_TIMEOUT_SECONDS,
+    ) as pool:
+        key_ring = KeyRing(pool, clock)
+        app[READINESS].require("postgres", lambda: check_postgres(pool))
+        app[READINESS].require("migrations", lambda: check_schema(pool, SCHEMA))
+        app[READINESS].require("signing_keys", key_ring.signer)
+        yield Components(
+            tokens=IssueTokens(
+                pool,
+                key_ring,
+                FailedAttempts(clock),
+                clock,
+                issuer=settings.token_issuer,
+                audience=settings.token_audience,
+                lifetime=timedelta(seconds=settings.token_lifetime_seconds),
+            ),
+            key_ring=key_ring,
+            verifier=TokenVerifier(
+                issuer=settings.token_issuer,
+                audience=settings.token_audience,
+                find_key=key_ring.find_public,
+                clock=clock,
+            ),
+            client_states=ClientStates(pool, metrics),
+            encoded_plans=EncodedPlansCache(pool, encode_plans, settings.encoded_plans_limit_bytes, metrics),
+            plans=SyncPlans(pool, clock),
+        )

@@ -16,6 +16,7 @@ from service_chassis.http.server import HttpServer
 from service_chassis.operations.health import Readiness, create_operations_app, render_operations_error
 from service_chassis.operations.logging import log_access
 from service_chassis.operations.metrics import Metrics
+from service_chassis.settings import ProcessSettings
 
 READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)
@@ -43,7 +44,7 @@ def create_web_app(
     app[BOUNDS] = bounds
     app[DEADLINES] = deadlines
     app[_RENDER_ERROR] = render_error
-    # For streams and files: a JsonAnswer writes these headers itself, and does not begin before its handler is done.
+    # For streams and files: a JsonResponse writes these headers itself, and begins when its handler is done.
     for prepare in (send_request_id, _name_server, deadlines.lift):
         app.on_response_prepare.append(prepare)
     return app
@@ -54,17 +55,17 @@ async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = SERVER_NAME
 
 
-def serve_app(app: web.Application) -> HttpServer:
+def create_server(app: web.Application) -> HttpServer:
     """Make the server of an application that `create_web_app` made."""
     return HttpServer(app, render_error=app[_RENDER_ERROR], bounds=app[BOUNDS], metrics=app[METRICS])
 
 
-def run(app: web.Application, *, host: str, port: int, ops_host: str, ops_port: int) -> None:
+def run(app: web.Application, settings: ProcessSettings) -> None:
     """Serve until SIGTERM or SIGINT: then not ready, finish what is under way, close, return.
 
     Raises OSError when a port cannot be bound.
     """
-    uvloop.run(_serve(app, (host, port), (ops_host, ops_port)))
+    uvloop.run(_serve(app, (settings.host, settings.port), (settings.ops_host, settings.ops_port)))
 
 
 async def _serve(app: web.Application, public: tuple[str, int], ops: tuple[str, int]) -> None:
@@ -72,7 +73,7 @@ async def _serve(app: web.Application, public: tuple[str, int], ops: tuple[str, 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    service = serve_app(app)
+    service = create_server(app)
     operations = HttpServer(create_operations_app(app[READINESS], app[METRICS]), render_error=render_operations_error)
     try:
         await service.setup()

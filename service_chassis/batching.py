@@ -21,13 +21,13 @@ _Group = tuple[Sequence[Item], "asyncio.Future[Outcomes[Outcome]]"]
 class Batcher(Generic[Item, Outcome]):
     """Runs `work` on what has gathered, up to `max_size` items, in up to `in_flight` batches at once.
 
-    `work` answers one outcome per item, in order; an outcome that is an exception is raised in that item's
+    `work` returns one outcome per item, in order; an outcome that is an exception is raised in that item's
     caller only. If `work` itself raises, every caller of that batch gets the error, unless it is one of
     `isolate_on`, which one item can cause: then each item goes alone, and only the bad one fails.
     What one caller submits together stays together, up to `max_size`. With more than one batch in flight nothing
     is said of the order between them: `work` must put up with itself, as with another process. Each then takes its
     share of the callers there are, not all who wait: a large batch and a small one in turn do not overlap much.
-    With `patience_seconds`, TimeoutError is raised in a caller that has waited so long, its turn included. One timer
+    With `timeout_seconds`, TimeoutError is raised in a caller that has waited so long, its turn included. One timer
     serves all callers: a timer each is much of what a small item costs.
     """
 
@@ -37,25 +37,25 @@ class Batcher(Generic[Item, Outcome]):
         *,
         max_size: int = 500,
         in_flight: int = 1,
-        patience_seconds: float | None = None,
+        timeout_seconds: float | None = None,
         isolate_on: tuple[type[Exception], ...] = (),
         observe_size: Callable[[int], None] | None = None,
     ) -> None:
         self._work = work
         self._max_size = max_size
         self._in_flight = in_flight
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self._isolate_on = isolate_on
         self._observe_size = observe_size
         self._waiting: deque[_Group[Item, Outcome]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._groups_at_work = 0
-        self._patience: deque[tuple[float, asyncio.Future[Outcomes[Outcome]]]] = deque()
-        """Until when each caller waits, oldest first; those answered already leave when they come to the front."""
+        self._deadlines: deque[tuple[float, asyncio.Future[Outcomes[Outcome]]]] = deque()
+        """Until when each caller waits, oldest first; those done already leave when they come to the front."""
         self._timer: asyncio.TimerHandle | None = None
 
     async def submit(self, item: Item) -> Outcome:
-        """Put `item` in the next batch and answer its outcome.
+        """Put `item` in the next batch and return its outcome.
 
         A caller that is cancelled while its item waits takes the item back; once the batch runs, the work is
         done all the same.
@@ -63,7 +63,7 @@ class Batcher(Generic[Item, Outcome]):
         return _raise_first(await self._enqueue([item]))[0]
 
     async def submit_all(self, items: Sequence[Item]) -> list[Outcome]:
-        """Put `items` in the next batches and answer their outcomes, in order. Raises the first error."""
+        """Put `items` in the next batches and return their outcomes, in order. Raises the first error."""
         size = self._max_size
         if len(items) <= size:
             return _raise_first(await self._enqueue(items)) if items else []
@@ -77,11 +77,11 @@ class Batcher(Generic[Item, Outcome]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcomes[Outcome]] = loop.create_future()
         self._waiting.append((items, future))
-        if self._patience_seconds is not None:
-            self._drop_answered()
-            self._patience.append((loop.time() + self._patience_seconds, future))
+        if self._timeout_seconds is not None:
+            self._drop_done()
+            self._deadlines.append((loop.time() + self._timeout_seconds, future))
             if self._timer is None:
-                self._timer = loop.call_later(self._patience_seconds, self._end_patience)
+                self._timer = loop.call_later(self._timeout_seconds, self._end_waits)
         if len(self._workers) < self._in_flight:
             # A context of its own: the worker outlives the request that happened to start it.
             worker = asyncio.create_task(self._run(), context=contextvars.Context())
@@ -89,21 +89,21 @@ class Batcher(Generic[Item, Outcome]):
             worker.add_done_callback(self._workers.discard)
         return future
 
-    def _drop_answered(self) -> None:
-        while self._patience and self._patience[0][1].done():
-            self._patience.popleft()
+    def _drop_done(self) -> None:
+        while self._deadlines and self._deadlines[0][1].done():
+            self._deadlines.popleft()
 
-    def _end_patience(self) -> None:
+    def _end_waits(self) -> None:
         """Let those who have waited too long go, and come again when the next one will have."""
         loop = asyncio.get_running_loop()
         self._timer = None
-        while self._patience and self._patience[0][0] <= loop.time():
-            _, future = self._patience.popleft()
+        while self._deadlines and self._deadlines[0][0] <= loop.time():
+            _, future = self._deadlines.popleft()
             if not future.done():
                 future.set_exception(TimeoutError())
-        self._drop_answered()
-        if self._patience:
-            self._timer = loop.call_at(self._patience[0][0], self._end_patience)
+        self._drop_done()
+        if self._deadlines:
+            self._timer = loop.call_at(self._deadlines[0][0], self._end_waits)
 
     async def _run(self) -> None:
         try:
@@ -137,7 +137,7 @@ class Batcher(Generic[Item, Outcome]):
         try:
             outcomes = await self._work(items)
             if len(outcomes) != len(items):
-                raise ValueError("the work answered another number of outcomes than it had items")
+                raise ValueError("the work returned another number of outcomes than it had items")
             return outcomes
         except self._isolate_on as error:
             if len(items) == 1:

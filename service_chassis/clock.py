@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
-"""Answers the present moment as an aware datetime in UTC."""
+"""Returns the present moment as an aware datetime in UTC."""
 
 
 def system_clock() -> datetime:
-    """Answer the machine's own time, in UTC."""
+    """Return the machine's own time, in UTC."""
     return datetime.now(UTC)

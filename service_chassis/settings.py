@@ -7,7 +7,7 @@ secrets: ``NAME_FILE=/run/secrets/name`` stands for ``NAME``.
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from environs import EnvError, FileAwareEnv
 from marshmallow.validate import Length, OneOf, Range, Validator
@@ -43,7 +43,7 @@ def variable(
     default: object = dataclasses.MISSING,
     validate: Validator | None = None,
 ) -> Any:
-    """Declare a dataclass field that is read from the environment variable `name`.
+    """Declare a dataclass field that is read from the environment variable `name`, after the class's `prefix`.
 
     Without a `default` the variable is required, and not empty. `unit` is for the documentation: "seconds",
     "bytes". `validate` is marshmallow's.
@@ -66,7 +66,7 @@ def read_settings(settings_class: type[Settings]) -> Settings:
     faults: list[str] = []
     for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
         read = readers.get(types[field.name], env.list)
-        name = field.metadata["variable"]
+        name = _name_variable(settings_class, field)
         required = field.default is dataclasses.MISSING
         options: dict[str, Any] = {"validate": field.metadata["validate"]} if field.metadata["validate"] else {}
         if required:
@@ -84,6 +84,10 @@ def read_settings(settings_class: type[Settings]) -> Settings:
     return settings_class(**values)
 
 
+def _name_variable(settings_class: type[Any], field: dataclasses.Field[Any]) -> str:
+    return getattr(settings_class, "prefix", "") + str(field.metadata["variable"])
+
+
 def _explain(name: str, error: Exception) -> str:
     text = str(error)
     return text if name in text else f"{name}: {text}"
@@ -94,8 +98,37 @@ def describe_settings(settings_class: type[Any]) -> Iterator[SettingDescription]
     for field in dataclasses.fields(settings_class):
         default = "required" if field.default is dataclasses.MISSING else str(field.default)
         yield SettingDescription(
-            variable=field.metadata["variable"],
+            variable=_name_variable(settings_class, field),
             unit=field.metadata["unit"],
             default=default,
             description=field.metadata["description"],
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings:
+    """What operators' commands need. A service gives its `prefix`, which each variable's name begins with."""
+
+    prefix: ClassVar[str]
+    postgres_dsn: str = variable("POSTGRES_DSN", "URL of the service's own PostgreSQL database.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSettings(DatabaseSettings):
+    """What every service's process has; a service gives its own ports."""
+
+    host: str = variable("HOST", "Address the API listens on.", default="127.0.0.1")
+    port: int
+    ops_host: str = variable("OPS_HOST", "Address that health and metrics listen on.", default="127.0.0.1")
+    ops_port: int
+    log_level: str = variable("LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL)
+
+
+def port_variable(default: int) -> Any:
+    """Declare the port of the API."""
+    return variable("PORT", "Port the API listens on.", default=default, validate=PORT)
+
+
+def ops_port_variable(default: int) -> Any:
+    """Declare the port of health and metrics."""
+    return variable("OPS_PORT", "Port that health and metrics listen on.", default=default, validate=PORT)

@@ -9,7 +9,7 @@ from aiohttp import web
 from activity_service.api.responses import json_response, render_elements, render_list
 from activity_service.plays.list_plays import ListPlanPlays
 from activity_service.plays.plan_play import PlanPlay, PlanPlayFilter
-from service_chassis.http.error_rendering import log_fault
+from service_chassis.operations.logging import log_fault
 
 PIECE_BYTES = 64 * 1024
 STALL_LIMIT_SECONDS = 30.0

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from activity_service.metrics import ActivityMetrics
-from service_chassis.http.error_rendering import log_fault
+from service_chassis.operations.logging import log_fault
 
 BACKOFF_LIMIT_SECONDS = 15.0
 _MAX_DOUBLINGS = 10

@@ -4,7 +4,7 @@ import asyncio
 
 from activity_service.billing.event import BillableEvent
 from activity_service.billing.resolve_holds import ResolveHolds
-from service_chassis.http.error_rendering import log_fault
+from service_chassis.operations.logging import log_fault
 
 GIVE_UP_TIMEOUT_SECONDS = 2.0
 """The caller waits for it, and an error it has already: what takes longer is the sweeper's."""

@@ -1,86 +1,42 @@
 """The wire's shapes of plans; `PlanSchema` is the only definition of what a plan looks like outside."""
 
-from collections.abc import Callable
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
-from marshmallow.validate import Length
 
-from catalog_service.api.wire_fields import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, RequestSchema, StrictBoolean, text
-from service_chassis.schema.dump import compile_dump
-from service_chassis.schema.fields import ShortList
+from catalog_service.plans.schema import (
+    MAX_ID_CHARACTERS,
+    MISSING,
+    REQUIRED_OF_A_PLAN,
+    AssociatedBenefitSchema,
+    AssociatedDocumentSchema,
+    PlanFieldsSchema,
+    require_whole_plan,
+)
+from service_chassis.schema.fields import OpenSchema, StrictBoolean, text
 
-MAX_DESCRIPTION_CHARACTERS = 10_000
-MAX_COLOR_CHARACTERS = 64
-MAX_ASSOCIATED = 500
-"""Documents or supplemental benefits of one plan: what fits into a public call's body with ids of usual length."""
-_REQUIRED_OF_A_PLAN = ("plan_name", "description", "collection_id", "color")
 _ASSOCIATED = ("associated_documents", "associated_supplemental_benefits")
-_MISSING = "Missing data for required field."
 
 
-class GetPlansSchema(RequestSchema):
+class GetPlansSchema(OpenSchema):
     """Which plans to list."""
 
     collection_id = text(
         MAX_ID_CHARACTERS,
+        shortest=0,
         allow_none=True,
         load_default=None,
         metadata={"description": "Absent or null: every plan of the client."},
     )
 
 
-class GetPlanDetailsSchema(RequestSchema):
+class GetPlanDetailsSchema(OpenSchema):
     """Which plan to show."""
 
-    plan_id = text(MAX_ID_CHARACTERS, required=True)
+    plan_id = text(MAX_ID_CHARACTERS, shortest=0, required=True)
 
 
-class AssociatedDocumentSchema(RequestSchema):
-    """A document that belongs to a plan."""
-
-    document_id = text(MAX_ID_CHARACTERS, shortest=1, required=True)
-    document_name = text(MAX_NAME_CHARACTERS, required=True)
-
-
-class AssociatedBenefitSchema(RequestSchema):
-    """A supplemental benefit that belongs to a plan."""
-
-    supplemental_benefit_id = text(MAX_ID_CHARACTERS, shortest=1, required=True)
-    benefit_name = text(MAX_NAME_CHARACTERS, required=True)
-
-
-def _distinct(name: str) -> Callable[[list[dict[str, str]]], None]:
-    def check(associated: list[dict[str, str]]) -> None:
-        if len({one[name] for one in associated}) < len(associated):
-            raise ValidationError(f"Must not repeat a {name}.")
-
-    return check
-
-
-class _PlanFields(RequestSchema):
-    """What a plan is made of, as callers send it."""
-
-    plan_id = text(MAX_ID_CHARACTERS, shortest=1)
-    plan_name = text(MAX_NAME_CHARACTERS, shortest=1)
-    description = text(MAX_DESCRIPTION_CHARACTERS)
-    collection_id = text(MAX_ID_CHARACTERS, shortest=1)
-    color = text(MAX_COLOR_CHARACTERS, shortest=1)
-    associated_documents = ShortList(
-        fields.Nested(AssociatedDocumentSchema), validate=[Length(max=MAX_ASSOCIATED), _distinct("document_id")]
-    )
-    associated_supplemental_benefits = ShortList(
-        fields.Nested(AssociatedBenefitSchema),
-        validate=[Length(max=MAX_ASSOCIATED), _distinct("supplemental_benefit_id")],
-    )
-
-    def _require_whole_plan(self, data: dict[str, Any]) -> None:
-        missing = {name: [_MISSING] for name in _REQUIRED_OF_A_PLAN if name not in data}
-        if missing:
-            raise ValidationError(missing)
-
-
-class SyncPlanSchema(_PlanFields):
+class SyncPlanSchema(PlanFieldsSchema):
     """A plan to create (no `plan_id`), to change (`plan_id` and what is new) or to delete (`is_delete`)."""
 
     json_schema = {  # noqa: RUF012 - `_is_one_of_three`, for the published document
@@ -88,8 +44,8 @@ class SyncPlanSchema(_PlanFields):
         "then": {"required": ["plan_id"]},
         "else": {
             "if": {"required": ["plan_id"]},
-            "then": {"anyOf": [{"required": [name]} for name in (*_REQUIRED_OF_A_PLAN, *_ASSOCIATED)]},
-            "else": {"required": list(_REQUIRED_OF_A_PLAN)},
+            "then": {"anyOf": [{"required": [name]} for name in (*REQUIRED_OF_A_PLAN, *_ASSOCIATED)]},
+            "else": {"required": list(REQUIRED_OF_A_PLAN)},
         },
     }
 
@@ -99,19 +55,11 @@ class SyncPlanSchema(_PlanFields):
     def _is_one_of_three(self, data: dict[str, Any], **_: Any) -> None:
         if data["is_delete"]:
             if "plan_id" not in data:
-                raise ValidationError(_MISSING, "plan_id")
+                raise ValidationError(MISSING, "plan_id")
         elif "plan_id" not in data:
-            self._require_whole_plan(data)
+            require_whole_plan(data)
         elif data.keys() <= {"plan_id", "is_delete"}:
             raise ValidationError("Give at least one field to change beside plan_id.")
-
-
-class ImportedPlanSchema(_PlanFields):
-    """A whole plan of a file; with a `plan_id` it replaces the plan that has it."""
-
-    @validates_schema
-    def _is_whole(self, data: dict[str, Any], **_: Any) -> None:
-        self._require_whole_plan(data)
 
 
 class PlanSchema(Schema):
@@ -126,10 +74,6 @@ class PlanSchema(Schema):
     updated_at = fields.DateTime(required=True, metadata={"description": "ISO 8601, UTC, with `Z`."})
     associated_documents = fields.List(fields.Nested(AssociatedDocumentSchema), required=True)
     associated_supplemental_benefits = fields.List(fields.Nested(AssociatedBenefitSchema), required=True)
-
-
-dump_plan = compile_dump(PlanSchema())
-"""Answers the dict that a Plan is on the wire, as PlanSchema has it."""
 
 
 class PlanReferenceSchema(Schema):

@@ -3,34 +3,29 @@
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
-from marshmallow.validate import Length
 
-from catalog_service.api.wire_fields import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, RequestSchema, text
 from catalog_service.clients.client import MAX_SECRET_CHARACTERS
+from catalog_service.plans.schema import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
+from service_chassis.schema.fields import Email, OpenSchema, text
 
 MAX_USER_ID_CHARACTERS = 128
 """With it the longest token is well below what a verifier reads (service_chassis.auth.bearer)."""
-MAX_EMAIL_CHARACTERS = 254
-"""RFC 5321, 4.5.3.1.3, less the angle brackets."""
 MAX_FINGERPRINT_CHARACTERS = 1024
 
 
-class UserSchema(RequestSchema):
+class UserSchema(OpenSchema):
     """The person a token is for."""
 
     json_schema = {"if": {"not": {"required": ["uid"]}}, "then": {"required": ["email"]}}  # noqa: RUF012 - `_is_somebody`
 
-    first_name = text(MAX_NAME_CHARACTERS, required=True)
-    last_name = text(MAX_NAME_CHARACTERS, required=True)
-    email = fields.Email(
-        validate=Length(max=MAX_EMAIL_CHARACTERS), metadata={"description": "Required unless `uid` is given."}
-    )
+    first_name = text(MAX_NAME_CHARACTERS, shortest=0, required=True)
+    last_name = text(MAX_NAME_CHARACTERS, shortest=0, required=True)
+    email = Email(metadata={"description": "Required unless `uid` is given."})
     uid = text(
         MAX_USER_ID_CHARACTERS,
-        shortest=1,
         metadata={"description": "The user's id; without it, one is derived from client and email."},
     )
-    group_name = text(MAX_NAME_CHARACTERS)
+    group_name = text(MAX_NAME_CHARACTERS, shortest=0)
 
     @validates_schema
     def _is_somebody(self, data: dict[str, Any], **_: Any) -> None:
@@ -38,14 +33,13 @@ class UserSchema(RequestSchema):
             raise ValidationError("Give an email or a uid.", "email")
 
 
-class TokenRequestSchema(RequestSchema):
+class TokenRequestSchema(OpenSchema):
     """A client's credentials, and for whom it wants a token."""
 
-    client_id = text(MAX_ID_CHARACTERS, shortest=1, required=True)
-    client_secret = text(MAX_SECRET_CHARACTERS, shortest=1, required=True)
+    client_id = text(MAX_ID_CHARACTERS, required=True)
+    client_secret = text(MAX_SECRET_CHARACTERS, required=True)
     fingerprint = text(
         MAX_FINGERPRINT_CHARACTERS,
-        shortest=1,
         required=True,
         metadata={"description": "Of the caller's device; only its SHA-256 is kept, as a claim."},
     )

@@ -1,18 +1,21 @@
 """Register clients, let them in and out, change their secrets."""
 
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
+import asyncpg
 import typer
 
-from catalog_service.cli.operator import ClientId, run_with_pool
-from catalog_service.clients.register import list_clients, register_client, rotate_secret, set_client_disabled
-from service_chassis.cli.commands import AsJson, show_json, show_table
-from service_chassis.clock import system_clock
+from catalog_service.clients.register import RegisterClients
+from catalog_service.settings import DatabaseSettings
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
 
 commands = typer.Typer(help="Clients and their secrets.", no_args_is_help=True)
+
+ClientId = Annotated[str, typer.Argument(metavar="ID", help="The client's id.")]
 
 _FROM_STANDARD_INPUT = "-"
 _DAY_SECONDS = 24 * 60 * 60
@@ -39,14 +42,9 @@ def create(
 ) -> None:
     """Register a client and show its secret, this once."""
     given = sys.stdin.readline().rstrip("\n") if secret == _FROM_STANDARD_INPUT else secret
-    shown = run_with_pool(
-        lambda pool: register_client(
-            pool,
-            client_id,
-            name=name,
-            secret=given,
-            may_read_all_clients=may_read_all_clients,
-            now=system_clock(),
+    shown = _run(
+        lambda pool: RegisterClients(pool).register(
+            client_id, name=name, secret=given, may_read_all_clients=may_read_all_clients
         )
     )
     _show_secret(client_id, shown, as_json)
@@ -55,24 +53,20 @@ def create(
 @commands.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List all clients."""
-    clients = [asdict(client) for client in run_with_pool(list_clients)]
-    if as_json:
-        show_json(clients)
-    else:
-        show_table(clients, _COLUMNS)
+    show([asdict(client) for client in _run(lambda pool: RegisterClients(pool).list_clients())], as_json, _COLUMNS)
 
 
 @commands.command("disable")
 def disable(client_id: ClientId) -> None:
     """Refuse a client new tokens, and its plans, at once; elsewhere its tokens live to their end. Its plans stay."""
-    run_with_pool(lambda pool: set_client_disabled(pool, client_id, disabled=True, now=system_clock()))
+    _run(lambda pool: RegisterClients(pool).set_disabled(client_id, True))
     typer.echo(f"{client_id} is disabled")
 
 
 @commands.command("enable")
 def enable(client_id: ClientId) -> None:
     """Let a disabled client in again, with the secrets it had."""
-    run_with_pool(lambda pool: set_client_disabled(pool, client_id, disabled=False, now=system_clock()))
+    _run(lambda pool: RegisterClients(pool).set_disabled(client_id, False))
     typer.echo(f"{client_id} is enabled")
 
 
@@ -86,8 +80,13 @@ def rotate(
 ) -> None:
     """Make a new secret and show it, this once."""
     overlap = timedelta(seconds=overlap_seconds)
-    secret = run_with_pool(lambda pool: rotate_secret(pool, client_id, overlap=overlap, now=system_clock()))
-    _show_secret(client_id, secret, as_json)
+    _show_secret(
+        client_id, _run(lambda pool: RegisterClients(pool).rotate_secret(client_id, overlap=overlap)), as_json
+    )
+
+
+def _run(work: Callable[[asyncpg.Pool], Awaitable[Result]]) -> Result:
+    return run_with_pool(DatabaseSettings, work, command="catalog_service clients")
 
 
 def _show_secret(client_id: str, secret: str, as_json: bool) -> None:

@@ -8,10 +8,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from catalog_service.cli.operator import run_with_pool
-from catalog_service.plans.import_file import InvalidPlans, import_plans
+from catalog_service.errors import InvalidPlans
+from catalog_service.plans.import_file import ImportPlans
 from catalog_service.plans.plan_file import PlanRow, read_plan_file
-from service_chassis.cli.commands import AsJson, show_json
+from catalog_service.settings import DatabaseSettings
+from service_chassis.cli.commands import AsJson, run_with_pool, show_json
 from service_chassis.errors import OperatorError
 
 commands = typer.Typer(help="Plans of clients.", no_args_is_help=True)
@@ -36,7 +37,11 @@ def import_file(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         try:
             count = run_with_pool(
-                lambda pool: import_plans(pool, client, [row.values for row in rows], report=_shown(progress, rows))
+                DatabaseSettings,
+                lambda pool: ImportPlans(pool).write(
+                    client, [row.values for row in rows], report=_shown(progress, rows)
+                ),
+                command="catalog_service plans",
             )
         except InvalidPlans as error:
             raise OperatorError(_name_places(file, rows, error)) from None

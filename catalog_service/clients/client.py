@@ -43,7 +43,7 @@ class Credentials:
     secret_hashes: Sequence[bytes]
 
     def accept(self, secret: str) -> bool:
-        """Tell whether `secret` opens this client, with the same work whatever the answer and its reason."""
+        """Return whether `secret` opens this client, with the same work whatever the answer and its reason."""
         presented = hash_secret(secret)
         held = [*self.secret_hashes, *[_NO_SECRET] * _LIVE_SECRETS][:_LIVE_SECRETS]
         matches = [hmac.compare_digest(presented, one) for one in held]
@@ -56,7 +56,7 @@ def make_secret() -> str:
 
 
 def hash_secret(secret: str) -> bytes:
-    """Answer the 32 bytes that are stored in place of `secret`."""
+    """Return the 32 bytes that are stored in place of `secret`."""
     return hashlib.sha256(secret.encode()).digest()
 
 
@@ -75,3 +75,12 @@ def check_registration(client_id: str, name: str, secret: str | None) -> None:
             f"a secret has {MIN_GIVEN_SECRET_CHARACTERS} to {MAX_SECRET_CHARACTERS} characters; "
             "leave it out and a random one is made"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """What may change about a client while its tokens live."""
+
+    client_id: str
+    plans_version: int
+    disabled: bool

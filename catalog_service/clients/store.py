@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
-from catalog_service.clients.client import Client, Credentials
+from catalog_service.clients.client import Client, ClientState, Credentials
 
 
 class ClientStore:
@@ -71,7 +70,7 @@ class ClientStore:
     """
 
     async def fetch_credentials(self, client_id: str, now: datetime) -> Credentials:
-        """Answer what opens this client at `now`; for an unknown one, credentials that nothing opens."""
+        """Return what opens this client at `now`; for an unknown one, credentials that nothing opens."""
         row = await self._connection.fetchrow(self._FETCH_CREDENTIALS, client_id, now)
         return Credentials(**row)
 
@@ -80,10 +79,9 @@ class ClientStore:
         FROM client WHERE client_id = ANY($1::text[])
     """
 
-    async def list_states(self, client_ids: Sequence[str]) -> list[Any]:
-        """Answer `client_id`, `plans_version` and `disabled` of those of `client_ids` that exist, in any order."""
-        rows: list[Any] = await self._connection.fetch(self._LIST_STATES, client_ids)
-        return rows
+    async def list_states(self, client_ids: Sequence[str]) -> list[ClientState]:
+        """Return the state of those of `client_ids` that exist, in any order."""
+        return [ClientState(*row) for row in await self._connection.fetch(self._LIST_STATES, client_ids)]
 
     _SET_DISABLED = """
         UPDATE client SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, $3::timestamptz) END
@@ -99,5 +97,5 @@ class ClientStore:
     """
 
     async def list_clients(self) -> list[Client]:
-        """Answer every client, by id."""
+        """Return every client, by id."""
         return [Client(**row) for row in await self._connection.fetch(self._LIST_CLIENTS)]

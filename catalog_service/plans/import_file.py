@@ -1,62 +1,72 @@
-"""Put many plans into the catalog at once: all of them or none."""
+"""Put the plans of a file into the catalog: all of them or none."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
+from marshmallow import validates_schema
 
-from catalog_service.api.plan_schemas import ImportedPlanSchema
 from catalog_service.clients.store import ClientStore
-from catalog_service.database import begin_for
-from catalog_service.errors import ClientNotFound
+from catalog_service.errors import ClientNotFound, InvalidPlans
 from catalog_service.plans.plan import Plan, make_plan_id
+from catalog_service.plans.schema import PlanFieldsSchema, require_whole_plan
 from catalog_service.plans.store import PlanStore
 from service_chassis.clock import Clock, system_clock
-from service_chassis.errors import InvalidRequest, OperatorError
+from service_chassis.database.tenancy import begin_for
+from service_chassis.errors import InvalidRequest
 from service_chassis.http.json_body import load
 
 _ROWS_A_STATEMENT = 500
 _MOST_FAULTS = 20
 """How many wrong rows are listed; a file of the wrong kind has as many as it has rows."""
-_SCHEMA = ImportedPlanSchema()
 
 ReportProgress = Callable[[str, int], None]
 """Called with the name of the stage, "checking" or "writing", and how many rows have passed it."""
 
 
-class InvalidPlans(OperatorError):
-    """Rows that are no plans; `faults` has each one's index and what is wrong with it."""
+class ImportedPlanSchema(PlanFieldsSchema):
+    """A whole plan of a file; with a `plan_id` it replaces the plan that has it."""
 
-    def __init__(self, faults: Sequence[tuple[int, str]]) -> None:
-        super().__init__("; ".join(f"row {index + 1}: {fault}" for index, fault in faults))
-        self.faults = tuple(faults)
+    @validates_schema
+    def _is_whole(self, data: dict[str, Any], **_: Any) -> None:
+        require_whole_plan(data)
 
 
-async def import_plans(
-    pool: asyncpg.Pool,
-    client_id: str,
-    plans: Sequence[Mapping[str, Any]],
-    *,
-    clock: Clock = system_clock,
-    report: ReportProgress = lambda _stage, _done: None,
-) -> int:
-    """Write `plans`, as callers of `sync-plan` would send them, and answer how many there were.
+_SCHEMA = ImportedPlanSchema()
 
-    A plan whose `plan_id` the client has already is replaced; one without gets a new id.
-    Raises InvalidPlans or ClientNotFound, and has then written nothing.
-    """
-    checked = sorted(_check(plans, clock(), report), key=lambda plan: plan.plan_id)
-    async with begin_for(pool, client_id, timeout_seconds=None) as connection:
-        store = PlanStore(connection)
-        if not await ClientStore(connection).list_states([client_id]):
-            raise ClientNotFound(client_id)
-        for start in range(0, len(checked), _ROWS_A_STATEMENT):
-            await store.upsert_plans(client_id, checked[start : start + _ROWS_A_STATEMENT])
-            report("writing", min(start + _ROWS_A_STATEMENT, len(checked)))
-        # Last: the lock that it takes keeps other writers of this client waiting until the commit.
-        await store.bump_version(client_id)
-    return len(checked)
+
+@dataclass(frozen=True, slots=True)
+class ImportPlans:
+    """Writes many plans of one client."""
+
+    pool: asyncpg.Pool
+    clock: Clock = system_clock
+
+    async def write(
+        self,
+        client_id: str,
+        plans: Sequence[Mapping[str, Any]],
+        *,
+        report: ReportProgress = lambda _stage, _done: None,
+    ) -> int:
+        """Write `plans`, as callers of `sync-plan` would send them, and return how many there were.
+
+        A plan whose `plan_id` the client has already is replaced; one without gets a new id.
+        Raises InvalidPlans or ClientNotFound, and has then written nothing.
+        """
+        checked = sorted(_check(plans, self.clock(), report), key=lambda plan: plan.plan_id)
+        async with begin_for(self.pool, client_id) as connection:
+            store = PlanStore(connection)
+            if not await ClientStore(connection).list_states([client_id]):
+                raise ClientNotFound(client_id)
+            for start in range(0, len(checked), _ROWS_A_STATEMENT):
+                await store.upsert_plans(client_id, checked[start : start + _ROWS_A_STATEMENT])
+                report("writing", min(start + _ROWS_A_STATEMENT, len(checked)))
+            # Last: the lock that it takes keeps other writers of this client waiting until the commit.
+            await store.bump_version(client_id)
+        return len(checked)
 
 
 def _check(plans: Sequence[Mapping[str, Any]], now: datetime, report: ReportProgress) -> list[Plan]:

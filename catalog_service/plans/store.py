@@ -1,6 +1,6 @@
 """Plans in PostgreSQL. Every statement names the client: a plan's id alone finds nothing.
 
-Reads tell row-level security the client by themselves; writes are within a transaction of `begin_for`.
+Reads tell row-level security the client by themselves; writes are within a transaction of `tenancy.begin_for`.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class PlanStore:
     """
 
     async def fetch_plan(self, client_id: str, plan_id: str) -> Plan | None:
-        """Answer one plan of the client."""
+        """Return one plan of the client."""
         return _plan_or_none(await self._connection.fetchrow(self._FETCH_PLAN, client_id, plan_id))
 
     # One statement is one snapshot: the version belongs to exactly these rows. A client without plans is one row.
@@ -57,11 +57,10 @@ class PlanStore:
         ) AS plan
     """
 
-    async def list_rows(self, client_id: str, collection_id: str | None) -> tuple[int, list[Any]]:
-        """Answer the version of the client's plans and those of one collection, or all, of just that version.
+    async def list_plans(self, client_id: str, collection_id: str | None) -> tuple[int, "UnreadPlans"]:
+        """Return the version of the client's plans and those of one collection, or all, of just that version.
 
-        The rows are for `read_plan`, which can then be done by another thread. Raises LookupError for an unknown
-        client.
+        Raises LookupError for an unknown client.
         """
         if collection_id is None:
             rows = await self._connection.fetch(self._LIST_PLANS, client_id)
@@ -69,7 +68,7 @@ class PlanStore:
             rows = await self._connection.fetch(self._LIST_COLLECTION, client_id, collection_id)
         if not rows:
             raise LookupError("no such client")
-        return rows[0]["plans_version"], [row for row in rows if row["plan_id"] is not None]
+        return rows[0]["plans_version"], UnreadPlans(rows)
 
     _UPSERT_PLANS = """
         INSERT INTO plan (client_id, plan_id, plan_name, description, collection_id, color, created_at, updated_at,
@@ -120,7 +119,7 @@ class PlanStore:
     """
 
     async def update_plan(self, client_id: str, plan_id: str, change: PlanChange, now: datetime) -> Plan | None:
-        """Apply `change` and answer the plan as it then is; None when there is no such plan."""
+        """Apply `change` and return the plan as it then is; None when there is no such plan."""
         row = await self._connection.fetchrow(
             self._UPDATE_PLAN,
             client_id,
@@ -148,8 +147,18 @@ class PlanStore:
         await self._connection.execute(self._BUMP_VERSION, client_id)
 
 
-def read_plan(row: Any) -> Plan:
-    """Make the plan of a row."""
+class UnreadPlans:
+    """Rows of plans, made into plans only by `read`, which another thread can do: many take a while."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self._rows = rows
+
+    def read(self) -> list[Plan]:
+        """Return the plans."""
+        return [_read_plan(row) for row in self._rows if row["plan_id"] is not None]
+
+
+def _read_plan(row: Any) -> Plan:
     return Plan(
         plan_id=row["plan_id"],
         plan_name=row["plan_name"],
@@ -164,7 +173,7 @@ def read_plan(row: Any) -> Plan:
 
 
 def _plan_or_none(row: Any) -> Plan | None:
-    return read_plan(row) if row is not None else None
+    return _read_plan(row) if row is not None else None
 
 
 def _read_json(text: str) -> Associated:

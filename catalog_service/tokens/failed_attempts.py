@@ -8,7 +8,7 @@ from cachetools import LRUCache
 from service_chassis.clock import Clock
 
 BURST_ATTEMPTS = 100
-"""Wrong attempts of one client id from one address that are answered plainly."""
+"""Wrong attempts of one client id from one address that are responded to plainly."""
 INTERVAL_SECONDS = 2.0
 """Then one more in so many seconds."""
 _REMEMBERED_PAIRS = 10_000
@@ -30,7 +30,7 @@ class FailedAttempts:
         self._clear_at: LRUCache[bytes, float] = LRUCache(_REMEMBERED_PAIRS)
 
     def note(self, client_id: str, address: str) -> int | None:
-        """Count one wrong attempt. Answer None, or after how many seconds another one will be answered plainly."""
+        """Count one wrong attempt. Return None, or after how many seconds another one will be answered plainly."""
         now = self._clock().timestamp()
         # A digest: ids are the caller's own words, of any length and as many as it likes.
         pair = hashlib.blake2b(f"{address} {client_id}".encode(), digest_size=16).digest()

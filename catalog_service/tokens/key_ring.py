@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
-from catalog_service.tokens.rotate_key import ensure_signing_key
+from catalog_service.tokens.rotate_key import RotateKeys
 from catalog_service.tokens.signing_key import (
     REREAD_AFTER,
     SigningKey,
@@ -18,7 +18,7 @@ from catalog_service.tokens.signing_key import (
     load_private_key,
 )
 from service_chassis.clock import Clock
-from service_chassis.http.error_rendering import log_fault
+from service_chassis.operations.logging import log_fault
 
 _UNKNOWN_KEY_REREAD = timedelta(seconds=5)
 """A `kid` we do not know, which anybody can make up, has the keys read again at most this often."""
@@ -38,14 +38,14 @@ class _Held:
         return self.private.public_key()
 
 
-class SigningKeys:
+class KeyRing:
     """Signs and verifies with the keys of the database, read again when they are `REREAD_AFTER` old.
 
     While the database is away the known keys go on: what is published when follows from their times.
     """
 
     def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
-        self._pool = pool
+        self._keys_in_database = RotateKeys(pool, clock)
         self._clock = clock
         self._held: dict[str, _Held] = {}
         self._read_at: datetime | None = None
@@ -53,19 +53,19 @@ class SigningKeys:
         self._reading = asyncio.Lock()
 
     async def signer(self) -> tuple[str, EllipticCurvePrivateKey]:
-        """Answer the `kid` and the key that sign now. Raises LookupError when no key is known."""
+        """Return the `kid` and the key that sign now. Raises LookupError when no key is known."""
         await self._reread(REREAD_AFTER)
         key = choose_signer(self._keys(), self._clock())
         return key.kid, self._held[key.kid].private
 
     async def find_public(self, kid: str) -> EllipticCurvePublicKey | None:
-        """Answer the published key of this name, or None."""
+        """Return the published key of this name, or None."""
         await self._reread(REREAD_AFTER if kid in self._held else _UNKNOWN_KEY_REREAD)
         held = self._held.get(kid)
         return held.public if held is not None and held.key.is_published(self._clock()) else None
 
     async def published(self) -> list[dict[str, str]]:
-        """Answer the JSON Web Keys to publish now. Raises LookupError when no key is known."""
+        """Return the JSON Web Keys to publish now. Raises LookupError when no key is known."""
         await self._reread(REREAD_AFTER)
         if not self._held:
             raise LookupError("no signing key")
@@ -85,7 +85,7 @@ class SigningKeys:
                 return
             self._tried_at = self._clock()
             try:
-                keys = await ensure_signing_key(self._pool, self._clock())
+                keys = await self._keys_in_database.ensure()
             except Exception as error:  # whatever the database's trouble is, the known keys are still good
                 log_fault("signing_keys_not_read", error)
                 return

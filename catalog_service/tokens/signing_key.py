@@ -36,7 +36,7 @@ class SigningKey:
     published_until: datetime | None
 
     def is_published(self, now: datetime) -> bool:
-        """Tell whether tokens of this key are to be believed at `now`."""
+        """Return whether tokens of this key are to be believed at `now`."""
         return self.published_until is None or now < self.published_until
 
 
@@ -49,18 +49,18 @@ def make_key(now: datetime, *, signs_from: datetime) -> SigningKey:
 
 
 def plan_rotation(now: datetime, token_lifetime: timedelta) -> tuple[SigningKey, datetime]:
-    """Answer the next key, and the moment until which the present ones must stay published."""
+    """Return the next key, and the moment until which the present ones must stay published."""
     signs_from = now + JWKS_MAX_AGE + REREAD_AFTER + _LEEWAY
     return make_key(now, signs_from=signs_from), signs_from + token_lifetime + REREAD_AFTER + _LEEWAY
 
 
 def list_published(keys: Sequence[SigningKey], now: datetime) -> list[SigningKey]:
-    """Answer the keys whose tokens are to be believed at `now`."""
+    """Return the keys whose tokens are to be believed at `now`."""
     return [key for key in keys if key.is_published(now)]
 
 
 def choose_signer(keys: Sequence[SigningKey], now: datetime) -> SigningKey:
-    """Answer the key that signs at `now`: the last one whose time has come. Raises LookupError without keys.
+    """Return the key that signs at `now`: the last one whose time has come. Raises LookupError without keys.
 
     When none's has, because this clock is behind that of the process that made the first key, it is that one.
     """
@@ -80,7 +80,7 @@ def describe_state(key: SigningKey, keys: Sequence[SigningKey], now: datetime) -
 
 
 def load_private_key(key: SigningKey) -> ec.EllipticCurvePrivateKey:
-    """Answer the key object that signs."""
+    """Return the key object that signs."""
     loaded = serialization.load_pem_private_key(key.private_pem.encode(), password=None)
     if not isinstance(loaded, ec.EllipticCurvePrivateKey):
         raise TypeError("not an elliptic curve key")
@@ -88,10 +88,10 @@ def load_private_key(key: SigningKey) -> ec.EllipticCurvePrivateKey:
 
 
 def sign(claims: dict[str, object], kid: str, private_key: ec.EllipticCurvePrivateKey, token_type: str) -> str:
-    """Answer `claims` as a signed token that names its key."""
+    """Return `claims` as a signed token that names its key."""
     return jwt.encode(claims, private_key, algorithm=ALGORITHM, headers={"typ": token_type, "kid": kid})
 
 
 def describe_public_key(kid: str, public_key: ec.EllipticCurvePublicKey) -> dict[str, str]:
-    """Answer the JSON Web Key that others verify with."""
+    """Return the JSON Web Key that others verify with."""
     return {**ECAlgorithm.to_jwk(public_key, as_dict=True), "kid": kid, "use": "sig", "alg": ALGORITHM}

@@ -30,7 +30,7 @@ class SigningKeyStore:
     """
 
     async def list_keys(self) -> list[SigningKey]:
-        """Answer all keys, the one that signs last at the end."""
+        """Return all keys, the one that signs last at the end."""
         return [SigningKey(**row) for row in await self._connection.fetch(self._LIST_KEYS)]
 
     _INSERT_KEY = """

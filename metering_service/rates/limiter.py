@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from metering_service.policies.policy import PolicyVersion, Rate
-from service_chassis.http.error_rendering import log_fault
+from service_chassis.operations.logging import log_fault
 from service_chassis.operations.metrics import Metrics
 
 _SCRIPT = (Path(__file__).parent / "gcra.lua").read_text()

@@ -32,7 +32,7 @@ _FORBIDDEN_HEADERS = {"jku", "jwk", "x5u", "x5c", "crit", "zip", "b64"}
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 FindKey = Callable[[str], Awaitable[EllipticCurvePublicKey | None]]
-"""Answers the public key of a `kid`, or None when there is none."""
+"""Returns the public key of a `kid`, or None when there is none."""
 
 
 class InvalidToken(Exception):
@@ -56,7 +56,7 @@ class _Verified:
 
 
 def read_bearer(request: web.Request) -> str:
-    """Answer the bearer credential of the request. Raises InvalidToken when there is none."""
+    """Return the bearer credential of the request. Raises InvalidToken when there is none."""
     values = request.headers.getall("Authorization", [])
     if len(values) != 1:
         raise InvalidToken("no credential, or several")
@@ -81,7 +81,7 @@ class TokenVerifier:
         self._verified: LRUCache[bytes, _Verified] = LRUCache(_CACHED_TOKENS)
 
     async def verify(self, token: str) -> AccessToken:
-        """Answer what `token` says. Raises InvalidToken."""
+        """Return what `token` says. Raises InvalidToken."""
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise InvalidToken("too long")
         now = self._clock().timestamp()
@@ -150,7 +150,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
 
 
 def _read_kid(header: Mapping[str, Any]) -> str:
-    """Answer the name of the key. Raises InvalidToken for a header that is not just what ours are."""
+    """Return the name of the key. Raises InvalidToken for a header that is not just what ours are."""
     kind, kid = header.get("typ"), header.get("kid")
     if header.get("alg") != ALGORITHM or not isinstance(kind, str) or kind.lower() != TOKEN_TYPE:
         raise InvalidToken("wrong algorithm or type")

@@ -7,8 +7,8 @@ import aiohttp
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
-from service_chassis.http.error_rendering import log_fault
 from service_chassis.http.json_body import parse_json
+from service_chassis.operations.logging import log_fault
 
 REFRESH_AFTER_SECONDS = 300.0
 """How old the keys may be before they are fetched again."""
@@ -35,7 +35,7 @@ class RemoteKeys:
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, kid: str) -> EllipticCurvePublicKey | None:
-        """Answer the key named `kid`, or None when the issuer does not publish it."""
+        """Return the key named `kid`, or None when the issuer does not publish it."""
         now = time.monotonic()
         if kid not in self._keys:
             # Whoever makes names up can wait for a fetch; known keys are answered beside it.

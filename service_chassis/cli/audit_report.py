@@ -42,26 +42,26 @@ class AuditReport:
         """Note that `number` more of something were looked at."""
         self.checked[what] = self.checked.get(what, 0) + number
 
-    def accuse(self, findings: Iterable[Finding]) -> None:
+    def add_violations(self, findings: Iterable[Finding]) -> None:
         """Add violations."""
         for finding in findings:
             self.violation_count += 1
             if len(self.violations) < KEPT_FINDINGS:
                 self.violations.append(finding)
 
-    def mention(self, findings: Iterable[Finding]) -> None:
+    def add_unfinished(self, findings: Iterable[Finding]) -> None:
         """Add what is unfinished."""
         for finding in findings:
             self.unfinished_count += 1
             if len(self.unfinished) < KEPT_FINDINGS:
                 self.unfinished.append(finding)
 
-    def absorb(self, other: "AuditReport") -> None:
+    def merge(self, other: "AuditReport") -> None:
         """Add all that another report holds."""
         for what, number in other.checked.items():
             self.count(what, number)
-        self.accuse(other.violations)
-        self.mention(other.unfinished)
+        self.add_violations(other.violations)
+        self.add_unfinished(other.unfinished)
         self.violation_count += other.violation_count - len(other.violations)
         self.unfinished_count += other.unfinished_count - len(other.unfinished)
 
@@ -76,7 +76,7 @@ class AuditReport:
         return f"{self.subject}: NOT SOUND. {found} in {looked_at}{open_ends}."
 
     def as_document(self) -> dict[str, Any]:
-        """Answer the report as JSON values."""
+        """Return the report as JSON values."""
         return {
             "verdict": "sound" if self.is_sound else "violated",
             "sentence": self.sentence,

@@ -1,11 +1,10 @@
-"""What every operator's command does: work with a pool, show what came out, fail in one line."""
+"""What every service's command line does: serve, migrate, work with a pool, print what came out, fail in one line."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import asyncpg
 import orjson
@@ -14,17 +13,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service_chassis.database.migrations import apply_migrations
-from service_chassis.database.pool import create_pool
+from service_chassis.database.migrations import Schema, apply_schema
+from service_chassis.database.pool import open_pool
 from service_chassis.errors import OperatorError, ServiceError
-from service_chassis.settings import InvalidSettings
+from service_chassis.settings import DatabaseSettings, InvalidSettings, read_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
 OfClient = Annotated[str, typer.Option("--client", help="The client whose user it is.")]
 OfUser = Annotated[str, typer.Option("--user", help="The user's id, as in `userId`.")]
 Sure = Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")]
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
+Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 NO_VERDICT = 3
 """Exit code of an audit that could not look: neither sound nor, as 1 would say, a violation."""
@@ -36,73 +36,18 @@ class NoVerdict(OperatorError):
     """An audit could not be carried out; nothing is known about what it looks at."""
 
 
-@contextmanager
-def judging() -> Iterator[None]:
-    """Raise NoVerdict for whatever keeps an audit from looking: settings, files, servers, other schemas."""
-    try:
-        yield
-    except (OperatorError, InvalidSettings, ServiceError, UnicodeError) as error:
-        raise NoVerdict(f"no verdict: {error}") from error
-    except asyncpg.UndefinedTableError as error:
-        raise NoVerdict(f"no verdict: not this service's database, or not migrated: {error}") from error
-    except _FAULTS as error:
-        raise NoVerdict(f"no verdict: {_describe(error)}") from error
+def create_commands(summary: str, serve: Callable[[], None], migrate: Callable[..., None]) -> typer.Typer:
+    """Make the command line that every service has; without a command it serves."""
+    commands = typer.Typer(help=summary, add_completion=False, pretty_exceptions_enable=False)
+    commands.command("serve")(serve)
+    commands.command("migrate")(migrate)
 
+    @commands.callback(invoke_without_command=True, help=f"{summary} Without a command: serve.")
+    def choose(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            serve()
 
-def run_with_pool(
-    dsn: str,
-    work: Callable[[asyncpg.Pool], Awaitable[Found]],
-    *,
-    application_name: str,
-    settings: Mapping[str, str] | None = None,
-) -> Found:
-    """Do `work` with a pool of one connection, whose server `settings` differ as told; answer what it answers."""
-
-    async def with_pool() -> Found:
-        pool = await create_pool(dsn, size=1, application_name=application_name, settings=settings)
-        try:
-            return await work(pool)
-        finally:
-            await pool.close()
-
-    return asyncio.run(with_pool())
-
-
-def migrate_and_show(dsn: str, directory: Path, as_json: bool) -> None:
-    """Bring the database at `dsn` to the schema of `directory` and print what that took."""
-    applied = apply_migrations(dsn, directory)
-    if as_json:
-        show_json({"applied": applied})
-    else:
-        typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
-
-
-def show_json(document: Any) -> None:
-    """Print `document`, moments as ISO 8601 with `Z`."""
-    typer.echo(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
-
-
-def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Print `rows` under the headings of `columns`."""
-    if not rows:
-        typer.echo("none")
-        return
-    table = Table()
-    for heading in columns.values():
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
-    Console(markup=False).print(table)  # a bracket in a name or a note is no markup
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+    return commands
 
 
 def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] | None = None) -> None:
@@ -116,9 +61,22 @@ def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] |
         typer.echo(f"{service}: {error}", err=True)
         raise SystemExit(NO_VERDICT) from None
     except (OperatorError, InvalidSettings, ServiceError) as error:
-        _fail(service, str(error))
+        raise SystemExit(f"{service}: {error}") from None
     except _FAULTS as error:
-        _fail(service, _describe(error))
+        raise SystemExit(f"{service}: {_describe(error)}") from None
+
+
+@contextmanager
+def audit_errors() -> Iterator[None]:
+    """Raise NoVerdict for whatever keeps an audit from looking: settings, files, servers, other schemas."""
+    try:
+        yield
+    except (OperatorError, InvalidSettings, ServiceError, UnicodeError) as error:
+        raise NoVerdict(f"no verdict: {error}") from error
+    except asyncpg.UndefinedTableError as error:
+        raise NoVerdict(f"no verdict: not this service's database, or not migrated: {error}") from error
+    except _FAULTS as error:
+        raise NoVerdict(f"no verdict: {_describe(error)}") from error
 
 
 def _describe(error: Exception) -> str:
@@ -128,5 +86,64 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
-def _fail(service: str, text: str) -> NoReturn:
-    raise SystemExit(f"{service}: {text}") from None
+def run_with_pool(
+    settings_class: type[DatabaseSettings],
+    work: Callable[[asyncpg.Pool], Awaitable[Result]],
+    *,
+    command: str,
+    settings: Mapping[str, str] | None = None,
+) -> Result:
+    """Do `work` with a pool of one connection, whose server `settings` differ as told, and return what it returns.
+
+    `command` names the connection in the server's own lists.
+    """
+    dsn = read_settings(settings_class).postgres_dsn
+
+    async def with_pool() -> Result:
+        async with open_pool(dsn, size=1, application_name=command, settings=settings) as pool:
+            return await work(pool)
+
+    return asyncio.run(with_pool())
+
+
+def migrate_and_show(settings_class: type[DatabaseSettings], schema: Schema, as_json: bool) -> None:
+    """Bring the service's database to `schema` and print what that took."""
+    applied = apply_schema(read_settings(settings_class).postgres_dsn, schema)
+    if as_json:
+        show_json({"applied": applied})
+    else:
+        typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+def show(found: Rows, as_json: bool, columns: Mapping[str, str] | Sequence[str] | None = None) -> None:
+    """Print one row or several as a table, or as JSON. `columns` maps keys to headings; without it, all keys."""
+    if as_json:
+        show_json(found)
+        return
+    rows = [found] if isinstance(found, Mapping) else found
+    if not rows:
+        typer.echo("none")
+        return
+    keys: Sequence[str] = list(columns if columns is not None else rows[0])
+    headings = columns if isinstance(columns, Mapping) else {key: key for key in keys}
+    table = Table()
+    for key in keys:
+        table.add_column(headings[key], overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in keys))
+    Console(markup=False).print(table)  # a bracket in a name or a note is no markup
+
+
+def show_json(document: Any) -> None:
+    """Print `document`, moments as ISO 8601 with `Z`."""
+    typer.echo(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)

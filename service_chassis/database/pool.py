@@ -8,8 +8,12 @@ from typing import Any
 import asyncpg
 
 CONNECT_TIMEOUT_SECONDS = 2.0
+ACQUIRE_TIMEOUT_SECONDS = 2.0
+"""How long a request waits for a connection of its pool, unless the pool was made with another bound."""
 COMMAND_TIMEOUT_SECONDS = 5.0
 """The client's own bound on one statement; the server's are a little shorter, so that it ends the work itself."""
+CLOSE_TIMEOUT_SECONDS = 3.0
+"""How long a pool waits for the statements under way when it is closed; then their connections are cut."""
 
 _SERVER_SETTINGS = {
     "statement_timeout": "4000",
@@ -33,43 +37,63 @@ _MAX_IDLE_SECONDS = 300.0
 
 
 class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
-    """asyncpg's pool, first come, first served.
+    """asyncpg's pool, first come, first served, and with a bound on every wait for a connection.
 
     asyncpg hands a connection that comes free to whoever asks at that moment, and sends the one that it was meant for
     to the end of the line: with all connections in use some wait for seconds while most wait for milliseconds.
     """
 
-    def __init__(self, *arguments: Any, max_size: int, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, max_size: int, acquire_seconds: float, work_seconds: float | None, **options: Any
+    ) -> None:
         super().__init__(*arguments, max_size=max_size, **options)
         self._turns = asyncio.Semaphore(max_size)
+        self._acquire_seconds = acquire_seconds
+        self._work_seconds = work_seconds
 
-    def acquire(self, *, timeout: float | None = None) -> "_Turn":
-        """Lend a connection within `timeout` seconds, twice that where one has to be opened. Raises TimeoutError."""
-        return _Turn(self._turns, super().acquire(timeout=timeout), timeout)
+    def acquire(self, *, timeout: float | None = None, work_seconds: float | None = None) -> "_Turn":
+        """Lend a connection within `timeout` seconds, twice that where one has to be opened. Raises TimeoutError.
+
+        With `work_seconds`, TimeoutError is also raised in whoever uses it for longer, the wait included. Without
+        either, the pool's own bounds count.
+        """
+        seconds = self._acquire_seconds if timeout is None else timeout
+        work_seconds = self._work_seconds if work_seconds is None else work_seconds
+        return _Turn(self._turns, super().acquire(timeout=seconds), seconds, work_seconds)
 
 
 class _Turn:
     """One use of a connection, once it is its turn."""
 
-    __slots__ = ("_lent", "_timeout_seconds", "_turns")
+    __slots__ = ("_lent", "_timeout_seconds", "_turns", "_work")
 
     def __init__(
-        self, turns: asyncio.Semaphore, lent: AbstractAsyncContextManager[asyncpg.Connection], timeout: float | None
+        self,
+        turns: asyncio.Semaphore,
+        lent: AbstractAsyncContextManager[asyncpg.Connection],
+        timeout_seconds: float,
+        work_seconds: float | None,
     ) -> None:
         self._turns = turns
         self._lent = lent
-        self._timeout_seconds = timeout
+        self._timeout_seconds = timeout_seconds
+        self._work = asyncio.timeout(work_seconds)
 
     async def __aenter__(self) -> asyncpg.Connection:
-        if self._turns.locked():
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._turns.acquire()
-        else:
-            await self._turns.acquire()
+        await self._work.__aenter__()
         try:
-            return await self._lent.__aenter__()
-        except BaseException:
-            self._turns.release()
+            if self._turns.locked():
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self._turns.acquire()
+            else:
+                await self._turns.acquire()
+            try:
+                return await self._lent.__aenter__()
+            except BaseException:
+                self._turns.release()
+                raise
+        except BaseException as error:
+            await self._work.__aexit__(type(error), error, error.__traceback__)
             raise
 
     async def __aexit__(self, *fault: Any) -> None:
@@ -77,24 +101,28 @@ class _Turn:
             await self._lent.__aexit__(*fault)
         finally:
             self._turns.release()
+            await self._work.__aexit__(*fault)
 
 
-async def create_pool(
+@asynccontextmanager
+async def open_pool(
     dsn: str,
     *,
     size: int,
     application_name: str,
     settings: Mapping[str, str] | None = None,
     role: str = "",
-) -> asyncpg.Pool:
-    """Make a pool of up to `size` connections; none is opened yet, so a service starts while its database is down.
+    acquire_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
+    work_seconds: float | None = None,
+) -> AsyncIterator[asyncpg.Pool]:
+    """Lend a pool of up to `size` connections, closed at the end within `CLOSE_TIMEOUT_SECONDS`.
 
-    Statements end after 4 s, lock waits after 3 s, idle transactions after 10 s, on the server's side,
-    unless `settings`, the server's own parameters by name, say otherwise.
-    With a `role`, each connection acts as that one instead of the one that it logs in as.
-    Acquire with a timeout: `pool.acquire(timeout=...)`.
+    None is opened yet, so a service starts while its database is down. Statements end after 4 s, lock waits after
+    3 s, idle transactions after 10 s, on the server's side, unless `settings`, the server's own parameters by name,
+    say otherwise. With a `role`, each connection acts as that one instead of the one that it logs in as. Waits for a
+    connection end after `acquire_seconds`, and a use of one after `work_seconds`, if given.
     """
-    return await FairPool(
+    pool = await FairPool(
         dsn,
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
@@ -105,6 +133,8 @@ async def create_pool(
         max_inactive_connection_lifetime=_MAX_IDLE_SECONDS,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
+        acquire_seconds=acquire_seconds,
+        work_seconds=work_seconds,
         server_settings={
             **_SERVER_SETTINGS,
             "application_name": application_name,
@@ -113,15 +143,18 @@ async def create_pool(
         },
         reset=_keep_session,
     )
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await pool.close()
+        except (TimeoutError, asyncpg.PostgresError, OSError):
+            pool.terminate()
 
 
 async def _keep_session(_: asyncpg.Connection) -> None:
     """Save asyncpg's reset query, a round trip per use: no statement here leaves state in its session."""
-
-
-def count_changed(status: str) -> int:
-    """Answer how many rows a statement changed, from what `execute` answered about it."""
-    return int(status.rpartition(" ")[2])
 
 
 @asynccontextmanager
@@ -135,3 +168,8 @@ async def check_postgres(pool: asyncpg.Pool) -> None:
     """Raise unless the database answers."""
     async with pool.acquire(timeout=1) as connection:
         await connection.fetchval("SELECT 1")
+
+
+def count_changed(status: str) -> int:
+    """Return how many rows a statement changed, from what `execute` returned about it."""
+    return int(status.rpartition(" ")[2])

@@ -1,12 +1,13 @@
-"""The second wall between clients: PostgreSQL's row-level security, told with each transaction who is asking.
+"""The second isolation between clients: PostgreSQL's row-level security, told with each transaction who is asking.
 
-The first wall is every statement naming its client. Should one forget to, the database shows it nothing: the
+The first is every statement naming its client. Should one forget to, the database shows it nothing: the
 policies (migrations `..._row_security.sql`) let a row through only for the client in the setting `app.client_id`,
-which lasts for one transaction, or for a connection that was opened for all clients on purpose. A setting is no
-wall against injected SQL, which could set it; against that there are only parameters.
+which lasts for one transaction, or for a connection that was opened for all clients on purpose. A setting does not
+protect against injected SQL, which could set it; against that there are only parameters.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -27,3 +28,11 @@ _ACT_FOR = "SELECT set_config('app.client_id', $1, true)"
 async def act_for(connection: asyncpg.Connection, client_id: str) -> None:
     """Let the rest of the present transaction see the rows of `client_id`, and no others."""
     await connection.execute(_ACT_FOR, client_id)
+
+
+@asynccontextmanager
+async def begin_for(pool: asyncpg.Pool, client_id: str) -> AsyncIterator[asyncpg.Connection]:
+    """Lend a connection, in a transaction that sees the rows of this client and of no other."""
+    async with pool.acquire() as connection, connection.transaction():
+        await act_for(connection, client_id)
+        yield connection

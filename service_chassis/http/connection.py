@@ -1,7 +1,7 @@
 """One connection of a caller: aiohttp's own, with our words for its errors and a bound on every wait.
 
-aiohttp answers what it cannot parse by itself, in plain text that may quote the request, and lets a caller take as
-long as the keep-alive timeout for its headers. `RequestHandler.handle_error`, `finish_response` and the callbacks
+aiohttp itself responds to what it cannot parse, in plain text that may quote the request, and lets a caller take
+as long as the keep-alive timeout for its headers. `RequestHandler.handle_error`, `finish_response` and the callbacks
 of asyncio's Protocol are its documented seams; nothing here touches its private state.
 """
 
@@ -16,42 +16,44 @@ from aiohttp import http_exceptions, web
 
 from service_chassis.errors import HttpFault, InvalidRequest, ServiceError
 from service_chassis.http.bounds import HttpBounds
-from service_chassis.http.error_rendering import RenderError, log_fault
-from service_chassis.http.json_response import SERVER_NAME, JsonAnswer
+from service_chassis.http.error_rendering import RenderError
+from service_chassis.http.json_response import SERVER_NAME, JsonResponse
+from service_chassis.operations.logging import log_fault
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class ServerContext:
     """What the connections of one server share."""
 
     server: web.Server
     render: RenderError
     bounds: HttpBounds
     admit: Callable[[], bool]
-    """Answers whether there is room for one more, and counts it."""
+    """Returns whether there is room for one more, and counts it."""
     leave: Callable[[], None]
     refused: Callable[[str], None]
-    """Counts an answer given before there was a request, by its reason."""
+    """Counts a response given before there was a request, by its reason."""
 
 
 class Connection(web.RequestHandler):
     """A connection that knows whether a head is on its way, and since when."""
 
-    __slots__ = ("_admitted", "_busy", "_head_began", "_house", "_unread", "_unread_since")
+    __slots__ = ("_admitted", "_busy", "_clock", "_context", "_head_began", "_unread", "_unread_since")
 
-    def __init__(self, house: House, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, context: ServerContext, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            house.server,
+            context.server,
             loop=loop,
-            keepalive_timeout=house.bounds.idle_seconds,
-            lingering_time=house.bounds.lingering_seconds,
+            keepalive_timeout=context.bounds.idle_seconds,
+            lingering_time=context.bounds.lingering_seconds,
             access_log=None,  # type: ignore[arg-type]  # ours is a middleware
             # Encoded bodies are refused; a decoder would only be something to blow up.
             auto_decompress=False,
         )
-        self._house = house
+        self._context = context
+        self._clock = loop.time
         self._admitted = False
         self._busy = False
         self._head_began: float | None = None
@@ -59,29 +61,29 @@ class Connection(web.RequestHandler):
         self._unread_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection in, or turn it away when the house is full."""
-        self._admitted = self._house.admit()
+        """Take the connection in, or turn it away when the server is full."""
+        self._admitted = self._context.admit()
         if self._admitted:
             super().connection_made(transport)
             return
-        self._house.refused("full")
+        self._context.refused("full")
         self.close()  # what it sends is not read
         writable = cast(asyncio.Transport, transport)
-        writable.write(self._final_answer(HttpFault(503, "Too many connections", headers={"Retry-After": "1"})))
+        writable.write(self._final_response(HttpFault(503, "Too many connections", headers={"Retry-After": "1"})))
         writable.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give its place back."""
         if self._admitted:
             self._admitted = False
-            self._house.leave()
+            self._context.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Note when a head begins."""
         super().data_received(data)
         if data and not self._busy and self._head_began is None:
-            self._head_began = self._loop.time()
+            self._head_began = self._clock()
 
     def begin_request(self) -> None:
         """Note that a head is complete."""
@@ -91,7 +93,7 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; the last one of this connection when a part of the body was not wanted."""
+        """Send the response; the last one of this connection when a part of the body was not wanted."""
         is_whole = request.content.is_eof()
         if not is_whole and isinstance(resp, web.StreamResponse):
             resp.force_close()
@@ -107,17 +109,17 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what aiohttp could not read, or what failed outside of our middlewares."""
+        """Respond to what aiohttp could not read, or what failed outside of our middlewares."""
         if request.writer.output_size > 0:
-            raise ConnectionError("a part of the answer is sent already")
+            raise ConnectionError("a part of the response is sent already")
         failure = _describe(exc)
         if failure.status >= 500:
             log_fault("request_failed", exc or TimeoutError())
         else:
-            self._house.refused("malformed")
+            self._context.refused("malformed")
             _log.info("malformed_request", fault=type(exc).__name__)
-        response = self._house.render(failure)
-        if not isinstance(response, JsonAnswer):  # which writes it by itself
+        response = self._context.render(failure)
+        if not isinstance(response, JsonResponse):  # which writes it by itself
             response.headers["Server"] = SERVER_NAME
         response.force_close()
         return response
@@ -132,21 +134,21 @@ class Connection(web.RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        if self._head_began is not None and now - self._head_began > self._house.bounds.head_seconds:
-            self._house.refused("slow head")
-            transport.write(self._final_answer(HttpFault(408, "Request headers took too long")))
+        if self._head_began is not None and now - self._head_began > self._context.bounds.head_seconds:
+            self._context.refused("slow head")
+            transport.write(self._final_response(HttpFault(408, "Request headers took too long")))
             self.force_close()
             return
         unread = transport.get_write_buffer_size()
         if unread == 0 or unread != self._unread:
             self._unread, self._unread_since = unread, now
-        elif now - self._unread_since > self._house.bounds.stalled_reader_seconds:
-            self._house.refused("stalled reader")
+        elif now - self._unread_since > self._context.bounds.stalled_reader_seconds:
+            self._context.refused("stalled reader")
             transport.abort()
 
-    def _final_answer(self, failure: ServiceError) -> bytes:
-        """Write an answer without a request, and the end of the connection."""
-        response = self._house.render(failure)
+    def _final_response(self, failure: ServiceError) -> bytes:
+        """Return the bytes of a response without a request, and of the end of the connection."""
+        response = self._context.render(failure)
         body = response.body if isinstance(response.body, bytes) else b""
         headers = {
             "Content-Type": response.headers.get("Content-Type", "application/json"),

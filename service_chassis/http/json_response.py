@@ -1,6 +1,6 @@
-"""JSON answers, written to the connection in one piece.
+"""JSON responses, written to the connection in one piece.
 
-aiohttp builds an answer's headers as a multidict, lets signal handlers look at them and serializes them: a third of
+aiohttp builds a response's headers as a multidict, lets signal handlers look at them and serializes them: a third of
 what a small request costs. Here the head is put together from a few kept bytes. It is still a `web.Response` for
 everything that handles one.
 """
@@ -23,13 +23,23 @@ _COPY_BYTES = 64 * 1024
 """Up to here copying a body behind its head is cheaper than a second piece to send."""
 
 
-class JsonAnswer(web.Response):
-    """An answer whose body is JSON bytes. `headers` are those beyond the ones that every answer has."""
+class JsonResponse(web.Response):
+    """A response whose body is JSON bytes. `headers` are those beyond the ones that every response has."""
 
     def __init__(self, body: bytes, status: int = 200, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status=status, headers=headers, content_type=CONTENT_TYPE)
         self._json = body
         self._is_sent = False
+        self._stays_open: bool | None = None
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection stays open behind this response; None before that is decided."""
+        return self._stays_open
+
+    def force_close(self) -> None:
+        """Let this response be the last of its connection."""
+        self._stays_open = False
 
     @property
     def body(self) -> bytes:
@@ -41,7 +51,7 @@ class JsonAnswer(web.Response):
         """Leave the body alone: aiohttp's constructor sets one."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send the whole answer. Raises ConnectionResetError when the caller is gone."""
+        """Send the whole response. Raises ConnectionResetError when the caller is gone."""
         if self._is_sent:
             return None
         transport = request.transport
@@ -61,8 +71,8 @@ class JsonAnswer(web.Response):
         """Do nothing: all was sent."""
 
     def _make_head(self, request: web.BaseRequest) -> bytes:
-        if self._keep_alive is None:
-            self._keep_alive = request.keep_alive
+        if self._stays_open is None:
+            self._stays_open = request.keep_alive
         version = request.version
         lines = _start_head(version.major, version.minor, self.status)
         lines += f"Content-Length: {len(self._json)}\r\nDate: {_format_date(int(time.time()))}\r\n"
@@ -73,7 +83,7 @@ class JsonAnswer(web.Response):
             if "\r" in value or "\n" in value:
                 raise ValueError("a header's value holds a line break")
             lines += f"{name}: {value}\r\n"
-        if not self._keep_alive:
+        if not self._stays_open:
             lines += "Connection: close\r\n"
         elif version.minor == 0:
             lines += "Connection: keep-alive\r\n"

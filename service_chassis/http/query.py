@@ -1,18 +1,90 @@
-"""Refuse query parameters that a call does not know, and known ones given twice: a typo must not widen a question."""
+"""Read query strings by the parameters that are published: what the document says is what is accepted."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from service_chassis.errors import FieldError, InvalidRequest
-from service_chassis.openapi.endpoint import Endpoint
+
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
+
+Parameters = Sequence[Mapping[str, Any]]
+"""OpenAPI parameter objects, as `service_chassis.openapi.endpoint.query` makes them."""
 
 
-def known_query_middleware(endpoints: Sequence[Endpoint]) -> Middleware:
-    """Make the middleware, for an API whose calls are all our own. It goes innermost.
+class Call(Protocol):
+    """A route and its parameters, as an Endpoint has them."""
 
-    Where a document of somebody else's says nothing about further parameters, leave it out: there they are ignored.
+    @property
+    def method(self) -> str:
+        """Its HTTP method."""
+
+    @property
+    def path(self) -> str:
+        """Its path pattern."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """What it publishes."""
+
+
+def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
+    """Return the value of each of the `parameters` that stand in the query, None for one that is absent.
+
+    Integers are read as such. Parameters that are not listed are ignored here. Raises InvalidRequest naming each
+    parameter that cannot be used.
+    """
+    values: dict[str, Any] = {}
+    faults: list[FieldError] = []
+    for parameter in parameters:
+        name, schema = parameter["name"], parameter["schema"]
+        text = request.query.get(name)
+        values[name] = None
+        if text is None:
+            fault = _find_fault("", schema) if parameter.get("required") else None
+        elif len(request.query.getall(name)) > 1:
+            fault = "Must be given once."
+        else:
+            fault = _find_fault(text, schema)
+        if fault is not None:
+            faults.append(FieldError(name, fault))
+        elif text is not None:
+            values[name] = int(text) if schema["type"] == "integer" else text
+    if faults:
+        raise InvalidRequest(details=faults)
+    return values
+
+
+def _find_fault(text: str, schema: Mapping[str, Any]) -> str | None:
+    if "\x00" in text or not _is_unicode(text):
+        return "Must be text in UTF-8 without NUL characters."
+    if "enum" in schema and text not in schema["enum"]:
+        one_of = "" if len(schema["enum"]) == 1 else "one of: "
+        return f"Must be {one_of}{', '.join(schema['enum'])}."
+    if schema["type"] == "integer":
+        least, most = schema["minimum"], schema["maximum"]
+        if not (_INTEGER.fullmatch(text) and least <= int(text) <= most):
+            return f"Must be an integer from {least} to {most}."
+    return None
+
+
+def _is_unicode(value: str) -> bool:
+    """Return whether `value` is more than undecodable bytes in disguise."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def known_query_middleware(endpoints: Sequence[Call]) -> Middleware:
+    """Make the middleware that refuses parameters which a call does not know, and known ones given twice.
+
+    A typing error must not widen a question. For an API whose calls are all our own; it goes innermost. Where
+    somebody else's document says nothing about further parameters, leave it out: there they are ignored.
     """
     known = {
         (endpoint.method, endpoint.path): frozenset(

@@ -1,4 +1,4 @@
-"""What every log line and every onward call knows of the request it belongs to."""
+"""The request that is being served: its id and its trace, for log lines, metrics and onward calls."""
 
 import random
 import re
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from structlog.typing import EventDict
+
+from service_chassis.operations.logging import log_fields
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
@@ -17,7 +18,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """The request that is being answered: its id and, where its caller sent one, its trace."""
+    """The request that is being served: its id and, where its caller sent one, its trace."""
 
     request_id: str
     trace_id: str | None = None
@@ -41,7 +42,7 @@ LogAccess = Callable[[Mapping[str, object]], None]
 
 
 def onward_headers() -> dict[str, str]:
-    """Answer the headers that tie an onward call to the present request; empty outside of one."""
+    """Return the headers that tie an onward call to the present request; empty outside of one."""
     context = _context.get()
     if context is None:
         return {}
@@ -52,23 +53,14 @@ def onward_headers() -> dict[str, str]:
     return headers
 
 
-def add_request_context(_: object, __: str, event: EventDict) -> EventDict:
-    """Put the present request's id, and its trace, into a log line; a processor of structlog's."""
-    context = _context.get()
-    if context is not None:
-        for name, value in context.as_log_fields().items():
-            event.setdefault(name, value)
-    return event
-
-
 def context_middleware(observe: ObserveRequest, log_access: LogAccess) -> Middleware:
     """Make the outermost middleware: request id, trace, access log line and metrics."""
 
     @web.middleware
     async def with_context(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
-        context = _open_context(request)
-        status = 499  # as nginx logs it: the caller went away before there was an answer
+        fields = _open_context(request)
+        status = 499  # as nginx logs it: the caller went away before there was a response
         try:
             response = await handler(request)
             status = response.status
@@ -85,14 +77,14 @@ def context_middleware(observe: ObserveRequest, log_access: LogAccess) -> Middle
                     "route": route,
                     "status": status,
                     "ms": round(seconds * 1000, 1),
-                    **context.as_log_fields(),
+                    **fields,
                 }
             )
 
     return with_context
 
 
-def _open_context(request: web.Request) -> _Context:
+def _open_context(request: web.Request) -> Mapping[str, str]:
     given = request.headers.get("X-Request-ID")
     request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else _make_id(16)
     request[REQUEST_ID] = request_id
@@ -100,15 +92,17 @@ def _open_context(request: web.Request) -> _Context:
     trace = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
     context = _Context(request_id, trace[1], trace[2]) if trace else _Context(request_id)
     _context.set(context)
-    return context
+    fields = context.as_log_fields()
+    log_fields.set(fields)
+    return fields
 
 
 def _make_id(size: int) -> str:
-    """Make a name for one thing among many: unlikely to come twice, and no secret."""
+    """Return a random id of `size` bytes in hexadecimal; not for secrets."""
     return f"{random.getrandbits(size * 8) or 1:0{size * 2}x}"
 
 
 async def send_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the request's id on its answer; for `Application.on_response_prepare`, so that streams have it too."""
+    """Put the request's id on its response; for `Application.on_response_prepare`, so that streams have it too."""
     if REQUEST_ID in request:
         response.headers["X-Request-ID"] = request[REQUEST_ID]

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import resource
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import _RequestFactory, _RequestHandler
 
 from service_chassis.http.bounds import DEADLINES, DEFAULT_BOUNDS, HttpBounds
-from service_chassis.http.connection import Connection, House
+from service_chassis.http.connection import Connection, ServerContext
 from service_chassis.http.error_rendering import RenderError, describe_http_exception
 from service_chassis.operations.metrics import Metrics
+
+_RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 BACKLOG = 1024
 """Connections that wait to be taken in by a busy process."""
@@ -47,12 +50,12 @@ class HttpServer:
         await self._runner.setup()
 
     async def listen(self, host: str, port: int) -> int:
-        """Take connections; answer the port. Raises OSError when it cannot be bound."""
+        """Take connections; return the port. Raises OSError when it cannot be bound."""
         server = self._runner.server
         assert server is not None  # noqa: S101 - set up
-        house = self._make_house(server)
+        context = self._make_context(server)
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: Connection(house, loop), host, port, backlog=BACKLOG)
+        self._listening = await loop.create_server(lambda: Connection(context, loop), host, port, backlog=BACKLOG)
         self._watching = asyncio.create_task(self._watch(server))
         bound_port: int = self._listening.sockets[0].getsockname()[1]
         return bound_port
@@ -67,7 +70,7 @@ class HttpServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
 
-    def _make_house(self, server: web.Server) -> House:
+    def _make_context(self, server: web.Server) -> ServerContext:
         make_request, handle = server.request_factory, server.request_handler
         server.request_factory = _tell_connection(make_request)
         server.request_handler = _render_http_exceptions(handle, self._render)
@@ -91,7 +94,7 @@ class HttpServer:
             refused = self._metrics.counter(
                 "http_connections_refused", "Connections ended without a request, by reason.", ["reason"]
             )
-        return House(
+        return ServerContext(
             server=server,
             render=self._render,
             bounds=self._bounds,
@@ -112,7 +115,7 @@ class HttpServer:
                     connection.enforce_bounds(now)
 
 
-def _tell_connection(make_request: _RequestFactory) -> _RequestFactory:
+def _tell_connection(make_request: Callable[..., Any]) -> Callable[..., Any]:
     def make(message, payload, protocol, writer, task):  # type: ignore[no-untyped-def]  # aiohttp's own types
         protocol.begin_request()
         return make_request(message, payload, protocol, writer, task)
@@ -135,7 +138,7 @@ def _render_http_exceptions(handle: _RequestHandler, render: RenderError) -> _Re
 
 
 def _allow_descriptors(wanted: int) -> int:
-    """Raise this process's limit on open files as far as it may go; answer how many connections that leaves."""
+    """Raise this process's limit on open files as far as it may go; return how many connections that leaves."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -11,17 +11,17 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import RAISE, Schema, fields, validate
 
-from service_chassis.openapi.endpoint import Answer, Api, Endpoint, Refusal, SchemaLike, header
+from service_chassis.openapi.endpoint import Api, Endpoint, Failure, SchemaLike, Success, header
 
 _SECURITY = "bearer"
 _JSON = "application/json"
 _REQUEST_ID = header(
     "X-Request-ID",
-    "A name for this request in answers and logs: 1 to 128 letters, digits and `._:-`. Anything else is replaced.",
+    "An id for this request in responses and logs: 1 to 128 letters, digits and `._:-`. Anything else is replaced.",
 )
 _TRACEPARENT = header("traceparent", "W3C Trace Context; passed on, under a parent id of our own.")
 _SENT_REQUEST_ID = {
-    "description": "The request's name: the one it came with, or one made here.",
+    "description": "The request's id: the one it came with, or one made here.",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
 }
 _ERROR_HEADERS: Mapping[str, Mapping[str, Any]] = {
@@ -34,7 +34,7 @@ _ERROR_HEADERS: Mapping[str, Mapping[str, Any]] = {
 
 
 class _Converter(OpenAPIConverter):
-    """Closes what a request may hold where unknown fields are refused; answers may grow, and stay open.
+    """Closes what a request may hold where unknown fields are refused; responses may grow, and stay open.
 
     A schema's own `json_schema`, a mapping, adds what its fields cannot say: which of them go together.
     """
@@ -67,7 +67,7 @@ class _Plugin(MarshmallowPlugin):
 
 
 def describe(endpoints: Sequence[Endpoint], api: Api) -> dict[str, Any]:
-    """Answer the document."""
+    """Return the document."""
     plugin = _Plugin(schema_name_resolver=_component_name)
     spec = APISpec(
         title=api.title,
@@ -133,9 +133,9 @@ def _component_name(schema: type[Schema] | Schema) -> str:
 
 
 def _operation(endpoint: Endpoint, api: Api) -> dict[str, Any]:
-    refusals = {refusal.status: refusal for refusal in (*api.list_common_refusals(endpoint), *endpoint.refusals)}
-    responses = {status: _success(answer) for status, answer in endpoint.answers.items()}
-    responses |= {status: _error(refusals[status], api) for status in sorted(refusals)}
+    failures = {failure.status: failure for failure in (*api.list_common_failures(endpoint), *endpoint.failures)}
+    responses = {status: _success(success) for status, success in endpoint.responses.items()}
+    responses |= {status: _error(failures[status], api) for status in sorted(failures)}
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
@@ -153,33 +153,33 @@ def _operation(endpoint: Endpoint, api: Api) -> dict[str, Any]:
     return operation
 
 
-def _success(answer: Answer) -> dict[str, Any]:
+def _success(success: Success) -> dict[str, Any]:
     headers = {
         name: {"description": said, "schema": {"type": "string"}} if isinstance(said, str) else dict(said)
-        for name, said in answer.headers.items()
+        for name, said in success.headers.items()
     }
     return {
-        "description": answer.description,
+        "description": success.description,
         "headers": headers | {"X-Request-ID": {**_SENT_REQUEST_ID, "required": True}},
-        "content": _content(answer.content_type, answer.schema, {"answer": answer.example}),
+        "content": _content(success.content_type, success.schema, {"answer": success.example}),
     }
 
 
-def _error(refusal: Refusal, api: Api) -> dict[str, Any]:
+def _error(failure: Failure, api: Api) -> dict[str, Any]:
     examples = {}
-    for error in refusal.errors:
+    for error in failure.errors:
         name = error.details[0].field if error.details else error.message
         examples[name] = orjson.loads(_body_of(api.render_error(error)))
     sent = {
-        name: all(name in error.headers for error in refusal.errors)
-        for error in refusal.errors
+        name: all(name in error.headers for error in failure.errors)
+        for error in failure.errors
         for name in error.headers
     }
     headers = {name: {**_ERROR_HEADERS[name], "required": always} for name, always in sent.items()}
     return {
-        "description": refusal.description,
+        "description": failure.description,
         "headers": headers | {"X-Request-ID": _SENT_REQUEST_ID},
-        "content": _content(_JSON, api.error_schema(refusal.status), examples),
+        "content": _content(_JSON, api.error_schema(failure.status), examples),
     }
 
 

@@ -29,7 +29,7 @@ STRICT_JSON = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class Success:
     """One documented success: `schema` of its body, `headers` by name with a description or a header object."""
 
     description: str
@@ -39,7 +39,7 @@ class Answer:
     content_type: str = "application/json"
 
 
-class Refusal:
+class Failure:
     """One documented error, described by `errors` as they are raised: they give status, examples and headers."""
 
     def __init__(self, description: str, *errors: ServiceError) -> None:
@@ -52,7 +52,7 @@ class Refusal:
 class Endpoint:
     """One call: its route, who may use it, what goes in and what comes out.
 
-    `refusals` are its own; those that every call of the API may answer are added to the document by themselves.
+    `failures` are its own; those that every call of the API may respond with are added to the document by themselves.
     """
 
     method: str
@@ -61,8 +61,8 @@ class Endpoint:
     summary: str
     description: str
     tag: str
-    answers: Mapping[int, Answer]
-    refusals: Sequence[Refusal] = ()
+    responses: Mapping[int, Success]
+    failures: Sequence[Failure] = ()
     body: type[Schema] | None = None
     body_required: bool = True
     body_examples: Mapping[str, Any] = field(default_factory=dict)
@@ -85,28 +85,28 @@ class Api:
     """`description` and `bearerFormat` of what goes into the Authorization header."""
     render_error: RenderError
     error_schema: Callable[[int], SchemaLike]
-    """Answers the shape that `render_error` gives to errors of a status."""
+    """Returns the shape that `render_error` gives to errors of a status."""
     body_limit: str
     """As a person would say it: "64 KiB"."""
 
-    def list_common_refusals(self, endpoint: Endpoint) -> list[Refusal]:
-        """Answer what the frame itself may say to a call."""
+    def list_common_failures(self, endpoint: Endpoint) -> list[Failure]:
+        """Success what the frame itself may say to a call."""
         malformed = [InvalidRequest.field("request", "Must be well-formed HTTP/1.1.")]
         slow = [HttpFault(408, "Request headers took too long")]
         common = [
-            Refusal("The request line and headers are longer than is read.", _TOO_LONG),
-            Refusal("A fault on our side, or its outcome is unknown.", ServiceError()),
-            Refusal("The process has as many connections as it takes.", _FULL),
+            Failure("The request line and headers are longer than is read.", _TOO_LONG),
+            Failure("A fault on our side, or its outcome is unknown.", ServiceError()),
+            Failure("The process has as many connections as it takes.", _FULL),
         ]
         if endpoint.body is not None:
             malformed.append(InvalidRequest.field("body", "Must be valid JSON in UTF-8."))
             slow.append(HttpFault(408, "Request body took too long"))
             common += [
-                Refusal(f"The body is larger than {self.body_limit}.", PayloadTooLarge()),
-                Refusal("The body is not JSON in UTF-8 by its headers, or is encoded.", UnsupportedMediaType()),
+                Failure(f"The body is larger than {self.body_limit}.", PayloadTooLarge()),
+                Failure("The body is not JSON in UTF-8 by its headers, or is encoded.", UnsupportedMediaType()),
             ]
-        invalid = Refusal("Something in the request cannot be accepted; the fields are named.", *malformed[::-1])
-        return [invalid, Refusal("The request took too long to arrive.", *slow), *common]
+        invalid = Failure("Something in the request cannot be accepted; the fields are named.", *malformed[::-1])
+        return [invalid, Failure("The request took too long to arrive.", *slow), *common]
 
 
 _TOO_LONG = HttpFault(431, "Request line or headers too large")

@@ -27,7 +27,7 @@ class Readiness:
         self._checks[name] = check
 
     async def find_not_ready(self) -> list[str]:
-        """Run all checks at once and answer the names of those that fail."""
+        """Run all checks at once and return the names of those that fail."""
         if self.stopping:
             return ["stopping"]
         names = list(self._checks)

@@ -4,14 +4,21 @@ import asyncio
 import atexit
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 import structlog
 
-from service_chassis.http.request_context import add_request_context
+log_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})  # noqa: B039 - nobody changes it
+"""What every log line of the present context carries: of the request, its id and its trace."""
+
+_PROJECT_ROOT = str(Path(__file__).resolve().parents[2])
+_log = structlog.get_logger(__name__)
 
 
 class _Lines:
@@ -58,7 +65,7 @@ def configure_logging(level: str, service: str, stream: BinaryIO | None = None) 
 
     structlog.configure(
         processors=[
-            add_request_context,
+            _add_log_fields,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             name_service,
@@ -71,6 +78,10 @@ def configure_logging(level: str, service: str, stream: BinaryIO | None = None) 
     root = logging.getLogger()
     root.handlers = [_LibraryHandler(level=max(threshold, logging.WARNING))]
     root.setLevel(max(threshold, logging.WARNING))
+
+
+def _add_log_fields(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {**log_fields.get(), **event}
 
 
 def log_access(fields: Mapping[str, object]) -> None:
@@ -105,3 +116,23 @@ class _LibraryHandler(logging.Handler):
         log = structlog.get_logger(record.name)
         # The format string, not the message: arguments may hold a person's data or a secret.
         log.log(record.levelno, "library", logger=record.name, text=str(record.msg)[:300], exception=exception)
+
+
+def log_fault(event: str, error: BaseException, **fields: object) -> None:
+    """Log a fault as its kinds and its place in our code, the cause last; its text may quote a person."""
+    kinds: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(kinds) < 5:
+        kinds.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    _log.error(event, fault=" < ".join(kinds), at=_place(error), **fields)
+
+
+def _place(error: BaseException) -> str:
+    """Name the innermost line of this project that the error passed through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(_PROJECT_ROOT) and ".venv" not in frame.filename]
+    if not own:
+        return "outside"
+    last = own[-1]
+    return f"{Path(last.filename).relative_to(_PROJECT_ROOT)}:{last.lineno} {last.name}"

@@ -50,5 +50,5 @@ class Metrics:
         requests.observe(seconds)
 
     def render(self) -> bytes:
-        """Answer the exposition text."""
+        """Return the exposition text."""
         return generate_latest(self.registry)

@@ -25,7 +25,7 @@ _WRITTEN_AS_IS = (
 
 
 def compile_dump(schema: Schema) -> Callable[[Any], dict[str, Any]]:
-    """Answer a function from an object to the dict that `schema` would dump, ready for `encode_json`.
+    """Return a function from an object to the dict that `schema` would dump, ready for `encode_json`.
 
     Fields must be written as they are: strings, integers, booleans, datetimes, UUIDs and lists of those.
     Raises TypeError for a schema with any other.

@@ -10,16 +10,18 @@ from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing, validate
 
-from service_chassis.schema.fields import ShortList
+from service_chassis.schema.fields import BoundedList
 
 
 def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
-    """Answer a function from a document to what `schema.load` would answer. It raises ValidationError likewise.
+    """Return a function from a document to what `schema.load` would return. It raises ValidationError likewise.
 
     Plain strings, strict integers, and lists of those or of anything, are compiled; what else there is goes through
-    its field's own `deserialize`, when it is there. Hooks are not run: a schema with some must not be given. Raises
-    TypeError for one that takes unknown fields in.
+    its field's own `deserialize`, when it is there. Raises TypeError for a schema that takes unknown fields in, and
+    for one with hooks (`validates_schema`, `validates`, `post_load` and their kin), which would not be run.
     """
+    if schema._hooks:  # marshmallow's register of decorated methods, which it publishes no other way
+        raise TypeError(f"{type(schema).__name__} has hooks, and a compiled schema runs none")
     if schema.unknown not in (RAISE, EXCLUDE):
         raise TypeError(f"{type(schema).__name__} must refuse unknown fields, or leave them out")
     refuses_unknown = schema.unknown == RAISE
@@ -35,7 +37,7 @@ def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
 def _load_plain(
     compiled: list["_CompiledField"], document: dict[str, Any], refuses_unknown: bool
 ) -> dict[str, Any] | None:
-    """Load `document` if nothing about it needs a second look, else answer None."""
+    """Load `document` if nothing about it needs a second look, else return None."""
     loaded: dict[str, Any] = {}
     used = 0
     for field in compiled:
@@ -77,7 +79,7 @@ def _all_plain(inner: "_CompiledField", values: Any) -> bool:
 
 
 _ABSENT = object()
-_KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List: list, ShortList: list}
+_KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List: list, BoundedList: list}
 
 
 class _CompiledField:
@@ -106,7 +108,7 @@ class _CompiledField:
 
 
 def _compile_validator(validator: Callable[[Any], Any]) -> Callable[[Any], bool]:
-    """Answer whether a value passes `validator`, without an error's cost or its words."""
+    """Return whether a value passes `validator`, without an error's cost or its words."""
     if type(validator) is validate.Length:
         return _compile_length(validator)
     if type(validator) is validate.Regexp:

@@ -1,0 +1,21 @@
+"""Serve a service's API, as its command line says. Apart: other commands need not wait for a web server's imports."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from aiohttp import web
+
+from service_chassis.application import run
+from service_chassis.operations.logging import configure_logging
+from service_chassis.settings import ProcessSettings, read_settings
+
+Settings = TypeVar("Settings", bound=ProcessSettings)
+
+
+def serve_app(
+    service: str, settings_class: type[Settings], create_app: Callable[[Settings], web.Application]
+) -> None:
+    """Read the settings, log as `service`, and serve until SIGTERM or SIGINT."""
+    settings = read_settings(settings_class)
+    configure_logging(settings.log_level, service)
+    run(create_app(settings), settings)
