@@ -15,7 +15,8 @@ from bench.processes import Server
 from bench.stage import SEEDING_THREADS, Product, Stage, fresh_seed, name_clients, send
 from bench.tally import Tally, count_rows
 from bench.wrk import Load, run_wrk
-from catalog_service.clients.register import register_client
+from catalog_service.clients.register import RegisterClients
+from service_chassis.database.pool import open_pool
 
 DRAIN_TIMEOUT_SECONDS = 60.0
 DRAIN_POLL_SECONDS = 0.02
@@ -121,10 +122,5 @@ def issue_tokens(product: Product, clients: list[str]) -> list[str]:
 
 
 async def _register(dsn: str, clients: list[str]) -> list[str]:
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=4) as pool:
-        return [
-            await register_client(
-                pool, client, name=client, secret=None, may_read_all_clients=False, now=datetime.now(UTC)
-            )
-            for client in clients
-        ]
+    async with open_pool(dsn, size=4, application_name="bench") as pool:
+        return [await RegisterClients(pool).register(client, name=client) for client in clients]

@@ -21,7 +21,7 @@ from psycopg import sql
 from local_stack.ports import choose_free_port
 from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
-from service_chassis.database.migrations import apply_migrations
+from service_chassis.database.migrations import Schema, apply_schema
 
 pytest_plugins = ["tests.openapi.held_traffic"]
 
@@ -72,7 +72,7 @@ def template_database(postgres_server: PostgresServer) -> FreshDatabase:
         name = f"template_{service}"
         if name not in made:
             _execute(postgres_server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            apply_migrations(postgres_server.dsn(name), REPOSITORY / service / "migrations")
+            apply_schema(postgres_server.dsn(name), Schema.of(REPOSITORY / service))
             made.add(name)
         return name
 

@@ -53,7 +53,12 @@ class EncodedPlansCache:
             limit_bytes, getsizeof=lambda plans: len(plans.body) + _OVERHEAD_BYTES
         )
         self._under_way: dict[tuple[_Key, int], asyncio.Task[EncodedPlans]] = {}
-        metrics.watch_encoded_plans(lambda: self._kept.currsize)
+        metrics.watch_encoded_plans(lambda: self.kept_bytes)
+
+    @property
+    def kept_bytes(self) -> float:
+        """How much is kept at the moment."""
+        return self._kept.currsize
 
     async def fetch(
         self, client_id: str, collection_id: str | None, version: int, *, accept_gzip: bool

@@ -7,6 +7,7 @@ again, in the same transaction as the migrations.
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from yoyo import get_backend, read_migrations
 _LOCK = 0x6D69677261746531
 """Key of the advisory lock under which migrations run. yoyo's own lock is a row, which a killed process leaves."""
 
-_CREATE_TABLE = "CREATE TABLE IF NOT EXISTS sql_function (name text PRIMARY KEY, sha256 bytea NOT NULL)"
+_CREATE_TABLE = """
+    CREATE TABLE IF NOT EXISTS sql_function (name text PRIMARY KEY, sha256 bytea NOT NULL);
+    GRANT SELECT ON sql_function TO PUBLIC
+"""
 _LIST_FUNCTIONS = "SELECT name, sha256 FROM sql_function"
 _FORGET_FUNCTIONS = "DELETE FROM sql_function WHERE NOT name = ANY (%s)"
 _NOTE_FUNCTION = """
@@ -60,6 +64,8 @@ def apply_schema(dsn: str, schema: Schema) -> list[str]:
     with psycopg.connect(dsn, connect_timeout=10) as guard:
         guard.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         backend = get_backend(_with_driver(dsn))
+        # yoyo runs a migration's steps on another connection than the one that notes it: here both are one.
+        backend.copy = lambda: nullcontext(backend)
         try:
             pending = backend.to_apply(read_migrations(str(schema.directory / "migrations")))
             with backend.transaction():

@@ -25,18 +25,24 @@ def encode_cursor(*position: object) -> str:
 def decode_cursor(cursor: str, *parsers: Callable[[Any], Any]) -> list[Any]:
     """Return the position in `cursor`, each part by its parser. Raises InvalidRequest naming `cursor`.
 
-    A parser takes what JSON says and raises ValueError or TypeError for anything that it would not have written.
+    `str` and `int` take just that; any other parser takes a text and raises ValueError for one that it cannot read.
     """
     try:
         if len(cursor) > _MAX_CHARACTERS:
             raise ValueError
         parts = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        position = [parse(part) for parse, part in zip(parsers, parts, strict=True)]
+        position = [_parse(parser, part) for parser, part in zip(parsers, parts, strict=True)]
         if encode_cursor(*parts) != cursor:
             raise ValueError
     except (ValueError, TypeError):
         raise InvalidRequest.field("cursor", "Must be a nextCursor of this same list.") from None
     return position
+
+
+def _parse(parser: Callable[[Any], Any], part: object) -> Any:
+    if type(part) is not (int if parser is int else str):
+        raise ValueError
+    return parser(part)
 
 
 def cut_page(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], Row | None]:

@@ -20,7 +20,7 @@ def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
     its field's own `deserialize`, when it is there. Raises TypeError for a schema that takes unknown fields in, and
     for one with hooks (`validates_schema`, `validates`, `post_load` and their kin), which would not be run.
     """
-    if schema._hooks:  # marshmallow's register of decorated methods, which it publishes no other way
+    if any(schema._hooks.values()):  # marshmallow's register of decorated methods, which it publishes no other way
         raise TypeError(f"{type(schema).__name__} has hooks, and a compiled schema runs none")
     if schema.unknown not in (RAISE, EXCLUDE):
         raise TypeError(f"{type(schema).__name__} must refuse unknown fields, or leave them out")

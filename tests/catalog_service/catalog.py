@@ -10,7 +10,7 @@ import orjson
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
-from catalog_service.clients.register import register_client
+from catalog_service.clients.register import RegisterClients
 
 PLAN = {"plan_name": "Basic", "description": "The basic plan.", "collection_id": "col-1", "color": "#336699"}
 PERSON = {"first_name": "Ada", "last_name": "Lovelace"}
@@ -46,12 +46,12 @@ class Catalog:
         self.app = app
         self.pool = pool
         self.clock = clock
+        self.operator = RegisterClients(pool, clock)
         self._document: dict[str, Any] | None = None
 
     async def register(self, client_id: str = "acme", **options: Any) -> str:
         """Register a client and answer its secret."""
-        given = {"name": client_id, "secret": None, "may_read_all_clients": False, "now": self.clock(), **options}
-        return await register_client(self.pool, client_id, **given)
+        return await self.operator.register(client_id, **{"name": client_id, **options})
 
     async def request_token(
         self, client_id: str, secret: str, user: Mapping[str, str] | None = None, fingerprint: str = "device-1"

@@ -9,7 +9,7 @@ from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 
 from catalog_service.app import create_app
 from catalog_service.settings import CatalogSettings
-from service_chassis.database.pool import create_pool
+from service_chassis.database.pool import open_pool
 from tests.catalog_service.catalog import Catalog, MovableClock
 
 StartCatalog = Callable[..., Awaitable[Catalog]]
@@ -24,9 +24,8 @@ def clock() -> MovableClock:
 @pytest.fixture
 async def pool(catalog_dsn: str) -> AsyncIterator[asyncpg.Pool]:
     """An operator's connections to the test's database."""
-    pool = await create_pool(catalog_dsn, size=4, application_name="test")
-    yield pool
-    await pool.close()
+    async with open_pool(catalog_dsn, size=4, application_name="test") as pool:
+        yield pool
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from catalog_service.clients.register import set_client_disabled
-from catalog_service.components import SIGNING_KEYS
-from catalog_service.plans.import_file import import_plans
+from catalog_service.components import COMPONENTS
+from catalog_service.plans.import_file import ImportPlans
 from tests.catalog_service.catalog import PLAN, PLAN_CALLS, UNAUTHORIZED, Catalog
 
 HEADER = {"typ": "at+jwt"}
@@ -47,7 +46,7 @@ async def everywhere(catalog: Catalog, headers: dict[str, str]) -> list[Any]:
 
 async def test_a_token_with_a_wrong_claim_is_refused(catalog: Catalog) -> None:
     await catalog.register("acme")
-    kid, key = await catalog.app[SIGNING_KEYS].signer()
+    kid, key = await catalog.app[COMPONENTS].key_ring.signer()
     for fault, claims in FORGED.items():
         token = jwt.encode(claims(catalog), key, "ES256", headers={**HEADER, "kid": kid})
         assert await everywhere(catalog, {"Authorization": f"Bearer {token}"}) == [UNAUTHORIZED] * 3, fault
@@ -55,7 +54,7 @@ async def test_a_token_with_a_wrong_claim_is_refused(catalog: Catalog) -> None:
 
 async def test_a_token_made_right_is_accepted(catalog: Catalog) -> None:
     await catalog.register("acme")
-    kid, key = await catalog.app[SIGNING_KEYS].signer()
+    kid, key = await catalog.app[COMPONENTS].key_ring.signer()
     token = jwt.encode(claims_for(catalog), key, "ES256", headers={**HEADER, "kid": kid})
     assert await catalog.plans(token) == []
 
@@ -68,7 +67,7 @@ async def test_a_request_without_a_readable_token_is_refused(catalog: Catalog) -
 
 async def test_a_token_signed_by_somebody_else_is_refused(catalog: Catalog) -> None:
     await catalog.register("acme")
-    kid, _ = await catalog.app[SIGNING_KEYS].signer()
+    kid, _ = await catalog.app[COMPONENTS].key_ring.signer()
     stranger = ec.generate_private_key(ec.SECP256R1())
     for header in ({**HEADER, "kid": kid}, {**HEADER, "kid": "unknown"}, HEADER):
         token = jwt.encode(claims_for(catalog), stranger, "ES256", headers=header)
@@ -86,10 +85,10 @@ async def test_a_token_ends_with_its_lifetime(catalog: Catalog) -> None:
 async def test_a_disabled_client_is_out_at_once_and_in_again_when_enabled(catalog: Catalog) -> None:
     token = await catalog.token("acme")
     assert await catalog.plans(token) == []
-    await set_client_disabled(catalog.pool, "acme", disabled=True, now=catalog.clock())
+    await catalog.operator.set_disabled("acme", True)
     for path in PLAN_CALLS:
         assert await catalog.call(path, {}, token) == (403, UNAUTHORIZED)
-    await set_client_disabled(catalog.pool, "acme", disabled=False, now=catalog.clock())
+    await catalog.operator.set_disabled("acme", False)
     assert await catalog.plans(token) == []
 
 
@@ -109,7 +108,7 @@ async def test_no_call_reaches_another_clients_plan(catalog: Catalog) -> None:
 async def test_two_clients_may_have_plans_of_one_id(catalog: Catalog) -> None:
     for client_id in ("acme", "other"):
         await catalog.register(client_id, secret=f"{client_id}-secret-of-a-test")
-        await import_plans(catalog.pool, client_id, [{**PLAN, "plan_id": "p", "plan_name": client_id}])
+        await ImportPlans(catalog.pool).write(client_id, [{**PLAN, "plan_id": "p", "plan_name": client_id}])
     tokens = [await catalog.token(client_id, f"{client_id}-secret-of-a-test") for client_id in ("acme", "other")]
     await catalog.sync(tokens[0], plan_id="p", is_delete=True)
     assert await catalog.plans(tokens[0]) == []

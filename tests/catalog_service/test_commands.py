@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from catalog_service.cli import run
+from catalog_service.cli.main import run
 
 Run = Callable[..., str]
 """Runs a command that must work and answers what it printed."""

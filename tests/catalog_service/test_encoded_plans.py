@@ -10,9 +10,9 @@ import pytest
 
 from catalog_service.api.responses import _names_gzip
 from catalog_service.clients.store import ClientStore
-from catalog_service.components import ENCODED_PLANS
-from catalog_service.plans.import_file import import_plans
-from catalog_service.plans.store import PlanStore
+from catalog_service.components import COMPONENTS
+from catalog_service.plans.import_file import ImportPlans
+from catalog_service.plans.store import PlanStore, UnreadPlans
 from tests.catalog_service.catalog import PLAN, Catalog
 from tests.catalog_service.conftest import StartCatalog
 
@@ -24,9 +24,9 @@ class Readings:
         self.count = 0
         self.hold: asyncio.Event | None = None
         self.taken = asyncio.Event()
-        real = PlanStore.list_rows
+        real = PlanStore.list_plans
 
-        async def list_rows(store: PlanStore, client_id: str, collection_id: str | None) -> tuple[int, list[Any]]:
+        async def list_plans(store: PlanStore, client_id: str, collection_id: str | None) -> tuple[int, UnreadPlans]:
             self.count += 1
             hold, self.hold = self.hold, None
             answer = await real(store, client_id, collection_id)
@@ -35,7 +35,7 @@ class Readings:
                 await hold.wait()
             return answer
 
-        monkeypatch.setattr(PlanStore, "list_rows", list_rows)
+        monkeypatch.setattr(PlanStore, "list_plans", list_plans)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_a_change_by_another_process_is_seen_by_the_next_request(start_cat
     changed = await other.sync(token, plan_id=plan["plan_id"], color="red")
     assert await one.plans(token) == [changed]
     assert await one.plans(token, "col-1") == [changed]
-    await import_plans(other.pool, "acme", [{**PLAN, "plan_name": "Zeta"}])
+    await ImportPlans(other.pool).write("acme", [{**PLAN, "plan_name": "Zeta"}])
     assert len(await one.plans(token)) == 2
     await other.sync(token, plan_id=plan["plan_id"], is_delete=True)
     assert [plan["plan_name"] for plan in await one.plans(token)] == ["Zeta"]
@@ -122,7 +122,7 @@ async def test_a_refused_change_leaves_the_encoded_list_good(catalog: Catalog, r
 
 
 async def fill(pool: asyncpg.Pool, client_id: str, count: int) -> None:
-    await import_plans(pool, client_id, [{**PLAN, "plan_name": f"plan {number}"} for number in range(count)])
+    await ImportPlans(pool).write(client_id, [{**PLAN, "plan_name": f"plan {number}"} for number in range(count)])
 
 
 async def raw(catalog: Catalog, token: str, accept: str) -> tuple[str | None, bytes]:
@@ -163,18 +163,20 @@ def test_gzip_is_sent_to_those_who_accept_it(header: str, accepted: bool) -> Non
     assert _names_gzip(header) is accepted
 
 
-async def test_kept_answers_stay_within_their_memory(start_catalog: StartCatalog) -> None:
+async def test_kept_responses_stay_within_their_memory(start_catalog: StartCatalog, readings: Readings) -> None:
     catalog = await start_catalog(encoded_plans_limit_bytes=20_000)
-    cache = catalog.app[ENCODED_PLANS]
+    cache = catalog.app[COMPONENTS].encoded_plans
     token = await catalog.token()
     await fill(catalog.pool, "acme", 20)
     for number in range(60):
         await catalog.plans(token, f"collection {number}")
         await catalog.plans(token)  # in use all the time, and so never the one to go
     assert 10_000 < cache.kept_bytes <= 20_000
-    version = await catalog.pool.fetchval("SELECT plans_version FROM client")
-    assert cache.find("acme", None, version, accept_gzip=True)
-    assert cache.find("acme", "collection 0", version, accept_gzip=True) is None
+    count = readings.count
+    await catalog.plans(token)
+    assert readings.count == count
+    await catalog.plans(token, "collection 0")
+    assert readings.count == count + 1
 
 
 async def test_a_list_larger_than_the_memory_is_answered_all_the_same(start_catalog: StartCatalog) -> None:
@@ -182,7 +184,7 @@ async def test_a_list_larger_than_the_memory_is_answered_all_the_same(start_cata
     token = await catalog.token()
     await fill(catalog.pool, "acme", 20)
     assert len(await catalog.plans(token)) == 20
-    assert catalog.app[ENCODED_PLANS].kept_bytes == 0
+    assert catalog.app[COMPONENTS].encoded_plans.kept_bytes == 0
 
 
 async def test_the_hot_statements_use_their_indexes(catalog: Catalog) -> None:

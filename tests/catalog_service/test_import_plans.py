@@ -6,8 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from catalog_service.errors import ClientNotFound
-from catalog_service.plans.import_file import InvalidPlans, import_plans
+from catalog_service.errors import ClientNotFound, InvalidPlans
+from catalog_service.plans.import_file import ImportPlans
 from catalog_service.plans.plan_file import read_plan_file
 from service_chassis.errors import OperatorError
 from tests.catalog_service.catalog import PLAN, Catalog, MovableClock
@@ -23,7 +23,7 @@ async def test_a_csv_file_becomes_plans(catalog: Catalog, tmp_path: Path) -> Non
     token = await catalog.token()
     file = tmp_path / "plans.csv"
     file.write_text("\ufeff" + CSV)
-    assert await import_plans(catalog.pool, "acme", [row.values for row in read_plan_file(file)]) == 2
+    assert await ImportPlans(catalog.pool).write("acme", [row.values for row in read_plan_file(file)]) == 2
     one, two = await catalog.plans(token)
     assert (one["plan_id"], one["description"]) == ("plan-1", "in two\nlines")
     assert one["associated_documents"] == [{"document_id": "d", "document_name": "D"}]
@@ -32,9 +32,9 @@ async def test_a_csv_file_becomes_plans(catalog: Catalog, tmp_path: Path) -> Non
 
 async def test_importing_again_replaces_by_id_and_keeps_when_it_was_created(catalog: Catalog) -> None:
     token = await catalog.token()
-    await import_plans(catalog.pool, "acme", [{**PLAN, "plan_id": "p"}], clock=catalog.clock)
+    await ImportPlans(catalog.pool, catalog.clock).write("acme", [{**PLAN, "plan_id": "p"}])
     catalog.clock.move(minutes=1)
-    await import_plans(catalog.pool, "acme", [{**PLAN, "plan_id": "p", "color": "red"}], clock=catalog.clock)
+    await ImportPlans(catalog.pool, catalog.clock).write("acme", [{**PLAN, "plan_id": "p", "color": "red"}])
     [plan] = await catalog.plans(token)
     assert (plan["color"], plan["created_at"], plan["updated_at"]) == (
         "red",
@@ -48,7 +48,7 @@ async def test_one_wrong_row_keeps_all_out_and_every_wrong_row_is_named(catalog:
     good = {**PLAN, "plan_id": "p"}
     rows: list[dict[str, Any]] = [good, {**PLAN, "color": 1}, good, {"plan_name": "x\x00", "color": "\ud800"}, PLAN]
     with pytest.raises(InvalidPlans) as raised:
-        await import_plans(catalog.pool, "acme", rows)
+        await ImportPlans(catalog.pool).write("acme", rows)
     assert [index for index, _ in raised.value.faults] == [1, 2, 3]
     assert raised.value.faults[0][1] == "color: Not a valid string."
     assert await catalog.plans(token) == []
@@ -58,14 +58,14 @@ async def test_plans_of_an_unknown_client_are_refused(pool: asyncpg.Pool) -> Non
     nothing: list[dict[str, Any]] = []
     for rows in ([PLAN], nothing):
         with pytest.raises(ClientNotFound):
-            await import_plans(pool, "nobody", rows)
+            await ImportPlans(pool).write("nobody", rows)
 
 
 async def test_progress_is_told_up_to_the_last_of_many(catalog: Catalog, clock: MovableClock) -> None:
     await catalog.register()
     told: list[tuple[str, int]] = []
     rows = [{**PLAN, "plan_name": f"plan {number}"} for number in range(1200)]
-    count = await import_plans(catalog.pool, "acme", rows, report=lambda stage, done: told.append((stage, done)))
+    count = await ImportPlans(catalog.pool).write("acme", rows, report=lambda stage, done: told.append((stage, done)))
     assert count == 1200
     assert [done for stage, done in told if stage == "writing"] == [500, 1000, 1200]
     assert [done for stage, done in told if stage == "checking"][-1] == 1200

@@ -13,9 +13,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from catalog_service.clients.register import register_client
+from catalog_service.clients.register import RegisterClients
 from local_stack.ports import choose_free_port
-from service_chassis.clock import system_clock
 from tests.catalog_service.catalog import PERSON, PLAN, UNAUTHORIZED
 
 
@@ -63,9 +62,7 @@ async def process(catalog_dsn: str) -> AsyncIterator[Process]:
 async def test_a_day_in_a_process_leaves_nothing_private_in_its_log_and_ends_with_0(
     process: Process, pool: asyncpg.Pool
 ) -> None:
-    secret = await register_client(
-        pool, "acme", name="Acme", secret=None, may_read_all_clients=False, now=system_clock()
-    )
+    secret = await RegisterClients(pool).register("acme", name="Acme")
     user = {"first_name": "Marked-1", "last_name": "Marked-2", "email": "marked@example.org"}
     credentials = {"client_id": "acme", "client_secret": secret, "fingerprint": "marked-3", "user": user}
     async with aiohttp.ClientSession(process.url) as http, http.get(process.ops_url + "/readyz") as ready:
@@ -96,7 +93,7 @@ async def test_a_day_in_a_process_leaves_nothing_private_in_its_log_and_ends_wit
         await process.read_until("stopped")
         assert await process.process.wait() == 0
     written = json.dumps(process.lines)
-    assert {line["service"] for line in process.lines} == {"catalog"}
+    assert {line["service"] for line in process.lines} == {"catalog_service"}
     assert [line["request_id"] for line in process.lines if line.get("status") == 200][-1] == "request-7"
     [fault] = [line for line in process.lines if line["level"] == "error"]
     assert fault["fault"] == "UndefinedTableError"

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from catalog_service.components import POOL
-from catalog_service.database import begin_for
+from catalog_service.components import COMPONENTS
 from catalog_service.plans.store import PlanStore
-from service_chassis.database.pool import create_pool
+from service_chassis.database.pool import open_pool
+from service_chassis.database.tenancy import begin_for
 from tests.catalog_service.catalog import PLAN, Catalog
 
 ROLE = "catalog_service"
@@ -19,13 +19,12 @@ async def walled(catalog: Catalog, catalog_dsn: str) -> AsyncIterator[asyncpg.Po
     """A pool as the service's own, beside plans of two clients."""
     for client_id in ("acme", "other"):
         await catalog.sync(await catalog.token(client_id), **PLAN)
-    pool = await create_pool(catalog_dsn, size=1, application_name="test", role=ROLE)
-    yield pool
-    await pool.close()
+    async with open_pool(catalog_dsn, size=1, application_name="test", role=ROLE) as pool:
+        yield pool
 
 
 async def test_the_service_owns_nothing_and_bypasses_nothing(catalog: Catalog) -> None:
-    assert await catalog.app[POOL].fetchval("SELECT current_user") == ROLE
+    assert await catalog.app[COMPONENTS].plans.pool.fetchval("SELECT current_user") == ROLE
     assert not await catalog.pool.fetchval(
         "SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = $1", ROLE
     )
@@ -54,9 +53,10 @@ async def test_a_plan_cannot_be_written_or_moved_to_another_client(walled: async
 
 async def test_reads_leave_the_client_behind(walled: asyncpg.Pool) -> None:
     async with walled.acquire() as connection:
-        version, rows = await PlanStore(connection).list_rows("acme", None)
-        assert (version, len(rows)) == (1, 1)
-        plan_id = rows[0]["plan_id"]
+        version, unread = await PlanStore(connection).list_plans("acme", None)
+        [plan] = unread.read()
+        assert version == 1
+        plan_id = plan.plan_id
         assert await PlanStore(connection).fetch_plan("acme", plan_id)
         assert await PlanStore(connection).fetch_plan("other", plan_id) is None
         assert await connection.fetch("SELECT * FROM plan") == []

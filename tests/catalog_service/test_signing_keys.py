@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from catalog_service.components import SIGNING_KEYS
-from catalog_service.tokens import key_ring as signing_keys
-from catalog_service.tokens.key_ring import SigningKeys
-from catalog_service.tokens.rotate_key import ensure_signing_key, list_signing_keys, rotate_signing_key
+from catalog_service.components import COMPONENTS
+from catalog_service.tokens.key_ring import KeyRing
+from catalog_service.tokens.rotate_key import RotateKeys
 from catalog_service.tokens.signing_key import (
     JWKS_MAX_AGE,
     REREAD_AFTER,
@@ -85,15 +84,15 @@ def test_the_first_key_signs_for_a_process_whose_clock_is_behind() -> None:
 
 
 async def test_processes_that_start_together_make_one_key(pool: asyncpg.Pool) -> None:
-    seen = await asyncio.gather(*(ensure_signing_key(pool, NOW) for _ in range(4)))
+    seen = await asyncio.gather(*(RotateKeys(pool, lambda: NOW).ensure() for _ in range(4)))
     assert len({tuple(key.kid for key in keys) for keys in seen}) == 1
     assert len(seen[0]) == 1
 
 
 async def test_two_rotations_at_once_leave_one_key_without_an_end(pool: asyncpg.Pool) -> None:
-    await ensure_signing_key(pool, NOW)
-    await asyncio.gather(*(rotate_signing_key(pool, token_lifetime=LIFETIME, now=NOW) for _ in range(3)))
-    keys = await list_signing_keys(pool)
+    await RotateKeys(pool, lambda: NOW).ensure()
+    await asyncio.gather(*(RotateKeys(pool, lambda: NOW).rotate(token_lifetime=LIFETIME) for _ in range(3)))
+    keys = await RotateKeys(pool).list_keys()
     assert len([key for key in keys if key.published_until is None]) == 1
 
 
@@ -102,7 +101,7 @@ async def test_tokens_are_accepted_all_through_a_rotation_and_the_old_key_goes(s
     secret = await one.register()
     await one.token("acme", secret)
     [old] = await one.published_kids()
-    key = await rotate_signing_key(one.pool, token_lifetime=LIFETIME, now=one.clock())
+    key = await RotateKeys(one.pool, one.clock).rotate(token_lifetime=LIFETIME)
     for _ in range(30):
         one.clock.move(minutes=1)
         token = await one.token("acme", secret)
@@ -110,13 +109,13 @@ async def test_tokens_are_accepted_all_through_a_rotation_and_the_old_key_goes(s
         assert await one.plans(token) == []
     assert await one.published_kids() == await other.published_kids() == [key.kid]
     assert key.kid != old
-    await rotate_signing_key(one.pool, token_lifetime=LIFETIME, now=one.clock())
-    assert old not in [key.kid for key in await list_signing_keys(one.pool)]
+    await RotateKeys(one.pool, one.clock).rotate(token_lifetime=LIFETIME)
+    assert old not in [key.kid for key in await RotateKeys(one.pool).list_keys()]
 
 
 async def test_a_rotation_is_published_at_once_by_whoever_has_not_read_the_keys_yet(catalog: Catalog) -> None:
     [old] = await catalog.published_kids()
-    key = await rotate_signing_key(catalog.pool, token_lifetime=LIFETIME, now=catalog.clock())
+    key = await RotateKeys(catalog.pool, catalog.clock).rotate(token_lifetime=LIFETIME)
     catalog.clock.move(seconds=REREAD_AFTER.total_seconds())
     assert await catalog.published_kids() == [old, key.kid]
 
@@ -125,31 +124,32 @@ async def test_made_up_keys_do_not_make_us_ask_the_database_each_time(
     pool: asyncpg.Pool, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = 0
+    ensure = RotateKeys.ensure
 
-    async def count(pool: asyncpg.Pool, now: datetime) -> list[SigningKey]:
+    async def count(keys: RotateKeys) -> list[SigningKey]:
         nonlocal reads
         reads += 1
-        return await ensure_signing_key(pool, now)
+        return await ensure(keys)
 
-    monkeypatch.setattr(signing_keys, "ensure_signing_key", count)
-    keys = SigningKeys(pool, clock)
+    monkeypatch.setattr(RotateKeys, "ensure", count)
+    keys = KeyRing(pool, clock)
     assert [await keys.find_public(f"made-up-{number}") for number in range(20)] == [None] * 20
     assert reads == 1
     # A key that somebody else has just made is found all the same, soon after.
-    new = await rotate_signing_key(pool, token_lifetime=LIFETIME, now=clock())
+    new = await RotateKeys(pool, clock).rotate(token_lifetime=LIFETIME)
     clock.move(seconds=5)
     assert await keys.find_public(new.kid)
     assert reads == 2
 
 
 async def test_known_keys_go_on_while_the_database_is_away(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = catalog.app[SIGNING_KEYS]
+    keys = catalog.app[COMPONENTS].key_ring
     kid, _ = await keys.signer()
 
     async def fail(*_: object) -> list[SigningKey]:
         raise OSError("away")
 
-    monkeypatch.setattr(signing_keys, "ensure_signing_key", fail)
+    monkeypatch.setattr(RotateKeys, "ensure", fail)
     catalog.clock.move(hours=1)
     assert await keys.find_public(kid)
     assert (await keys.signer())[0] == kid

@@ -9,7 +9,6 @@ import jwt
 import pytest
 
 from catalog_service.clients.client import Credentials, hash_secret
-from catalog_service.clients.register import rotate_secret, set_client_disabled
 from service_chassis.auth.bearer import MAX_TOKEN_CHARACTERS
 from tests.catalog_service.catalog import PERSON, Catalog
 
@@ -119,7 +118,7 @@ async def test_a_missing_field_is_named(catalog: Catalog) -> None:
 async def test_unknown_client_wrong_secret_and_disabled_client_are_answered_alike(catalog: Catalog) -> None:
     await catalog.register("acme")
     disabled = await catalog.register("gone")
-    await set_client_disabled(catalog.pool, "gone", disabled=True, now=catalog.clock())
+    await catalog.operator.set_disabled("gone", True)
     answers = [
         await catalog.request_token(*credentials)
         for credentials in [("nobody", "x"), ("acme", "x"), ("gone", disabled), ("no such/id", "x")]
@@ -149,17 +148,17 @@ def test_a_client_without_a_secret_is_opened_by_none() -> None:
 
 async def test_two_secrets_are_good_during_a_rotation_and_then_one(catalog: Catalog) -> None:
     first = await catalog.register("acme")
-    second = await rotate_secret(catalog.pool, "acme", overlap=timedelta(hours=1), now=catalog.clock())
+    second = await catalog.operator.rotate_secret("acme", overlap=timedelta(hours=1))
 
     async def good(*secrets: str) -> list[bool]:
         return [(await catalog.request_token("acme", secret))[0] == 200 for secret in secrets]
 
     assert await good(first, second) == [True, True]
-    third = await rotate_secret(catalog.pool, "acme", overlap=timedelta(hours=1), now=catalog.clock())
+    third = await catalog.operator.rotate_secret("acme", overlap=timedelta(hours=1))
     assert await good(first, second, third) == [False, True, True]
     catalog.clock.move(hours=1)
     assert await good(first, second, third) == [False, False, True]
-    fourth = await rotate_secret(catalog.pool, "acme", overlap=timedelta(0), now=catalog.clock())
+    fourth = await catalog.operator.rotate_secret("acme", overlap=timedelta(0))
     assert await good(third, fourth) == [False, True]
 
 

@@ -26,7 +26,7 @@ from local_stack.servers import Database, PostgresServer, RedisServer, create_da
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import SECRET_NAMES
 from local_stack.topology import PORT_BLOCK, POSTGRES_PORT_OFFSET, REDIS_PORT_OFFSET
-from service_chassis.database.migrations import apply_migrations
+from service_chassis.database.migrations import Schema, apply_schema
 from tests.faults.faulty_link import FaultyLink
 from tests.faults.replay import RequestTape
 from tests.faults.seeded_bugs import SEEDED_BUGS
@@ -243,7 +243,7 @@ class FaultStack:
             self.postgres.dsn(), [Database(name, self.secrets[f"{name}_password"]) for name in self.dsns]
         )
         for name, dsn in self.dsns.items():
-            apply_migrations(dsn, REPOSITORY / f"{name}_service" / "migrations")
+            apply_schema(dsn, Schema.of(REPOSITORY / f"{name}_service"))
         if self.bug and (statements := SEEDED_BUGS[self.bug].metering_sql):
             with psycopg.connect(self.dsns["metering"], autocommit=True) as connection:
                 connection.execute(statements.encode())

@@ -13,13 +13,13 @@ from aiohttp import ClientSession, web
 from activity_service.app import create_app as create_activity
 from activity_service.settings import ActivitySettings
 from catalog_service.app import create_app as create_catalog
-from catalog_service.clients.register import register_client
-from catalog_service.components import POOL, SIGNING_KEYS
+from catalog_service.clients.register import RegisterClients
+from catalog_service.components import COMPONENTS
 from catalog_service.settings import CatalogSettings
 from catalog_service.tokens.signing_key import sign
 from metering_service.app import create_app as create_metering
 from metering_service.settings import MeteringSettings
-from service_chassis.application import serve_app
+from service_chassis.application import create_server
 from service_chassis.auth.bearer import TOKEN_TYPE
 from service_chassis.clock import system_clock
 from service_chassis.http.server import HttpServer
@@ -49,7 +49,7 @@ class House:
         urls: dict[str, str] = {}
 
         async def start(name: str, app: web.Application) -> str:
-            apps[name], servers[name] = app, serve_app(app)
+            apps[name], servers[name] = app, create_server(app)
             await servers[name].setup()
             urls[name] = f"http://127.0.0.1:{await servers[name].listen('127.0.0.1', 0)}"
             return urls[name]
@@ -96,7 +96,7 @@ class House:
             "sub": user_id or client_id,
             "scope": scope,
         }
-        kid, key = await self.apps["catalog"][SIGNING_KEYS].signer()
+        kid, key = await self.apps["catalog"][COMPONENTS].key_ring.signer()
         return sign(claims, kid, key, TOKEN_TYPE)
 
     async def call(
@@ -110,11 +110,9 @@ class House:
             return response.status, await response.json(content_type=None)
 
     async def _furnish(self) -> None:
-        pool: asyncpg.Pool = self.apps["catalog"][POOL]
+        operator = RegisterClients(self.apps["catalog"][COMPONENTS].plans.pool)
         for client_id in CLIENTS:
-            await register_client(
-                pool, client_id, name=client_id, secret=None, may_read_all_clients=False, now=system_clock()
-            )
+            await operator.register(client_id, name=client_id)
         token = await self.token()
         status, answer = await self.call("catalog", "POST", "/sync-plan", bearer=token, body=PLAN)
         assert status == 200, answer

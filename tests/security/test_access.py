@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from catalog_service.clients.register import set_client_disabled
-from catalog_service.components import POOL
+from catalog_service.clients.register import RegisterClients
+from catalog_service.components import COMPONENTS
 from service_chassis.clock import system_clock
 from tests.security.house import KEYS, House
 
@@ -165,7 +165,7 @@ async def test_what_is_anothers_stays_out_of_reach_and_as_it_was(house: House) -
 async def test_a_disabled_client_is_out_of_the_catalog_at_once(house: House) -> None:
     token = await house.token()
     assert (await house.call("catalog", "POST", "/get-plans", bearer=token, body={}))[0] == 200
-    await set_client_disabled(house.apps["catalog"][POOL], "client-a", disabled=True, now=system_clock())
+    await RegisterClients(house.apps["catalog"][COMPONENTS].plans.pool).set_disabled("client-a", True)
     for (service, method, path), access in SECURED.items():
         if service == "catalog":
             status, _ = await house.call(service, method, path, bearer=token, body=access.body)

@@ -17,6 +17,7 @@ import asyncio, sys
 from aiohttp import web
 from service_chassis.application import READINESS, create_web_app, run
 from service_chassis.operations.logging import configure_logging
+from service_chassis.settings import ProcessSettings
 
 configure_logging("info", "example")
 app = create_web_app(render_error=lambda error: web.Response(status=error.status), body_limit_bytes=10)
@@ -37,7 +38,11 @@ async def let_go(app):
 app.router.add_get("/slow", slow)
 app.cleanup_ctx.append(release)
 app.on_shutdown.append(let_go)
-run(app, host="127.0.0.1", port=int(sys.argv[1]), ops_host="127.0.0.1", ops_port=int(sys.argv[2]))
+
+class Settings(ProcessSettings):
+    prefix = "EXAMPLE_"
+
+run(app, Settings(postgres_dsn="", port=int(sys.argv[1]), ops_port=int(sys.argv[2])))
 """
 
 

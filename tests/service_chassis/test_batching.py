@@ -183,8 +183,8 @@ async def test_work_does_not_run_in_the_context_of_the_request_that_began_it(wor
     assert seen == ["none"]
 
 
-async def test_patience_ends_in_the_queue_and_in_flight_and_spares_who_came_later(work: Work) -> None:
-    batcher = Batcher(work, patience_seconds=0.1)
+async def test_a_timeout_ends_waits_in_the_queue_and_in_flight_and_spares_who_came_later(work: Work) -> None:
+    batcher = Batcher(work, timeout_seconds=0.1)
     first = await hold_first(work, batcher)
     await asyncio.sleep(0.04)
     (second,) = await submit(batcher, [1])
@@ -199,8 +199,8 @@ async def test_patience_ends_in_the_queue_and_in_flight_and_spares_who_came_late
     assert work.batches == [[0], [2]]  # who gave up in the queue is not worked for
 
 
-async def test_patience_is_the_callers_alone(work: Work) -> None:
-    batcher = Batcher(work, patience_seconds=0.05)
+async def test_a_timeout_is_the_callers_alone(work: Work) -> None:
+    batcher = Batcher(work, timeout_seconds=0.05)
     for number in range(20):
         assert await batcher.submit(number) == number * 2
     await asyncio.sleep(0.1)

@@ -10,8 +10,9 @@ from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
 from service_chassis.errors import DependencyUnavailable, HttpFault, InvalidRequest, NotFound, ServiceError
-from service_chassis.http import error_rendering
-from service_chassis.http.error_rendering import error_middleware, log_fault
+from service_chassis.http.error_rendering import error_middleware
+from service_chassis.operations import logging as operations_logging
+from service_chassis.operations.logging import log_fault
 
 RAISED: dict[str, Any] = {
     "refused": lambda: NotFound("No such thing", headers={"X-Hint": "1"}),
@@ -31,7 +32,7 @@ def render(error: ServiceError) -> web.Response:
 
 @pytest.fixture
 async def http(aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch) -> TestClient[Any, Any]:
-    monkeypatch.setattr(error_rendering, "_log", structlog.get_logger())
+    monkeypatch.setattr(operations_logging, "_log", structlog.get_logger())
 
     async def fail(request: web.Request) -> web.Response:
         try:
@@ -87,7 +88,7 @@ async def test_wrong_path_and_method_are_rendered_with_what_is_allowed(http: Tes
 
 
 def test_a_fault_outside_our_code_is_logged_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_rendering, "_log", structlog.get_logger())
+    monkeypatch.setattr(operations_logging, "_log", structlog.get_logger())
     with capture_logs() as logs:
         log_fault("something_failed", HttpFault(500, "x"), more=1)
     assert logs == [

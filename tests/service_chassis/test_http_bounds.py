@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from service_chassis.application import METRICS, create_web_app, serve_app
+from service_chassis.application import METRICS, create_server, create_web_app
 from service_chassis.errors import ServiceError
 from service_chassis.http.bounds import HttpBounds
 from service_chassis.http.json_body import parse_json, read_bytes
@@ -116,7 +116,7 @@ async def start() -> AsyncIterator[Callable[..., Awaitable[Running]]]:
         app.router.add_get("/wait", wait)
         app.router.add_get("/stream", stream)
         app.router.add_get("/large", large)
-        server = serve_app(app)
+        server = create_server(app)
         await server.setup()
         running = Running(app, await server.listen("127.0.0.1", 0), hang, cancelled)
         started.append((server, running))

@@ -7,15 +7,24 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service_chassis.database.migrations import apply_migrations, check_migrated, list_migrations
-from service_chassis.database.pool import create_pool
+from service_chassis.database.migrations import Schema, apply_schema, check_schema
+from service_chassis.database.pool import open_pool
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    (tmp_path / "0001_first.sql").write_text("-- why: first\nCREATE TABLE first (n int);\n")
-    (tmp_path / "0002_second.sql").write_text("INSERT INTO first VALUES (1);\nINSERT INTO first VALUES (2);\n")
+    """A service's package."""
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "migrations" / "0001_first.sql").write_text("-- why: first\nCREATE TABLE first (n int);\n")
+    (tmp_path / "migrations" / "0002_second.sql").write_text(
+        "INSERT INTO first VALUES (1);\nINSERT INTO first VALUES (2);\n"
+    )
     return tmp_path
+
+
+def apply(dsn: str, directory: Path) -> list[str]:
+    return apply_schema(dsn, Schema.of(directory))
 
 
 def count_rows(dsn: str) -> int:
@@ -26,10 +35,10 @@ def count_rows(dsn: str) -> int:
 
 def test_what_is_missing_is_applied_in_order_and_once(directory: Path, empty_database: Callable[[], str]) -> None:
     dsn = empty_database()
-    assert apply_migrations(dsn, directory) == ["0001_first", "0002_second"]
-    assert apply_migrations(dsn, directory) == []
-    (directory / "0003_third.sql").write_text("INSERT INTO first VALUES (3);\n")
-    assert apply_migrations(dsn, directory) == ["0003_third"]
+    assert apply(dsn, directory) == ["0001_first", "0002_second"]
+    assert apply(dsn, directory) == []
+    (directory / "migrations" / "0003_third.sql").write_text("INSERT INTO first VALUES (3);\n")
+    assert apply(dsn, directory) == ["0003_third"]
     assert count_rows(dsn) == 3
 
 
@@ -37,13 +46,14 @@ def test_a_migration_that_fails_leaves_nothing_and_can_be_mended(
     directory: Path, empty_database: Callable[[], str]
 ) -> None:
     dsn = empty_database()
-    broken = directory / "0003_third.sql"
+    apply(dsn, directory)
+    broken = directory / "migrations" / "0003_third.sql"
     broken.write_text("INSERT INTO first VALUES (3);\nINSERT INTO nowhere VALUES (1);\n")
     with pytest.raises(psycopg.errors.UndefinedTable):
-        apply_migrations(dsn, directory)
+        apply(dsn, directory)
     assert count_rows(dsn) == 2
     broken.write_text("INSERT INTO first VALUES (3);\n")
-    assert apply_migrations(dsn, directory) == ["0003_third"]
+    assert apply(dsn, directory) == ["0003_third"]
     assert count_rows(dsn) == 3
 
 
@@ -51,7 +61,7 @@ async def test_processes_that_migrate_at_once_apply_everything_once(
     directory: Path, empty_database: Callable[[], str]
 ) -> None:
     dsn = empty_database()
-    applied = await asyncio.gather(*(asyncio.to_thread(apply_migrations, dsn, directory) for _ in range(3)))
+    applied = await asyncio.gather(*(asyncio.to_thread(apply, dsn, directory) for _ in range(3)))
     assert sorted(applied) == [[], [], ["0001_first", "0002_second"]]
     assert count_rows(dsn) == 2
 
@@ -60,21 +70,56 @@ async def test_a_database_that_lacks_a_migration_is_not_ready(
     directory: Path, empty_database: Callable[[], str]
 ) -> None:
     dsn = empty_database()
-    apply_migrations(dsn, directory)
-    pool = await create_pool(dsn, size=1, application_name="test")
-    await check_migrated(pool, list_migrations(directory))
-    (directory / "0003_third.sql").touch()
-    with pytest.raises(RuntimeError, match="0003_third"):
-        await check_migrated(pool, list_migrations(directory))
-    await pool.close()
+    apply(dsn, directory)
+    async with open_pool(dsn, size=1, application_name="test") as pool:
+        await check_schema(pool, Schema.of(directory))
+        (directory / "migrations" / "0003_third.sql").touch()
+        with pytest.raises(RuntimeError, match="0003_third"):
+            await check_schema(pool, Schema.of(directory))
 
 
-async def test_a_pool_bounds_its_statements_and_opens_no_connection_by_itself(
-    empty_database: Callable[[], str],
+def write_function(directory: Path, result: str) -> None:
+    (directory / "sql" / "measure.sql").write_text(
+        f"CREATE FUNCTION measure() RETURNS {result} LANGUAGE sql AS 'SELECT count(*)::{result} FROM first';\n"
+    )
+
+
+def measure(dsn: str) -> object:
+    with psycopg.connect(dsn) as connection:
+        return (connection.execute("SELECT pg_typeof(measure())::text, measure()").fetchone() or [None])[:]
+
+
+def test_a_function_is_applied_again_when_its_text_changed_and_only_then(
+    directory: Path, empty_database: Callable[[], str]
 ) -> None:
-    nowhere = await create_pool("postgresql://nobody@127.0.0.1:1/none", size=1, application_name="test")
-    await nowhere.close()
-    pool = await create_pool(empty_database(), size=1, application_name="test")
-    settings = ["statement_timeout", "lock_timeout", "synchronous_commit", "timezone", "application_name"]
-    assert [await pool.fetchval(f"SHOW {name}") for name in settings] == ["4s", "3s", "on", "UTC", "test"]
-    await pool.close()
+    dsn = empty_database()
+    write_function(directory, "bigint")
+    assert apply(dsn, directory) == ["0001_first", "0002_second", "measure (function)"]
+    assert apply(dsn, directory) == []
+    write_function(directory, "integer")  # another result: not to be put in place of the first
+    assert apply(dsn, directory) == ["measure (function)"]
+    assert measure(dsn) == ("integer", 2)
+
+
+def test_functions_and_migrations_are_applied_all_or_none(directory: Path, empty_database: Callable[[], str]) -> None:
+    dsn = empty_database()
+    (directory / "sql" / "measure.sql").write_text("CREATE FUNCTION measure() RETURNS nonsense;\n")
+    with pytest.raises(psycopg.Error):
+        apply(dsn, directory)
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT to_regclass('first')").fetchone() == (None,)
+    write_function(directory, "bigint")
+    assert apply(dsn, directory) == ["0001_first", "0002_second", "measure (function)"]
+
+
+async def test_a_database_with_another_text_of_a_function_is_not_ready(
+    directory: Path, empty_database: Callable[[], str]
+) -> None:
+    dsn = empty_database()
+    write_function(directory, "bigint")
+    apply(dsn, directory)
+    async with open_pool(dsn, size=1, application_name="test") as pool:
+        await check_schema(pool, Schema.of(directory))
+        write_function(directory, "integer")
+        with pytest.raises(RuntimeError, match="measure"):
+            await check_schema(pool, Schema.of(directory))

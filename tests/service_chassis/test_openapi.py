@@ -8,7 +8,7 @@ from aiohttp.pytest_plugin import AiohttpClient
 from marshmallow import EXCLUDE, Schema, fields
 
 from service_chassis.errors import NotFound
-from service_chassis.openapi.endpoint import Answer, Api, Endpoint, Refusal, header, path, query
+from service_chassis.openapi.endpoint import Api, Endpoint, Failure, Success, header, path, query
 from service_chassis.openapi.pages import add_endpoints
 from service_chassis.operations.health import render_operations_error
 
@@ -58,8 +58,8 @@ ENDPOINT = Endpoint(
     summary="Rename a thing",
     description="At once.",
     tag="things",
-    answers={200: Answer("The thing.", ThingSchema, {"name": "x"}, {"ETag": "Its version."})},
-    refusals=[Refusal("None.", NotFound("No such thing", headers={"Retry-After": "1"}))],
+    responses={200: Success("The thing.", ThingSchema, {"name": "x"}, {"ETag": "Its version."})},
+    failures=[Failure("None.", NotFound("No such thing", headers={"Retry-After": "1"}))],
     body=ThingSchema,
     body_examples={"Rename": {"name": "x"}},
     parameters=[
@@ -119,7 +119,7 @@ async def test_only_bodies_that_are_refused_for_more_are_closed(aiohttp_client: 
         summary="Make",
         description="Make one.",
         tag="things",
-        answers={201: Answer("The thing.", LooseThingSchema, {"name": "x"})},
+        responses={201: Success("The thing.", LooseThingSchema, {"name": "x"})},
         body=LooseThingSchema,
     )
     schemas = (await fetch_document(aiohttp_client, ENDPOINT, loose))["components"]["schemas"]

@@ -6,16 +6,15 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from service_chassis.database.pool import create_pool
+from service_chassis.database.pool import open_pool
 
 CALLERS, CONNECTIONS, ROUNDS = 40, 2, 50
 
 
 @pytest.fixture
 async def pool(empty_database: Callable[[], str]) -> asyncpg.Pool:
-    pool = await create_pool(empty_database(), size=CONNECTIONS, application_name="test")
-    yield pool
-    await pool.close()
+    async with open_pool(empty_database(), size=CONNECTIONS, application_name="test") as pool:
+        yield pool
 
 
 async def test_nobody_is_passed_by_those_who_come_again(pool: asyncpg.Pool) -> None:
@@ -47,8 +46,54 @@ async def test_a_turn_that_does_not_come_is_a_timeout_and_costs_no_connection(po
 
 
 async def test_a_database_that_is_away_costs_no_turn() -> None:
-    nowhere = await create_pool("postgresql://nobody@127.0.0.1:1/none", size=1, application_name="test")
-    for _ in range(3):
-        with pytest.raises(OSError):  # noqa: PT011 - of whatever kind, but no timeout
-            async with nowhere.acquire(timeout=5):
-                pass
+    async with open_pool("postgresql://nobody@127.0.0.1:1/none", size=1, application_name="test") as nowhere:
+        for _ in range(3):
+            with pytest.raises(OSError):  # noqa: PT011 - of whatever kind, but no timeout
+                async with nowhere.acquire(timeout=5):
+                    pass
+
+
+async def test_a_pool_bounds_its_statements_and_opens_no_connection_by_itself(
+    empty_database: Callable[[], str],
+) -> None:
+    async with open_pool("postgresql://nobody@127.0.0.1:1/none", size=1, application_name="test"):
+        pass
+    async with open_pool(empty_database(), size=1, application_name="test") as pool:
+        settings = ["statement_timeout", "lock_timeout", "synchronous_commit", "timezone", "application_name"]
+        assert [await pool.fetchval(f"SHOW {name}") for name in settings] == ["4s", "3s", "on", "UTC", "test"]
+
+
+async def test_a_use_that_takes_too_long_is_a_timeout_and_gives_its_connection_back(
+    empty_database: Callable[[], str],
+) -> None:
+    async with open_pool(empty_database(), size=1, application_name="test", work_seconds=0.2) as pool:
+        with pytest.raises(TimeoutError):
+            async with pool.acquire() as connection:
+                await connection.execute("SELECT pg_sleep(3)")
+        async with pool.acquire() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_an_error_within_a_bounded_use_is_that_error(empty_database: Callable[[], str]) -> None:
+    async with open_pool(empty_database(), size=1, application_name="test", work_seconds=5) as pool:
+        with pytest.raises(asyncpg.UndefinedTableError):
+            async with pool.acquire() as connection:
+                await connection.fetchval("SELECT FROM nowhere")
+
+
+async def test_closing_waits_for_no_statement_for_long(
+    empty_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service_chassis.database.pool.CLOSE_TIMEOUT_SECONDS", 0.1)
+    async with open_pool(empty_database(), size=1, application_name="test") as pool:
+        at_work = asyncio.Event()
+
+        async def work() -> None:
+            async with pool.acquire() as connection:
+                at_work.set()
+                await connection.execute("SELECT pg_sleep(3)")
+
+        working = asyncio.create_task(work())
+        await at_work.wait()
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await asyncio.wait_for(working, 2)

@@ -3,7 +3,19 @@
 from typing import Any
 
 import pytest
-from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, ValidationError, fields, validate
+from marshmallow import (
+    EXCLUDE,
+    INCLUDE,
+    RAISE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validate,
+    validates,
+    validates_schema,
+)
 
 from service_chassis.schema.load import compile_load
 
@@ -94,3 +106,14 @@ def outcome(load: Any, document: Any) -> Any:
 def test_a_schema_that_takes_unknown_fields_in_is_not_compiled() -> None:
     with pytest.raises(TypeError):
         compile_load(OpenSchema())
+
+
+@pytest.mark.parametrize("hook", [validates_schema, validates("name"), post_load, pre_load])
+def test_a_schema_with_hooks_is_refused_since_they_would_not_run(hook: Any) -> None:
+    body = {
+        "Meta": type("Meta", (), {"unknown": RAISE}),
+        "name": fields.String(),
+        "hook": hook(lambda *_, **__: None),
+    }
+    with pytest.raises(TypeError, match="hooks"):
+        compile_load(type("HookedSchema", (Schema,), body)())

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from service_chassis.application import create_web_app, serve_app
-from service_chassis.http.json_response import JsonAnswer
+from service_chassis.application import create_server, create_web_app
+from service_chassis.http.json_response import JsonResponse
 
 LARGE = b'"' + b"x" * 3_000_000 + b'"'
 
@@ -15,19 +15,19 @@ LARGE = b'"' + b"x" * 3_000_000 + b'"'
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     async def small(request: web.Request) -> web.Response:
-        return JsonAnswer(b'{"a":1}', 201, headers={"X-More": "yes"})
+        return JsonResponse(b'{"a":1}', 201, headers={"X-More": "yes"})
 
     async def large(_: web.Request) -> web.Response:
-        return JsonAnswer(LARGE)
+        return JsonResponse(LARGE)
 
     async def split(_: web.Request) -> web.Response:
-        return JsonAnswer(b"{}", headers={"X-More": "a\r\nX-Evil: b"})
+        return JsonResponse(b"{}", headers={"X-More": "a\r\nX-Evil: b"})
 
-    app = create_web_app(render_error=lambda error: JsonAnswer(b"{}", error.status), body_limit_bytes=10)
+    app = create_web_app(render_error=lambda error: JsonResponse(b"{}", error.status), body_limit_bytes=10)
     app.router.add_get("/small", small)
     app.router.add_get("/large", large)
     app.router.add_get("/split", split)
-    server = serve_app(app)
+    server = create_server(app)
     await server.setup()
     yield await server.listen("127.0.0.1", 0)
     await server.close()
@@ -93,6 +93,6 @@ async def test_a_value_with_a_line_break_is_never_sent(port: int) -> None:
 
 
 def test_it_is_read_like_any_answer() -> None:
-    answer = JsonAnswer(b"[]", headers={"X-More": "yes"})
+    answer = JsonResponse(b"[]", headers={"X-More": "yes"})
     assert (answer.status, answer.body, answer.content_type) == (200, b"[]", "application/json")
     assert answer.headers["X-More"] == "yes"

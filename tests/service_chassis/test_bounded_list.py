@@ -7,7 +7,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.json_body import load
-from service_chassis.schema.fields import ShortList
+from service_chassis.schema.fields import BoundedList
 from service_chassis.schema.load import compile_load
 
 
@@ -22,7 +22,7 @@ class Counted(fields.Integer):
 
 
 class ListSchema(Schema):
-    numbers = ShortList(Counted(), required=True, validate=validate.Length(min=1, max=3))
+    numbers = BoundedList(Counted(), required=True, validate=validate.Length(min=1, max=3))
 
 
 @pytest.mark.parametrize("compiled", [False, True])
