@@ -15,8 +15,9 @@ from rich.console import Console
 
 from bench import report
 from bench.errors import BenchError
+from bench.finding import Finding
 from bench.machine import time_fsync, time_round_trip
-from bench.question import FULL, QUICK, Effort, Finding, Question
+from bench.question import FULL, QUICK, Effort, Question
 from bench.questions import QUESTIONS
 from bench.stage import Stage
 from bench.wrk import find_wrk

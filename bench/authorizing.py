@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from bench.processes import Server
-from bench.stage import Product, Stage, fresh_seed, name_clients
+from bench.product import Product
+from bench.stage import Stage, fresh_seed, name_clients
 from bench.tally import Tally, count_rows
 from bench.wrk import Load, run_wrk
 

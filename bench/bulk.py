@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 
 from bench.cores import LOAD_CORE, SERVICE_CORE
-from bench.stage import CREDITS, Product
+from bench.product import CREDITS, Product
 
 _HOLD = "('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
 _PLAY = "('00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))"

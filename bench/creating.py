@@ -4,15 +4,14 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-import asyncpg
 import psycopg
 
 from bench.errors import BenchError
 from bench.processes import Server
-from bench.stage import SEEDING_THREADS, Product, Stage, fresh_seed, name_clients, send
+from bench.product import SEEDING_THREADS, Product, send
+from bench.stage import Stage, fresh_seed, name_clients
 from bench.tally import Tally, count_rows
 from bench.wrk import Load, run_wrk
 from catalog_service.clients.register import RegisterClients

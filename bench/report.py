@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.cores import CORES
-from bench.question import Claim, Effort, Finding, Plot, Question
+from bench.finding import Claim, Finding, Plot
+from bench.question import Effort, Question
 from local_stack.postgres_data import find_binaries
 from local_stack.processes import REPOSITORY
 from local_stack.redis_server import find_binary
@@ -208,7 +209,7 @@ def _plot(question: Question, finding: Finding, file: Path) -> None:
 
 
 def _claims_as_plot(finding: Finding) -> Plot:
-    from bench.question import Curve
+    from bench.finding import Curve
 
     curves = [Curve(each.text, list(range(1, len(each.ratios) + 1)), each.ratios) for each in finding.claims]
     return Plot("round", "ratio (dashed: its target)", curves)

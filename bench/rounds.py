@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.question import Claim, Effort, Run
+from bench.finding import Claim, Run
+from bench.question import Effort
 
 Measure = Callable[[int], Run]
 """Measures a side for so many seconds."""

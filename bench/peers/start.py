@@ -7,7 +7,8 @@ import psycopg
 
 from bench.errors import BenchError
 from bench.processes import Server
-from bench.stage import CREDITS, Stage
+from bench.product import CREDITS
+from bench.stage import Stage
 from local_stack.ports import LOOPBACK, choose_free_port
 from local_stack.processes import REPOSITORY
 

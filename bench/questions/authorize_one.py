@@ -4,8 +4,9 @@ import sys
 from functools import partial
 
 from bench.authorizing import Authorizations
+from bench.finding import Finding
 from bench.peers.metering_with_noop import PATH
-from bench.question import Effort, Finding, Question
+from bench.question import Effort, Question
 from bench.rounds import compare, interleave
 from bench.stage import Stage
 from bench.wrk import Load, run_wrk

@@ -4,7 +4,8 @@ import sys
 from functools import partial
 
 from bench.creating import MeteredCreates
-from bench.question import Effort, Finding, Question
+from bench.finding import Finding
+from bench.question import Effort, Question
 from bench.rounds import compare, interleave
 from bench.stage import Stage, fresh_seed
 from bench.wrk import Load, run_wrk

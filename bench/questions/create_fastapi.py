@@ -3,8 +3,9 @@
 from functools import partial
 
 from bench.creating import MeteredCreates, PeerCreates
+from bench.finding import Finding
 from bench.peers.start import fill_usage_database, start_uvicorn
-from bench.question import Effort, Finding, Question
+from bench.question import Effort, Question
 from bench.rounds import compare, compare_p99, interleave
 from bench.stage import Stage, name_clients
 

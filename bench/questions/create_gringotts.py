@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bench.creating import MeteredCreates
 from bench.errors import BenchError
+from bench.finding import Finding
 from bench.peers.start import PEERS_PYTHON, start_uvicorn
-from bench.question import Effort, Finding, Question
+from bench.question import Effort, Question
 from bench.rounds import compare, compare_p99, interleave
 from bench.stage import Stage, fresh_seed, name_clients
 from bench.tally import Tally, count_rows

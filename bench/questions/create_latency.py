@@ -7,8 +7,9 @@ activity and metering, each of the two and its database. Both are timed on the s
 from functools import partial
 
 from bench.creating import MeteredCreates
+from bench.finding import Claim, Finding
 from bench.machine import time_fsync, time_round_trip
-from bench.question import Claim, Effort, Finding, Question
+from bench.question import Effort, Question
 from bench.stage import Stage
 
 CLIENTS = 10

@@ -3,9 +3,10 @@
 from functools import partial
 
 from bench.creating import MeteredCreates, PeerCreates
+from bench.finding import Finding
 from bench.open_loop import Plan, run_open_loop
 from bench.peers.start import fill_usage_database, start_node
-from bench.question import Effort, Finding, Question
+from bench.question import Effort, Question
 from bench.rounds import compare_p99, interleave
 from bench.stage import Stage, name_clients
 from bench.wrk import Load

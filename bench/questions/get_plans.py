@@ -10,10 +10,12 @@ import psycopg
 
 from bench.creating import issue_tokens
 from bench.errors import BenchError
+from bench.finding import Finding
 from bench.peers.start import start_uvicorn
-from bench.question import Effort, Finding, Question
+from bench.product import Product
+from bench.question import Effort, Question
 from bench.rounds import compare, interleave
-from bench.stage import Product, Stage
+from bench.stage import Stage
 from bench.wrk import Load, run_wrk
 
 PLANS = 1000

@@ -4,7 +4,8 @@ from functools import partial
 
 from bench.authorizing import Authorizations
 from bench.bulk import make_accounts, make_charges
-from bench.question import Curve, Effort, Finding, Plot, Question
+from bench.finding import Curve, Finding, Plot
+from bench.question import Effort, Question
 from bench.rounds import Measure, compare, interleave
 from bench.stage import Stage
 

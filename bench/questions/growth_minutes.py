@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import psycopg
 
 from bench.creating import MeteredCreates
-from bench.question import Claim, Curve, Effort, Finding, Plot, Question, Run
+from bench.finding import Claim, Curve, Finding, Plot, Run
+from bench.question import Effort, Question
 from bench.stage import Stage
 
 MINUTES = 10

@@ -4,9 +4,11 @@ from functools import partial
 
 from bench.bulk import make_plays
 from bench.creating import issue_tokens
-from bench.question import Curve, Effort, Finding, Plot, Question
+from bench.finding import Curve, Finding, Plot
+from bench.product import Product, send
+from bench.question import Effort, Question
 from bench.rounds import compare, interleave
-from bench.stage import Product, Stage, send
+from bench.stage import Stage
 from bench.wrk import Load, run_wrk
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

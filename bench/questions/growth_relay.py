@@ -9,7 +9,8 @@ from bench.bulk import make_accounts, make_holds, make_plays
 from bench.cores import cpu_seconds
 from bench.creating import COUNT_UNSETTLED
 from bench.errors import BenchError
-from bench.question import Claim, Curve, Effort, Finding, Plot, Question, Run
+from bench.finding import Claim, Curve, Finding, Plot, Run
+from bench.question import Effort, Question
 from bench.stage import Stage
 
 EVENTS = 100_000

@@ -3,9 +3,11 @@
 import time
 
 from bench.bulk import make_accounts, make_charges, make_plays
+from bench.finding import Claim, Curve, Finding, Plot
 from bench.processes import Server
-from bench.question import Claim, Curve, Effort, Finding, Plot, Question
-from bench.stage import Product, Stage
+from bench.product import Product
+from bench.question import Effort, Question
+from bench.stage import Stage
 from local_stack.topology import HEALTH_PATH
 
 FACTS = 1_000_000

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from bench.bulk import make_plays
 from bench.creating import issue_tokens
-from bench.question import Claim, Curve, Effort, Finding, Plot, Question
-from bench.stage import Stage, send
+from bench.finding import Claim, Curve, Finding, Plot
+from bench.product import send
+from bench.question import Effort, Question
+from bench.stage import Stage
 
 PLAYS = 1_000_000
 QUICK_PLAYS = 50_000

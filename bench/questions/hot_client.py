@@ -3,7 +3,8 @@
 from functools import partial
 
 from bench.authorizing import Authorizations
-from bench.question import Effort, Finding, Question
+from bench.finding import Finding
+from bench.question import Effort, Question
 from bench.rounds import compare, interleave
 from bench.stage import Stage
 

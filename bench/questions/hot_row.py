@@ -3,9 +3,10 @@
 from functools import partial
 
 from bench.authorizing import Authorizations
+from bench.finding import Finding
 from bench.peers.start import HERE, check_usage_database, fill_usage_database
 from bench.pgbench import run_pgbench
-from bench.question import Effort, Finding, Question
+from bench.question import Effort, Question
 from bench.rounds import compare, interleave
 from bench.stage import Stage, name_clients
 from bench.wrk import Load

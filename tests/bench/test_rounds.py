@@ -1,6 +1,7 @@
 """The arithmetic that turns runs into a verdict."""
 
-from bench.question import Claim, Effort, Run
+from bench.finding import Claim, Run
+from bench.question import Effort
 from bench.rounds import compare, compare_p99, interleave
 
 
