@@ -1,5 +1,1 @@
 """Plan plays and their side of billing: the fact, its fence, and what tells metering about it."""
-
-from pathlib import Path
-
-MIGRATIONS = Path(__file__).parent / "migrations"

@@ -1,5 +1,6 @@
-"""`python -m activity_service`: serve, migrate, and what operators ask about billing."""
+"""Run the service, or a command: python -m activity_service --help."""
 
-from activity_service.cli.main import run_command_line
+from activity_service.cli.main import run
 
-run_command_line()
+if __name__ == "__main__":
+    run()

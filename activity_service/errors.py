@@ -1,6 +1,6 @@
-"""The answers that only this service gives."""
+"""The errors of this service: those of calls with code, status and sentence, those of its steps, and operators'."""
 
-from service_chassis.errors import DependencyUnavailable, NotFound, ServiceError
+from service_chassis.errors import DependencyUnavailable, NotFound, OperatorError, ServiceError
 
 SENTENCES = {
     "api_rate_limited": "Request rate exceeded",
@@ -40,7 +40,7 @@ class Overloaded(ServiceError):
 
 
 class EventConflict(ServiceError):
-    """Metering knows the ids of this event with other content. Answered as a fault: callers do not choose the ids."""
+    """Metering knows the ids of this event with other content. A fault to callers, who do not choose the ids."""
 
 
 class EventOfOtherContent(EventConflict):
@@ -52,12 +52,38 @@ class HoldAbandoned(ServiceError):
 
 
 class HoldTaken(ServiceError):
-    """The hold stands for a fact that another request committed, and there is no kept answer to give instead."""
+    """The hold stands for a fact that another request committed, and there is no stored response to send instead."""
 
 
 class MeteringUnavailable(DependencyUnavailable):
-    """Metering gave no usable answer in time. Whether it holds anything is unknown: the sweeper finds out."""
+    """Metering gave no usable response in time. Whether it holds anything is unknown: the sweeper finds out."""
 
 
 class MeteringRefusedCall(MeteringUnavailable):
     """Metering did not accept the call as a whole: something in it is malformed in metering's eyes."""
+
+
+class MalformedResponse(ValueError):
+    """Metering's response is not what was agreed; the text is for developers."""
+
+
+class NotCommitted(Exception):
+    """The transaction ended before COMMIT was sent: for certain nothing was stored. The cause says why."""
+
+
+class OutOfOrder(ValueError):
+    """A stream that should be sorted by event id is not: nothing could be said of what follows."""
+
+
+class ChargesUnreadable(OperatorError):
+    """Metering did not list its charges; the text says what it responded."""
+
+
+class NotYetCharged(OperatorError):
+    """Some of the user's events are still to be charged, and metering must be told of them as they were."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} of the user's events are not charged yet; nothing was erased: try again in a moment, "
+            "and see `billing status` if it stays so"
+        )

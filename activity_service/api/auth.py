@@ -1,21 +1,20 @@
-"""Who is calling: the bearer token of a request as a Caller, or the refusal."""
+"""Who is calling: the access token of a request as a Caller, or the refusal."""
 
 from aiohttp import web
 
+from activity_service.components import COMPONENTS
 from activity_service.plays.caller import Caller
-from service_chassis.auth.bearer import InvalidToken, TokenVerifier, read_bearer
+from service_chassis.auth.bearer import InvalidToken, read_bearer
 from service_chassis.errors import Forbidden, Unauthorized
 
 SCOPE = "plan_plays"
 ALL_CLIENTS_SCOPE = "plan_plays:all_clients"
 
-TOKEN_VERIFIER = web.AppKey("token_verifier", TokenVerifier)
-
 
 async def authenticate(request: web.Request) -> Caller:
-    """Answer who the request acts for. Raises Unauthorized, or Forbidden for a token without our scope."""
+    """Return who the request acts for. Raises Unauthorized, or Forbidden for a token without our scope."""
     try:
-        token = await request.app[TOKEN_VERIFIER].verify(read_bearer(request))
+        token = await request.app[COMPONENTS].verifier.verify(read_bearer(request))
     except InvalidToken:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"}) from None
     if SCOPE not in token.scopes:

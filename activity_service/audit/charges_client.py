@@ -8,14 +8,10 @@ from urllib.parse import quote
 import aiohttp
 
 from activity_service.audit.checks import Charge
-from service_chassis.errors import OperatorError
+from activity_service.errors import ChargesUnreadable
 
 PAGE_CHARGES = 1000
 REQUEST_TIMEOUT_SECONDS = 30.0
-
-
-class ChargesUnreadable(OperatorError):
-    """Metering did not list its charges; the text says what it answered."""
 
 
 class ChargesClient:
@@ -39,7 +35,7 @@ class ChargesClient:
             query = {**query, "cursor": page["nextCursor"]}
 
     async def fetch_settled_at(self, event_id: str) -> datetime | None:
-        """Answer when an event was settled; None when it is not. Raises ChargesUnreadable."""
+        """Return when an event was settled; None when it is not. Raises ChargesUnreadable."""
         event = await self._get(f"/internal/events/{quote(event_id, safe='')}", {}, absent={"state": "none"})
         return datetime.fromisoformat(event["receipt"]["settledAt"]) if event["state"] == "settled" else None
 
@@ -52,7 +48,7 @@ class ChargesClient:
                 if response.status == 404 and absent is not None:
                     return absent
                 if response.status != 200:
-                    raise ChargesUnreadable(f"metering answered {response.status} to {path}")
+                    raise ChargesUnreadable(f"metering responded {response.status} to {path}")
                 document: dict[str, Any] = await response.json()
                 return document
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:

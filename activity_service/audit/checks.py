@@ -8,6 +8,8 @@ from uuid import UUID
 
 import orjson
 
+from activity_service.billing.outbox_store import UnsettledEvent
+from activity_service.errors import OutOfOrder
 from activity_service.plays.idempotency import IdempotentRequest
 from service_chassis.cli.audit_report import Finding
 
@@ -37,20 +39,8 @@ class FencedFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A fact that metering has not acknowledged; `parked_at` where it refused to."""
-
-    event_id: str
-    client_id: str
-    created_at: datetime
-    parked_at: datetime | None
-    attempts: int
-    last_error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeptKey:
-    """An idempotency key with the play and the answer kept for it; `user_id` is '' for a client's own key."""
+class StoredKey:
+    """An idempotency key with its play and the response stored for it; `user_id` is '' for a client's own key."""
 
     client_id: str
     user_id: str
@@ -74,10 +64,6 @@ Pair = tuple[Fact | None, Charge | None]
 Keyed = TypeVar("Keyed", Fact, Charge)
 
 
-class OutOfOrder(ValueError):
-    """A stream that should be sorted by event id is not: nothing could be said of what follows."""
-
-
 def check_fences(fact: FencedFact) -> Iterator[Finding]:
     """Yield what is wrong between a play and its fences: each fact has exactly one, no fence is without."""
     if fact.at is None:
@@ -89,30 +75,32 @@ def check_fences(fact: FencedFact) -> Iterator[Finding]:
         yield Finding("fence_differs", fact.event_id, "play and fence name another client or user")
 
 
-def check_key(kept: KeptKey) -> Iterator[Finding]:
-    """Yield what is wrong with a key: its play is the one whose id it makes, and its answer is about that play."""
-    request = IdempotentRequest(kept.client_id, kept.user_id, kept.key, fingerprint=b"")
-    if request.derive_play_id() != kept.play_id:
-        yield Finding("key_of_another_play", str(kept.play_id), "a key is kept for it that makes another play's id")
-    if _read_answered_id(kept.response) != str(kept.play_id):
-        yield Finding("answer_of_another_play", str(kept.play_id), "the answer kept for its key is not about it")
+def check_key(stored: StoredKey) -> Iterator[Finding]:
+    """Yield what is wrong with a key: its play is the one whose id it makes, and its response is about that play."""
+    request = IdempotentRequest(stored.client_id, stored.user_id, stored.key, fingerprint=b"")
+    if request.derive_play_id() != stored.play_id:
+        yield Finding("key_of_another_play", str(stored.play_id), "a key stored for it makes another play's id")
+    if _read_play_id(stored.response) != str(stored.play_id):
+        yield Finding(
+            "response_of_another_play", str(stored.play_id), "the response stored for its key is not about it"
+        )
 
 
-def _read_answered_id(response: bytes) -> object:
+def _read_play_id(response: bytes) -> object:
     try:
         return orjson.loads(response)["data"]["id"]
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def describe_waiting(waiting: Waiting, now: datetime) -> Finding:
+def describe_waiting(waiting: UnsettledEvent, now: datetime) -> Finding:
     """Say what waits, for how long, and why."""
     seconds = max(0, round((now - waiting.created_at).total_seconds()))
     why = f", {waiting.last_error}" if waiting.last_error else ""
     return Finding("unsettled", waiting.event_id, f"not settled for {seconds:,} s, {waiting.attempts} attempts{why}")
 
 
-def describe_parked(parked: Waiting) -> Finding:
+def describe_parked(parked: UnsettledEvent) -> Finding:
     """Say what metering refuses to charge: it happened, and nobody is billed until a person mends it."""
     return Finding("parked", parked.event_id, f"metering refused it: {parked.last_error}")
 

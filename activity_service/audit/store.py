@@ -1,14 +1,14 @@
-"""Read what an audit looks at, from one snapshot, in constant memory."""
+"""Read what an audit looks at, in constant memory."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from activity_service.audit.checks import Fact, FencedFact, KeptKey, Waiting
-from service_chassis.database.pool import UNHURRIED, open_snapshot
+from activity_service.audit.checks import Fact, FencedFact, StoredKey
+from activity_service.billing.outbox_store import UnsettledEvent
+from service_chassis.database.pool import UNHURRIED
 from service_chassis.database.tenancy import ALL_CLIENTS
 
 READ_TIMEOUT_SECONDS = 3600.0
@@ -27,17 +27,10 @@ _FACTS = """
 
 
 class AuditStore:
-    """Streams what the checks want. All of its methods see the database as it was when the snapshot was opened."""
+    """Streams what the checks want, through one connection that the caller holds, in one snapshot."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-
-    @classmethod
-    @asynccontextmanager
-    async def open_snapshot(cls, pool: asyncpg.Pool) -> AsyncIterator["AuditStore"]:
-        """Read from one snapshot until the end."""
-        async with open_snapshot(pool) as connection:
-            yield cls(connection)
 
     _FENCED_FACTS = f"""
         WITH fact AS ({_FACTS}), fence AS (
@@ -56,21 +49,21 @@ class AuditStore:
 
     _KEYS = "SELECT client_id, user_id, key, plan_play_id, response FROM idempotency_key"
 
-    async def stream_keys(self) -> AsyncIterator[KeptKey]:
-        """Yield every idempotency key that is kept, in no order."""
+    async def stream_keys(self) -> AsyncIterator[StoredKey]:
+        """Yield every idempotency key, in no order."""
         async for row in self._stream(self._KEYS):
-            yield KeptKey(*row)
+            yield StoredKey(*row)
 
     _WAITING = """
-        SELECT event_id, client_id, created_at, parked_at, attempts, last_error FROM billable_event
+        SELECT hold_id, event_id, client_id, created_at, parked_at, attempts, last_error FROM billable_event
         WHERE outcome = 'happened' AND settled_at IS NULL AND (parked_at IS NOT NULL OR created_at <= $1)
         ORDER BY created_at, hold_id
     """
 
-    async def stream_waiting(self, created_before: datetime) -> AsyncIterator[Waiting]:
+    async def stream_waiting(self, created_before: datetime) -> AsyncIterator[UnsettledEvent]:
         """Yield what is parked, and what happened before `created_before` and is not settled, oldest first."""
         async for row in self._stream(self._WAITING, created_before):
-            yield Waiting(*row)
+            yield UnsettledEvent(*row)
 
     # Two walks along the primary key, one after the other: a UUID's bytes are in the order of its text, and
     # 'completed' comes before 'created'.
@@ -86,18 +79,15 @@ class AuditStore:
             async for row in self._stream(statement):
                 yield Fact(*row)
 
+    _LIST_FACTS = f"SELECT event_id, client_id, at FROM ({_FACTS}) fact WHERE event_id = ANY($1::text[])"
+
+    async def list_facts(self, event_ids: list[str]) -> list[Fact]:
+        """Return those of `event_ids` that plays say happened. Reads the whole table."""
+        rows = await self._connection.fetch(self._LIST_FACTS, event_ids, timeout=READ_TIMEOUT_SECONDS)
+        return [Fact(*row) for row in rows]
+
     def _stream(self, statement: str, *arguments: Any) -> AsyncIterator[asyncpg.Record]:
         cursor: AsyncIterator[asyncpg.Record] = aiter(
             self._connection.cursor(statement, *arguments, prefetch=_PREFETCHED_ROWS, timeout=READ_TIMEOUT_SECONDS)
         )
         return cursor
-
-
-_LIST_FACTS = f"SELECT event_id, client_id, at FROM ({_FACTS}) fact WHERE event_id = ANY($1::text[])"
-
-
-async def list_facts(pool: asyncpg.Pool, event_ids: list[str]) -> list[Fact]:
-    """Answer those of `event_ids` that plays say happened, as it is now. Reads the whole table."""
-    async with pool.acquire() as connection:
-        rows = await connection.fetch(_LIST_FACTS, event_ids, timeout=READ_TIMEOUT_SECONDS)
-    return [Fact(*row) for row in rows]

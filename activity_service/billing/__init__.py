@@ -1,1 +1,1 @@
-"""The service's side of billing: outbox, relay, reconciliation. Knows no plan plays."""
+"""Billing of facts, whatever they are: outbox and fence, relay, sweeper, client of metering. See README.md."""

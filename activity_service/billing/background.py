@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from activity_service.metrics import ActivityMetrics
 from service_chassis.operations.logging import log_fault
 
 BACKOFF_LIMIT_SECONDS = 15.0
+CLOSE_TIMEOUT_SECONDS = 3.0
+"""How long, at the end, each may take: rounds under way, and the last one."""
 _MAX_DOUBLINGS = 10
 
 
@@ -36,27 +38,18 @@ class BackgroundTask:
         self._failed = metrics.background_rounds.labels(name, "failed")
         self._kicked = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     def kick(self) -> None:
         """Have a round begin soon: there is something to do."""
         self._kicked.set()
 
-    def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.create_task(self._run(), name=self._name)
-
-    async def stop(self, grace_seconds: float) -> None:
-        """Begin no more rounds; let the present one finish, up to `grace_seconds`, then cancel it."""
+    def stop(self) -> None:
+        """Begin no more rounds."""
         self._stopping.set()
         self._kicked.set()
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=grace_seconds)
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Do round after round until stopped."""
         failures = 0
         while not self._stopping.is_set():
             self._kicked.clear()
@@ -71,18 +64,37 @@ class BackgroundTask:
             await self._pause(failures)
 
     async def _pause(self, failures: int) -> None:
-        longer = self._interval_seconds * 2 ** min(failures, _MAX_DOUBLINGS)
-        seconds = (
-            min(longer, max(BACKOFF_LIMIT_SECONDS, self._interval_seconds)) if failures else self._interval_seconds
-        )
         if failures:
-            await _wait_at_most(self._stopping, seconds)
-        elif await _wait_at_most(self._kicked, seconds) and self._gather_seconds:
+            longer = self._interval_seconds * 2 ** min(failures, _MAX_DOUBLINGS)
+            await _wait_at_most(self._stopping, min(longer, max(BACKOFF_LIMIT_SECONDS, self._interval_seconds)))
+        elif await _wait_at_most(self._kicked, self._interval_seconds) and self._gather_seconds:
             await _wait_at_most(self._stopping, self._gather_seconds)
 
 
 async def _wait_at_most(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for `event`; answer whether it came."""
+    """Wait for `event`; return whether it came."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()
+
+
+@contextlib.asynccontextmanager
+async def run_tasks(
+    tasks: Sequence[BackgroundTask], last_round: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Run the background work; at the end let it finish, then do `last_round` for what the last requests left."""
+    running = [asyncio.create_task(task.run()) for task in tasks]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.stop()
+        _, late = await asyncio.wait(running, timeout=CLOSE_TIMEOUT_SECONDS)
+        for each in late:
+            each.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await last_round()
+        except Exception as error:
+            log_fault("last_relay_round_failed", error)

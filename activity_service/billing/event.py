@@ -6,13 +6,6 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from activity_service.plays.plan_play import PlanPlay
-
-PLAY_CREATED = "plan_play.created"
-PLAY_COMPLETED = "plan_play.completed"
-OWN_EVENT_TYPES = frozenset({PLAY_CREATED, PLAY_COMPLETED})
-"""The facts that this service knows the truth about."""
-
 
 @dataclass(frozen=True, slots=True)
 class BillableEvent:
@@ -26,8 +19,8 @@ class BillableEvent:
     units: int = 1
 
 
-class Fate(Enum):
-    """What stands in the fence for a hold: whoever wrote first decided, and everybody else gives way."""
+class Outcome(Enum):
+    """What stands in the fence (commit record) of a hold: whoever wrote first decided, everybody else gives way."""
 
     WON = "won"
     """We wrote 'happened', together with the fact."""
@@ -37,15 +30,6 @@ class Fate(Enum):
     """The hold was given up: it must not be used any more."""
 
 
-def play_created(play: PlanPlay) -> BillableEvent:
-    """Make an attempt to bill the creation of `play`."""
-    return _attempt(PLAY_CREATED, play)
-
-
-def play_completed(play: PlanPlay) -> BillableEvent:
-    """Make an attempt to bill the first completion of `play`."""
-    return _attempt(PLAY_COMPLETED, play)
-
-
-def _attempt(event_type: str, play: PlanPlay) -> BillableEvent:
-    return BillableEvent(uuid7(), f"{event_type}:{play.id}", play.client_id, event_type, play.user_id)
+def start_attempt(event_type: str, fact_id: object, client_id: str, user_id: str | None) -> BillableEvent:
+    """Make an attempt to bill the fact of this type that `fact_id` names, with a hold id of its own."""
+    return BillableEvent(uuid7(), f"{event_type}:{fact_id}", client_id, event_type, user_id)

@@ -1,34 +1,36 @@
 """The calls to metering that billing needs: ask before a fact, tell after it, look for what was left behind."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import aiohttp
 import orjson
-import stamina
 
 from activity_service.billing.event import BillableEvent
 from activity_service.billing.metering_answers import (
     HeldPage,
-    NonsenseAnswer,
     read_decisions,
     read_held_page,
     read_releases,
     read_settlements,
 )
-from activity_service.errors import MeteringRefusedCall, MeteringUnavailable
+from activity_service.errors import MalformedResponse, MeteringRefusedCall, MeteringUnavailable
 from activity_service.metrics import ActivityMetrics
 from service_chassis.batching import Batcher
 from service_chassis.errors import ServiceError
 from service_chassis.http.request_context import onward_headers
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 HELD_PAGE_EVENTS = 500
+RETRY_PAUSE_SECONDS = 0.02
+RETRY_PAUSE_LIMIT_SECONDS = 0.25
+"""After a lost connection: again at once, then after up to 20, 40, ... 250 ms, at random, so that the processes which
+a restarting metering lost do not all come back at the same moment."""
 _PATHS = {
     "authorize": "/internal/events/authorize",
     "settle": "/internal/events/settle",
@@ -37,7 +39,6 @@ _PATHS = {
 }
 _MALFORMED_CALL = {400, 413, 422}
 _CONNECTION_FAULTS = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
-_RETRY_WAITS: Mapping[str, float] = {"wait_initial": 0.02, "wait_max": 0.25, "wait_jitter": 0.02}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class MeteringClient:
     """Metering's event calls. Every wait is bounded by the deadline, all tries together.
 
     A lost connection is tried again within it, with the same ids: each call may be repeated safely. Nothing but
-    a well-formed answer counts as one. Every method raises MeteringUnavailable otherwise.
+    a well-formed response counts as one. Every method raises MeteringUnavailable otherwise.
     """
 
     def __init__(
@@ -71,12 +72,12 @@ class MeteringClient:
         self._failures = metrics.metering_failures
         self._questions: Batcher[_Question, UUID] = Batcher(
             self._authorize_batch,
-            patience_seconds=deadline_seconds,
+            timeout_seconds=deadline_seconds,
             observe_size=metrics.batch_sizes.labels("authorize").observe,
         )
 
     async def authorize(self, event: BillableEvent) -> UUID:
-        """Ask whether `event` may happen; answer the hold to go on with, which may be an earlier one of the event.
+        """Ask whether `event` may happen; return the hold to go on with, which may be an earlier one of the event.
 
         The questions of concurrent requests share a call. Raises EventRefused when it may not, EventConflict
         when metering knows its ids otherwise.
@@ -90,26 +91,26 @@ class MeteringClient:
         events = [question.event for question in questions]
         return await self._ask(
             "authorize",
-            lambda answer: read_decisions(answer, events),
+            lambda document: read_decisions(document, events),
             body={"events": [_as_json(event) for event in events]},
             onward=questions[0].onward,
         )
 
     async def settle(self, events: Sequence[BillableEvent]) -> list[str]:
-        """Tell that `events`, up to 500, happened; answer the state of each, in order: `settled` if all is well.
+        """Tell that `events`, up to 500, happened; return the state of each, in order: `settled` if all is well.
 
         Raises MeteringRefusedCall when metering does not accept the call as a whole.
         """
         body = {"events": [_as_json(event) for event in events]}
-        return await self._ask("settle", lambda answer: read_settlements(answer, events), body=body)
+        return await self._ask("settle", lambda document: read_settlements(document, events), body=body)
 
     async def release(self, hold_ids: Sequence[UUID]) -> list[str]:
-        """Give back holds, up to 500, whose fact will never be; answer the state of each, in order."""
+        """Give back holds, up to 500, whose fact will never be; return the state of each, in order."""
         body = {"holdIds": [str(hold_id) for hold_id in hold_ids]}
-        return await self._ask("release", lambda answer: read_releases(answer, hold_ids), body=body)
+        return await self._ask("release", lambda document: read_releases(document, hold_ids), body=body)
 
     async def list_held(self, older_than_seconds: int, cursor: str | None) -> HeldPage:
-        """Answer a page of the holds that nobody has resolved for so long."""
+        """Return a page of the holds that nobody has resolved for so long."""
         query = {"state": "held", "olderThanSeconds": str(older_than_seconds), "limit": str(HELD_PAGE_EVENTS)}
         if cursor is not None:
             query["cursor"] = cursor
@@ -118,36 +119,30 @@ class MeteringClient:
     async def _ask(
         self,
         call: str,
-        read: Callable[[Any], Answer],
+        read: Callable[[Any], Result],
         *,
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
         onward: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> Result:
         """Send one call, again while the connection is lost and there is time, and read what comes back."""
         headers = {**self._headers, **(onward or {})}
+        pause_seconds = 0.0
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                send = partial(self._send, _PATHS[call], body, query, headers)
-                try:
-                    raw = await send()
-                except _CONNECTION_FAULTS:
-                    raw = await self._try_again(send)
+                while True:
+                    try:
+                        raw = await self._send(_PATHS[call], body, query, headers)
+                        break
+                    except _CONNECTION_FAULTS:
+                        await asyncio.sleep(random.uniform(0, pause_seconds))  # noqa: S311 - no secret
+                    pause_seconds = min(max(2 * pause_seconds, RETRY_PAUSE_SECONDS), RETRY_PAUSE_LIMIT_SECONDS)
             return read(orjson.loads(raw))
         except (aiohttp.ClientError, OSError, ValueError, MeteringRefusedCall) as error:
             self._failures.labels(call).inc()
             if isinstance(error, MeteringRefusedCall):
                 raise
             raise MeteringUnavailable from error
-
-    async def _try_again(self, send: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Go on after a first try; apart from it, because getting ready to retry costs half as much as a call."""
-        async for attempt in stamina.retry_context(
-            on=_CONNECTION_FAULTS, attempts=None, timeout=self._deadline_seconds, **_RETRY_WAITS
-        ):
-            with attempt:
-                raw = await send()
-        return raw
 
     async def _send(
         self,
@@ -165,7 +160,7 @@ class MeteringClient:
             if response.status in _MALFORMED_CALL:
                 raise MeteringRefusedCall
             if response.status != 200:
-                raise NonsenseAnswer(f"status {response.status}")
+                raise MalformedResponse(f"status {response.status}")
             return await response.read()
 
 

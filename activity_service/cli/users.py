@@ -1,44 +1,27 @@
 """What operators do for a person: hand out what is held about a user, and erase it."""
 
 import sys
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable
 
 import typer
 
-from activity_service.privacy.personal_data import erase_user, export_user
+from activity_service.privacy.personal_data import PersonalData
 from activity_service.settings import DatabaseSettings
-from service_chassis.cli.commands import AsJson, OfClient, OfUser, Sure, run_with_pool, show_json, show_table
-from service_chassis.clock import system_clock
+from service_chassis.cli.commands import AsJson, OfClient, OfUser, Result, Sure, run_with_pool, show, show_json
 from service_chassis.database.pool import UNHURRIED
 from service_chassis.operations.logging import configure_logging
-from service_chassis.settings import read_settings
 
-users = typer.Typer(help="Export or erase what is held about one user.", no_args_is_help=True)
-
-_APPLICATION_NAME = "activity_service users"
+commands = typer.Typer(help="Export or erase what is held about one user.", no_args_is_help=True)
 
 
-@users.command("export")
+@commands.command("export")
 def export(client_id: OfClient, user_id: OfUser) -> None:
     """Print all that is held about a user, as JSON."""
-    _log_beside_the_output()
-    show_json(
-        run_with_pool(
-            read_settings(DatabaseSettings).postgres_dsn,
-            lambda pool: export_user(pool, client_id, user_id, clock=system_clock),
-            application_name=_APPLICATION_NAME,
-            settings=UNHURRIED,
-        )
-    )
+    show_json(_run(lambda data: data.export(client_id, user_id)))
 
 
-@users.command("erase")
-def erase(
-    client_id: OfClient,
-    user_id: OfUser,
-    sure: Sure = False,
-    as_json: AsJson = False,
-) -> None:
+@commands.command("erase")
+def erase(client_id: OfClient, user_id: OfUser, sure: Sure = False, as_json: AsJson = False) -> None:
     """Take the person out of the user's plays, which stay as facts; what was charged stays charged.
 
     Refuses while one of the user's events is not charged yet. Metering keeps the id until its own `users erase`.
@@ -46,22 +29,21 @@ def erase(
     """
     if not sure:
         typer.confirm("Erase this user's email, name, photo and id in this service? It cannot be undone.", abort=True)
-    _log_beside_the_output()
-    erasure = run_with_pool(
-        read_settings(DatabaseSettings).postgres_dsn,
-        lambda pool: erase_user(pool, client_id, user_id),
-        application_name=_APPLICATION_NAME,
-        settings=UNHURRIED,
+    erasure = _run(lambda data: data.erase(client_id, user_id))
+    show(
+        {
+            "pseudonym": erasure.pseudonym,
+            "planPlays": erasure.plays,
+            "storedResponses": erasure.stored_responses,
+            "billableEvents": erasure.billable_events,
+        },
+        as_json,
     )
-    names = {"pseudonym": "pseudonym", "plays": "planPlays", "kept_answers": "keptAnswers"}
-    names["billable_events"] = "billableEvents"
-    changed = {names[name]: value for name, value in asdict(erasure).items()}
-    if as_json:
-        show_json(changed)
-    else:
-        show_table([changed], {name: name for name in changed})
 
 
-def _log_beside_the_output() -> None:
-    """Send the audit's line to standard error: standard output is the answer."""
+def _run(work: Callable[[PersonalData], Awaitable[Result]]) -> Result:
+    # The trace that it was done goes to standard error: standard output is what was asked for.
     configure_logging("info", "activity_service", sys.stderr.buffer)
+    return run_with_pool(
+        DatabaseSettings, lambda pool: work(PersonalData(pool)), command="activity_service users", settings=UNHURRIED
+    )

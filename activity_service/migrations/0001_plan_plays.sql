@@ -1,4 +1,4 @@
--- Plan plays, the billable events that fence and announce them, and the answers kept for Idempotency-Keys.
+-- Plan plays, the billable events that fence and announce them, and the responses stored for Idempotency-Keys.
 --
 -- Why: the first version of this database.
 -- Lock: none that anybody waits for; every table is new.
@@ -72,7 +72,7 @@ CREATE TABLE idempotency_key (
     key text NOT NULL,
     fingerprint bytea NOT NULL,
     plan_play_id uuid NOT NULL,
-    status smallint NOT NULL,
+    -- The body of the first response, which every later one repeats.
     response bytea NOT NULL,
     created_at timestamptz NOT NULL,
     CONSTRAINT idempotency_key_pkey PRIMARY KEY (client_id, user_id, key),

@@ -1,4 +1,4 @@
--- The second wall between clients: the service acts as a role that owns nothing, and sees the rows of one client at
+-- The second isolation between clients: the service acts as a role that owns nothing, and sees the rows of one client at
 -- a time (service_chassis/database/tenancy.py).
 --
 -- Why: a statement that forgets its client must find nothing, not everybody's plays.
@@ -44,10 +44,3 @@ CREATE POLICY all_clients ON billable_event TO activity_service
     USING (current_setting('app.all_clients', true) = 'on');
 CREATE POLICY all_clients ON idempotency_key TO activity_service
     USING (current_setting('app.all_clients', true) = 'on');
-
--- Another client's play is denied and an unknown one is not found, so this much may be asked of any id.
-CREATE FUNCTION plan_play_exists(wanted uuid) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
-    AS 'SELECT EXISTS (SELECT FROM public.plan_play WHERE id = wanted)';
-REVOKE ALL ON FUNCTION plan_play_exists(uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION plan_play_exists(uuid) TO activity_service;

@@ -16,7 +16,7 @@ class Caller:
     """May name another client in a list. A single play of another client stays closed."""
 
     def choose_user(self, asked: str | None) -> str | None:
-        """Answer whose a new play is. Raises InvalidRequest when a user token names another user."""
+        """Return whose a new play is. Raises InvalidRequest when a user token names another user."""
         if self.user_id is None:
             return asked
         if asked not in (None, self.user_id):
@@ -31,7 +31,7 @@ class Caller:
     def narrow(
         self, *, client_id: str | None, user_id: str | None, status: str | None, plan_id: str | None
     ) -> PlanPlayFilter | None:
-        """Answer which plays this caller gets when it asks for these; None when there can be none.
+        """Return which plays this caller gets when it asks for these; None when there can be none.
 
         `client_id` counts only for a caller that may read all clients' plays.
         """

@@ -7,10 +7,10 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from activity_service.billing.event import BillableEvent, Fate
-from activity_service.plays.idempotency import IdempotentRequest, KeptAnswer
+from activity_service.billing.event import BillableEvent, Outcome
+from activity_service.billing.outbox_store import OutboxStore
+from activity_service.plays.idempotency import IdempotentRequest, StoredResponse
 from activity_service.plays.plan_play import PlanPlay
-from activity_service.plays.store import ACQUIRE_TIMEOUT_SECONDS
 
 REFUSED_ROWS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What a single creation of a batch can cause: the database refused it for certain, and nothing of it is stored.
@@ -19,28 +19,30 @@ Every other error of the statement leaves open whether it was committed."""
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A play to be stored together with the event that bills it; with a key, also the answer to keep.
+    """A play to be stored together with the event that bills it; with a key, also the response to store.
 
-    `event.hold_id` is the hold that metering granted. `response` is what the caller will be answered.
+    `event.hold_id` is the hold that metering granted. `response` is the body that the caller will get.
     """
 
     play: PlanPlay
     event: BillableEvent
     request: IdempotentRequest | None
     response: bytes
-    status: int
 
 
 class CreationStore:
     """Inserts into `plan_play`, `billable_event` and `idempotency_key`, all or nothing per creation.
+
+    `billable_event` is billing's table (billing/outbox_store.py): the fence of a create is written here because it
+    must be in one statement with its play, for many creates in one trip to the server.
 
     Closes: two creations of one play (they share a hold, and the fence lets one through), a creation against
     the sweeper (the fence again), creations of two processes that wait for each other (fences are written in
     the order of their ids).
     """
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
 
     # Statement and transaction are one: what is answered is committed. Lists travel as JSON, because unnest
     # would flatten arrays of arrays.
@@ -49,12 +51,11 @@ class CreationStore:
             SELECT * FROM unnest(
                 $1::uuid[], $2::text[], $3::text[], $4::bigint[],
                 $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-                $13::text[], $14::text[], $15::timestamptz[], $16::text[], $17::text[], $18::bytea[], $19::bytea[],
-                $20::smallint[]
+                $13::text[], $14::text[], $15::timestamptz[], $16::text[], $17::text[], $18::bytea[], $19::bytea[]
             ) AS item (
                 hold_id, event_id, event_type, units,
                 play_id, client_id, user_id, plan_id, planned_lessons, email, display_name, photo_url,
-                assignment_source, risk_level, created_at, key_user_id, key, fingerprint, response, status
+                assignment_source, risk_level, created_at, key_user_id, key, fingerprint, response
             )
         ), fence AS (
             INSERT INTO billable_event
@@ -76,16 +77,15 @@ class CreationStore:
             FROM item JOIN fence USING (hold_id)
         ), key AS (
             INSERT INTO idempotency_key
-                (client_id, user_id, key, fingerprint, plan_play_id, status, response, created_at)
-            SELECT client_id, key_user_id, key, fingerprint, play_id, status, response, created_at
+                (client_id, user_id, key, fingerprint, plan_play_id, response, created_at)
+            SELECT client_id, key_user_id, key, fingerprint, play_id, response, created_at
             FROM item JOIN fence USING (hold_id) WHERE key IS NOT NULL
         )
         SELECT hold_id FROM fence
     """
-    _LIST_OUTCOMES = "SELECT hold_id, outcome FROM billable_event WHERE hold_id = ANY($1::uuid[])"
 
-    async def insert_plan_plays(self, creations: Sequence[Creation]) -> list[Fate]:
-        """Store every creation whose hold nobody wrote to the fence before; answer each one's fate, in order.
+    async def insert_plan_plays(self, creations: Sequence[Creation]) -> list[Outcome]:
+        """Store every creation whose hold nobody wrote to the fence before; return each one's outcome, in order.
 
         Raises one of REFUSED_ROWS when the database refuses one of them: then none is stored. After any other
         error what was stored is unknown.
@@ -94,49 +94,45 @@ class CreationStore:
         # then be joined to both.
         by_hold = {creation.event.hold_id: creation for creation in reversed(creations)}
         distinct = list(by_hold.values())
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            rows = await connection.fetch(self._INSERT, *_columns(distinct))
-            won = {row["hold_id"] for row in rows}
-            outcomes: dict[UUID, str] = {}
-            if len(won) < len(distinct):
-                # A statement of its own: it must see what committed while the one above waited.
-                lost = [hold_id for hold_id in by_hold if hold_id not in won]
-                found = await connection.fetch(self._LIST_OUTCOMES, lost)
-                outcomes = {row["hold_id"]: row["outcome"] for row in found}
-        return [_fate(creation, by_hold, won, outcomes) for creation in creations]
+        rows = await self._connection.fetch(self._INSERT, *_columns(distinct))
+        won = {row["hold_id"] for row in rows}
+        outcomes: dict[UUID, Outcome] = {}
+        if len(won) < len(distinct):
+            # A statement of its own: it must see what committed while the one above waited.
+            lost = [hold_id for hold_id in by_hold if hold_id not in won]
+            outcomes = await OutboxStore(self._connection).list_outcomes(lost)
+        return [_outcome(creation, by_hold, won, outcomes) for creation in creations]
 
-    _LIST_ANSWERS = """
-        SELECT client_id, user_id, key, fingerprint, status, response
+    _LIST_RESPONSES = """
+        SELECT client_id, user_id, key, fingerprint, response
         FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (client_id, user_id, key)
         JOIN idempotency_key USING (client_id, user_id, key)
     """
 
-    async def list_answers(self, requests: Sequence[IdempotentRequest]) -> list[KeptAnswer | None]:
-        """Answer what was answered to the first request with each one's key, in order; None where it is new."""
+    async def list_responses(self, requests: Sequence[IdempotentRequest]) -> list[StoredResponse | None]:
+        """Return the response to the first request with each one's key, in order; None where the key is new."""
         scopes = [request.scope for request in requests]
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            rows = await connection.fetch(self._LIST_ANSWERS, *zip(*scopes, strict=True))
-        kept = {
-            (row["client_id"], row["user_id"], row["key"]): KeptAnswer(
-                row["fingerprint"], row["status"], row["response"]
-            )
+        rows = await self._connection.fetch(self._LIST_RESPONSES, *zip(*scopes, strict=True))
+        stored = {
+            (row["client_id"], row["user_id"], row["key"]): StoredResponse(row["fingerprint"], row["response"])
             for row in rows
         }
-        return [kept.get(scope) for scope in scopes]
+        return [stored.get(scope) for scope in scopes]
 
     _HAS_PLAY = "SELECT EXISTS (SELECT FROM plan_play WHERE id = $1)"
 
     async def has_play(self, play_id: UUID) -> bool:
-        """Answer whether a play has this id."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            return bool(await connection.fetchval(self._HAS_PLAY, play_id))
+        """Return whether a play has this id."""
+        return bool(await self._connection.fetchval(self._HAS_PLAY, play_id))
 
 
-def _fate(creation: Creation, by_hold: dict[UUID, Creation], won: set[UUID], outcomes: dict[UUID, str]) -> Fate:
+def _outcome(
+    creation: Creation, by_hold: dict[UUID, Creation], won: set[UUID], outcomes: dict[UUID, Outcome]
+) -> Outcome:
     hold_id = creation.event.hold_id
     if hold_id in won:
-        return Fate.WON if by_hold[hold_id] is creation else Fate.HAPPENED
-    return Fate(outcomes[hold_id])
+        return Outcome.WON if by_hold[hold_id] is creation else Outcome.HAPPENED
+    return outcomes[hold_id]
 
 
 def _columns(creations: Sequence[Creation]) -> list[list[object]]:
@@ -168,5 +164,5 @@ def _columns(creations: Sequence[Creation]) -> list[list[object]]:
 def _key_columns(creation: Creation) -> tuple[object, ...]:
     request = creation.request
     if request is None:
-        return (None, None, None, None, None)
-    return (request.user_id, request.key, request.fingerprint, creation.response, creation.status)
+        return (None, None, None, None)
+    return (request.user_id, request.key, request.fingerprint, creation.response)

@@ -1,4 +1,4 @@
-"""Idempotency keys: one key of one caller is one play, one body and one answer, for as long as the play lives."""
+"""Idempotency keys: one key of one caller is one play, one body and one response, for as long as the play lives."""
 
 import hashlib
 from collections.abc import Mapping
@@ -35,21 +35,20 @@ class IdempotentRequest:
         return InvalidRequest.field(HEADER, "Was used before with another body.")
 
     def say_forgotten(self) -> InvalidRequest:
-        """Make the refusal of a key whose play is there and whose answer is not: its user's data was erased."""
+        """Make the refusal of a key whose play is there and whose response is not: its user's data was erased."""
         return InvalidRequest.field(HEADER, "Was used before, and its answer is no longer kept.")
 
     def derive_play_id(self) -> UUID:
-        """Answer the id that the play has in every attempt, so that a retry is the same fact."""
+        """Return the id that the play has in every attempt, so that a retry is the same fact."""
         return uuid5(_NAMESPACE, orjson.dumps(self.scope).decode())
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
-    """What was answered to the first request with a key."""
+class StoredResponse:
+    """The body of the response to the first request with a key, and the fingerprint of what that request said."""
 
     fingerprint: bytes
-    status: int
-    response: bytes
+    body: bytes
 
     def require_same_body(self, request: IdempotentRequest) -> None:
         """Raise InvalidRequest naming the header when `request` says something else than the first one did."""

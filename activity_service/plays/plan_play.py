@@ -6,8 +6,15 @@ from datetime import datetime
 from typing import Literal, get_args
 from uuid import UUID
 
+from activity_service.billing.event import BillableEvent, start_attempt
+
 Status = Literal["active", "paused", "ended", "cancelled"]
 STATUSES: tuple[str, ...] = get_args(Status)
+
+PLAY_CREATED = "plan_play.created"
+PLAY_COMPLETED = "plan_play.completed"
+OWN_EVENT_TYPES = frozenset({PLAY_CREATED, PLAY_COMPLETED})
+"""What is billed: the facts that this service knows the truth about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ class PlanPlayChanges:
     last_played_at: datetime | None = None
 
     def end_first(self, play: PlanPlay) -> bool:
-        """Answer whether these changes would end `play` for the first time in its life, which is billable."""
+        """Return whether these changes would end `play` for the first time in its life, which is billable."""
         return self.status == "ended" and play.first_ended_at is None
 
 
@@ -109,3 +116,13 @@ def start_plan_play(play_id: UUID, client_id: str, user_id: str | None, new: New
         completed_at=None,
         first_ended_at=None,
     )
+
+
+def play_created(play: PlanPlay) -> BillableEvent:
+    """Make an attempt to bill the creation of `play`."""
+    return start_attempt(PLAY_CREATED, play.id, play.client_id, play.user_id)
+
+
+def play_completed(play: PlanPlay) -> BillableEvent:
+    """Make an attempt to bill the first completion of `play`."""
+    return start_attempt(PLAY_COMPLETED, play.id, play.client_id, play.user_id)

@@ -1,26 +1,68 @@
-"""Read one plan play."""
+"""Read plan plays: one, a page of them, or all."""
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from uuid import UUID
+
+import asyncpg
 
 from activity_service.errors import PlanPlayNotFound
 from activity_service.plays.caller import Caller
-from activity_service.plays.plan_play import PlanPlay
-from activity_service.plays.store import PlanPlayStore
+from activity_service.plays.plan_play import PlanPlay, PlanPlayFilter, Position
+from activity_service.plays.store import STREAM_BATCH_ROWS, PlanPlayStore
 from service_chassis.errors import Forbidden
+from service_chassis.http.cursor import cut_page
 
 
-class ReadPlanPlay:
-    """Finds a play and makes sure that the caller may see it."""
+@dataclass(frozen=True, slots=True)
+class ReadPlanPlays:
+    """Finds plays. Lists are newest first; `wanted` is what the caller may get, None a list that can hold nothing.
 
-    def __init__(self, store: PlanPlayStore) -> None:
-        self._store = store
+    `stream_pool` has connections of its own (STREAM_POOL_SETTINGS), so that slow readers of long lists never
+    take those that short requests need.
+    """
 
-    async def __call__(self, caller: Caller, play_id: UUID) -> PlanPlay:
-        """Answer the play. Raises PlanPlayNotFound, or Forbidden for another client's or user's."""
-        play = await self._store.fetch_plan_play(caller.client_id, play_id)
+    pool: asyncpg.Pool
+    stream_pool: asyncpg.Pool
+
+    async def fetch(self, caller: Caller, play_id: UUID) -> PlanPlay:
+        """Return a play. Raises PlanPlayNotFound, or Forbidden for another client's or user's."""
+        async with self.pool.acquire() as connection:
+            store = PlanPlayStore(connection)
+            play = await store.fetch_plan_play(caller.client_id, play_id)
+            is_anothers = play is None and await store.exists_for_anybody(play_id)
+        if is_anothers:
+            raise Forbidden
         if play is None:
-            if await self._store.exists_for_anybody(play_id):
-                raise Forbidden
             raise PlanPlayNotFound
         caller.require_access(play)
         return play
+
+    async def list_page(
+        self, wanted: PlanPlayFilter | None, limit: int, after: Position | None
+    ) -> tuple[Sequence[PlanPlay], PlanPlay | None]:
+        """Return up to `limit` plays after a position, and the last of them if more follow, else None."""
+        if wanted is None:
+            return (), None
+        async with self.pool.acquire() as connection:
+            return cut_page(await PlanPlayStore(connection).list_plan_plays(wanted, limit + 1, after), limit)
+
+    async def stream(self, wanted: PlanPlayFilter | None) -> AsyncGenerator[Sequence[PlanPlay], None]:
+        """Yield all plays in batches, at least one, which may be empty.
+
+        A list that fits into one batch takes one statement and no transaction. Close it when done: a longer one
+        holds a connection meanwhile.
+        """
+        plays, last = await self.list_page(wanted, STREAM_BATCH_ROWS, None)
+        if wanted is None or last is None:
+            yield plays
+            return
+        del plays, last
+        async with (
+            self.stream_pool.acquire() as connection,
+            connection.transaction(readonly=True),
+            aclosing(PlanPlayStore(connection).stream_plan_plays(wanted)) as batches,
+        ):
+            async for batch in batches:
+                yield batch

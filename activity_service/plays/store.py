@@ -1,4 +1,7 @@
-"""Plan plays in PostgreSQL: reading, listing, and changes that no bill depends on."""
+"""Plan plays in PostgreSQL: read, listed, changed. Inserting is in creation_store, a first end in completion_store.
+
+Every statement names the client, and its transaction tells it to row-level security (database/tenancy.py).
+"""
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
@@ -7,10 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges, PlanPlayFilter, Position
-from service_chassis.database.tenancy import CALLER, act_for
-
-ACQUIRE_TIMEOUT_SECONDS = 2.0
-"""How long a request may wait for a connection."""
+from service_chassis.database.tenancy import CALLER
 
 STREAM_BATCH_ROWS = 200
 """Rows of a long list that are in memory at once."""
@@ -33,97 +33,88 @@ STREAM_POOL_SETTINGS = {
 COLUMNS = """id, client_id, user_id, plan_id, status, planned_lessons, current_lesson_index, completed_lessons,
     completed_lesson_plays, total_lessons_completed, email, display_name, photo_url, assignment_source, risk_level,
     created_at, updated_at, last_played_at, completed_at, first_ended_at"""
-
-COLUMNS_OF_PLAY = ", ".join(f"play.{name.strip()}" for name in COLUMNS.split(","))
-
-UPDATE_PLAN_PLAY = f"""
-    UPDATE plan_play SET
-        status = coalesce($3, status),
-        current_lesson_index = coalesce($4, current_lesson_index),
-        completed_lessons = coalesce($5, completed_lessons),
-        completed_lesson_plays = coalesce($6, completed_lesson_plays),
-        total_lessons_completed = coalesce($7, total_lessons_completed),
-        completed_at = coalesce($8, completed_at, $10),
-        last_played_at = coalesce($9, last_played_at),
-        first_ended_at = coalesce(first_ended_at, $10),
-        updated_at = $2
-    WHERE id = $1 AND client_id = $11
-    RETURNING {COLUMNS}
-"""
-"""Takes `change_parameters`. Breaks plan_play_ended_is_billed when it would end a play without a first end."""
+_COLUMNS_OF_PLAY = ", ".join(f"play.{name.strip()}" for name in COLUMNS.split(","))
 
 _FIRST = Position(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 """Before every play: asyncpg sends datetime.max as `infinity`."""
 
 
-def change_parameters(
-    client_id: str, play_id: UUID, changes: PlanPlayChanges, now: datetime, *, first_ended_at: datetime | None = None
-) -> tuple[object, ...]:
-    """Answer the parameters of UPDATE_PLAN_PLAY; `first_ended_at` where these changes are the play's first end."""
-    return (
-        play_id,
-        now,
-        changes.status,
-        changes.current_lesson_index,
-        changes.completed_lessons,
-        changes.completed_lesson_plays,
-        changes.total_lessons_completed,
-        changes.completed_at,
-        changes.last_played_at,
-        first_ended_at,
-        client_id,
-    )
-
-
 class PlanPlayStore:
-    """The table `plan_play`, but for inserting and for first completions: those are bound to a billable event.
-
-    Every statement names the client, and its transaction tells it to row-level security (database.tenancy).
-
-    `stream_pool` has connections of its own (STREAM_POOL_SETTINGS), so that slow readers of long lists never
-    take those that short requests need.
+    """The table `plan_play`, through one connection that the caller holds; changes in a transaction of `begin_for`.
 
     Leaves open: two changes of one play at once. Each changes only the fields it names; the later one of a
     field stands.
     """
 
-    def __init__(self, pool: asyncpg.Pool, stream_pool: asyncpg.Pool) -> None:
-        self._pool = pool
-        self._stream_pool = stream_pool
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
 
-    _FETCH = f"""
-        SELECT {COLUMNS_OF_PLAY} FROM {CALLER} CROSS JOIN LATERAL (
+    _FETCH_PLAN_PLAY = f"""
+        SELECT {_COLUMNS_OF_PLAY} FROM {CALLER} CROSS JOIN LATERAL (
             SELECT {COLUMNS} FROM plan_play WHERE client_id = caller.client_id AND id = $2 OFFSET 0
         ) AS play
     """
 
     async def fetch_plan_play(self, client_id: str, play_id: UUID) -> PlanPlay | None:
-        """Answer the client's play, or None when it has no such play."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            row = await connection.fetchrow(self._FETCH, client_id, play_id)
+        """Return the client's play, or None when it has no such play."""
+        row = await self._connection.fetchrow(self._FETCH_PLAN_PLAY, client_id, play_id)
         return row and PlanPlay(*row)
 
     _EXISTS = "SELECT plan_play_exists($1)"
 
     async def exists_for_anybody(self, play_id: UUID) -> bool:
-        """Tell whether any client has this play: the one question that reaches through the wall."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            exists: bool = await connection.fetchval(self._EXISTS, play_id)
+        """Return whether any client has this play: the one question that reaches through the isolation."""
+        exists: bool = await self._connection.fetchval(self._EXISTS, play_id)
         return exists
 
+    _UPDATE_PLAN_PLAY = f"""
+        UPDATE plan_play SET
+            status = coalesce($3, status),
+            current_lesson_index = coalesce($4, current_lesson_index),
+            completed_lessons = coalesce($5, completed_lessons),
+            completed_lesson_plays = coalesce($6, completed_lesson_plays),
+            total_lessons_completed = coalesce($7, total_lessons_completed),
+            completed_at = coalesce($8, completed_at, $10),
+            last_played_at = coalesce($9, last_played_at),
+            first_ended_at = coalesce(first_ended_at, $10),
+            updated_at = $2
+        WHERE id = $1 AND client_id = $11
+        RETURNING {COLUMNS}
+    """
+
     async def update_plan_play(
-        self, client_id: str, play_id: UUID, changes: PlanPlayChanges, now: datetime
+        self,
+        client_id: str,
+        play_id: UUID,
+        changes: PlanPlayChanges,
+        now: datetime,
+        *,
+        first_ended_at: datetime | None = None,
     ) -> PlanPlay | None:
-        """Change what `changes` names and answer the play as it now is; None when the client has no such play."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection, connection.transaction():
-            await act_for(connection, client_id)
-            row = await connection.fetchrow(UPDATE_PLAN_PLAY, *change_parameters(client_id, play_id, changes, now))
+        """Change what `changes` names and return the play as it now is; None when the client has no such play.
+
+        `first_ended_at` where they are the play's first end: without it, they would break plan_play_ended_is_billed.
+        """
+        row = await self._connection.fetchrow(
+            self._UPDATE_PLAN_PLAY,
+            play_id,
+            now,
+            changes.status,
+            changes.current_lesson_index,
+            changes.completed_lessons,
+            changes.completed_lesson_plays,
+            changes.total_lessons_completed,
+            changes.completed_at,
+            changes.last_played_at,
+            first_ended_at,
+            client_id,
+        )
         return row and PlanPlay(*row)
 
     # Two statements instead of one with an optional user: each has its index, whatever the planner estimates.
     # A join with the one row of CALLER keeps the order of the inner rows.
     _LIST_OF_CLIENT = f"""
-        SELECT {COLUMNS_OF_PLAY} FROM {CALLER} CROSS JOIN LATERAL (
+        SELECT {_COLUMNS_OF_PLAY} FROM {CALLER} CROSS JOIN LATERAL (
             SELECT {COLUMNS} FROM plan_play
             WHERE client_id = caller.client_id AND (created_at, id) < ($2, $3)
               AND ($4::text IS NULL OR status = $4) AND ($5::text IS NULL OR plan_id = $5)
@@ -131,7 +122,7 @@ class PlanPlayStore:
         ) AS play
     """
     _LIST_OF_USER = f"""
-        SELECT {COLUMNS_OF_PLAY} FROM {CALLER} CROSS JOIN LATERAL (
+        SELECT {_COLUMNS_OF_PLAY} FROM {CALLER} CROSS JOIN LATERAL (
             SELECT {COLUMNS} FROM plan_play
             WHERE client_id = caller.client_id AND user_id = $7 AND (created_at, id) < ($2, $3)
               AND ($4::text IS NULL OR status = $4) AND ($5::text IS NULL OR plan_id = $5)
@@ -142,22 +133,16 @@ class PlanPlayStore:
     async def list_plan_plays(
         self, wanted: PlanPlayFilter, limit: int, after: Position | None = None
     ) -> list[PlanPlay]:
-        """Answer up to `limit` plays, newest first, that come after the position `after`."""
+        """Return up to `limit` plays, newest first, that come after the position `after`."""
         statement, parameters = self._list_statement(wanted, after or _FIRST, limit)
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            rows = await connection.fetch(statement, *parameters)
-        return [PlanPlay(*row) for row in rows]
+        return [PlanPlay(*row) for row in await self._connection.fetch(statement, *parameters)]
 
     async def stream_plan_plays(self, wanted: PlanPlayFilter) -> AsyncGenerator[Sequence[PlanPlay], None]:
-        """Yield all plays, newest first, in batches, as they were when it began. Holds a connection until closed."""
+        """Yield all plays, newest first, in batches, as they were when it began. Within a transaction."""
         statement, parameters = self._list_statement(wanted, _FIRST, None)
-        async with (
-            self._stream_pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection,
-            connection.transaction(readonly=True),
-        ):
-            cursor = await connection.cursor(statement, *parameters)
-            while rows := await cursor.fetch(STREAM_BATCH_ROWS):
-                yield [PlanPlay(*row) for row in rows]
+        cursor = await self._connection.cursor(statement, *parameters)
+        while rows := await cursor.fetch(STREAM_BATCH_ROWS):
+            yield [PlanPlay(*row) for row in rows]
 
     def _list_statement(
         self, wanted: PlanPlayFilter, after: Position, limit: int | None

@@ -5,27 +5,17 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import orjson
 import structlog
 
+from activity_service.errors import NotYetCharged
 from activity_service.privacy.store import PersonalDataStore
-from service_chassis.clock import Clock
-from service_chassis.database.tenancy import act_for
-from service_chassis.errors import OperatorError
+from service_chassis.clock import Clock, system_clock
+from service_chassis.database.pool import open_snapshot
+from service_chassis.database.tenancy import act_for, begin_for
 
 PSEUDONYM_PREFIX = "erased-"
 
 _log = structlog.get_logger(__name__)
-
-
-class NotYetCharged(OperatorError):
-    """Some of the user's events are still to be charged, and metering must be told of them as they were."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(
-            f"{count} of the user's events are not charged yet; nothing was erased: try again in a moment, "
-            "and see `billing status` if it stays so"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,50 +24,47 @@ class Erasure:
 
     pseudonym: str | None
     plays: int
-    kept_answers: int
+    stored_responses: int
     billable_events: int
 
 
-async def export_user(pool: asyncpg.Pool, client_id: str, user_id: str, *, clock: Clock) -> dict[str, Any]:
-    """Answer all that is held about a user, as a document for JSON; one snapshot. Unknown users have empty lists."""
-    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await act_for(connection, client_id)
-        store = PersonalDataStore(connection)
-        document: dict[str, Any] = {
-            "clientId": client_id,
-            "userId": user_id,
-            "exportedAt": clock(),
-            "planPlays": [dict(row) for row in await store.list_plays(client_id, user_id)],
-            "keptAnswers": [_describe_answer(row) for row in await store.list_kept_answers(client_id, user_id)],
-            "billableEvents": [dict(row) for row in await store.list_events(client_id, user_id)],
-        }
-    _audit("user_exported", client_id, plays=len(document["planPlays"]))
-    return document
+@dataclass(frozen=True, slots=True)
+class PersonalData:
+    """Hands out or erases what is held about one user of one client; logs that it was done, and not of whom."""
 
+    pool: asyncpg.Pool
+    clock: Clock = system_clock
 
-async def erase_user(pool: asyncpg.Pool, client_id: str, user_id: str) -> Erasure:
-    """Take the person out of all that is held about a user: plays stay as facts under a pseudonym of their own.
+    async def export(self, client_id: str, user_id: str) -> dict[str, Any]:
+        """Return all that is held about a user, as a document for JSON; one snapshot. Unknown users: empty lists."""
+        async with open_snapshot(self.pool) as connection:
+            await act_for(connection, client_id)
+            store = PersonalDataStore(connection)
+            document: dict[str, Any] = {
+                "clientId": client_id,
+                "userId": user_id,
+                "exportedAt": self.clock(),
+                "planPlays": await store.list_plays(client_id, user_id),
+                "storedResponses": await store.list_responses(client_id, user_id),
+                "billableEvents": await store.list_events(client_id, user_id),
+            }
+        _log.info("user_exported", client_id=client_id, plays=len(document["planPlays"]))
+        return document
 
-    Email, name and photo go; kept answers of Idempotency-Keys go whole, so that an old key repeated is an error and
-    never a second play. Plays and the events that billed them get the same pseudonym, and what was charged stays.
-    Raises NotYetCharged, and has then changed nothing.
-    """
-    pseudonym = f"{PSEUDONYM_PREFIX}{uuid4()}"
-    async with pool.acquire() as connection, connection.transaction():
-        await act_for(connection, client_id)
-        store = PersonalDataStore(connection)
-        if open_events := await store.lock_events(client_id, user_id):
-            raise NotYetCharged(open_events)
-        plays, answers, events = await store.erase(client_id, user_id, pseudonym)
-    found = plays + answers + events > 0
-    _audit("user_erased", client_id, plays=plays, kept_answers=answers, billable_events=events)
-    return Erasure(pseudonym if found else None, plays, answers, events)
+    async def erase(self, client_id: str, user_id: str) -> Erasure:
+        """Take the person out of all that is held about a user: plays stay as facts under a pseudonym of their own.
 
-
-def _describe_answer(row: Any) -> dict[str, Any]:
-    return {**row, "response": orjson.loads(row["response"])}
-
-
-def _audit(event: str, client_id: str, **counts: int) -> None:
-    """Leave a trace that it was done, without saying of whom."""
-    _log.info(event, client_id=client_id, **counts)
+        Email, name and photo go; stored responses of Idempotency-Keys go whole, so that an old key repeated is an
+        error and never a second play. Plays and the events that billed them get the same pseudonym, and what was
+        charged stays. Raises NotYetCharged, and has then changed nothing.
+        """
+        pseudonym = f"{PSEUDONYM_PREFIX}{uuid4()}"
+        async with begin_for(self.pool, client_id) as connection:
+            store = PersonalDataStore(connection)
+            if open_events := await store.lock_events(client_id, user_id):
+                raise NotYetCharged(open_events)
+            responses = await store.delete_responses(client_id, user_id)
+            plays = await store.erase_plays(client_id, user_id, pseudonym)
+            events = await store.erase_events(client_id, user_id, pseudonym)
+        _log.info("user_erased", client_id=client_id, plays=plays, stored_responses=responses, billable_events=events)
+        return Erasure(pseudonym if plays + responses + events else None, plays, responses, events)

@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from activity_service.app import RELAY, SWEEPER
+from activity_service.components import COMPONENTS, Components
 from service_chassis.application import METRICS
 from tests.activity_service.metering_double import MeteringDouble
 
@@ -55,7 +55,7 @@ class Issuer:
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer."""
+    """A whole response."""
 
     status: int
     headers: Mapping[str, str]
@@ -77,6 +77,10 @@ class Activity:
     metering: MeteringDouble
     issuer: Issuer
     pool: asyncpg.Pool
+
+    @property
+    def components(self) -> Components:
+        return self.app[COMPONENTS]
 
     async def call(
         self, method: str, path: str, *, token: str | None = None, key: str | None = None, **options: Any
@@ -108,18 +112,18 @@ class Activity:
         """Have the relay go round, and wait until its own rounds, which may have been quicker, are over too."""
         first_try = "settled_at IS NULL AND parked_at IS NULL AND attempts = 0 AND outcome = 'happened'"
         async with asyncio.timeout(10):
-            await self.app[RELAY].run_once()
+            await self.components.relay.run_once()
             while await self.pool.fetchval(f"SELECT count(*) FROM billable_event WHERE {first_try}"):
-                await self.app[RELAY].run_once()
+                await self.components.relay.run_once()
 
     async def sweep(self) -> None:
-        await self.app[SWEEPER].run_once()
+        await self.components.sweeper.run_once()
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Everything in `table`."""
         return [dict(row) for row in await self.pool.fetch(f"SELECT * FROM {table}")]
 
-    async def fates(self) -> list[str]:
+    async def outcomes(self) -> list[str]:
         return sorted(row["outcome"] for row in await self.rows("billable_event"))
 
     async def finish_first_rounds(self) -> None:

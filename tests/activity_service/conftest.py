@@ -8,10 +8,10 @@ import pytest
 from aiohttp.pytest_plugin import AiohttpClient, AiohttpServer
 
 from activity_service.app import create_app
-from activity_service.cli.main import run_command_line
+from activity_service.cli.main import run as run_command_line
 from activity_service.settings import ActivitySettings
 from service_chassis.clock import Clock, system_clock
-from service_chassis.database.pool import create_pool
+from service_chassis.database.pool import open_pool
 from tests.activity_service.activity import AUDIENCE, ISSUER, Activity, Issuer
 from tests.activity_service.database_proxy import DatabaseProxy
 from tests.activity_service.metering_double import KEY, MeteringDouble
@@ -30,9 +30,8 @@ def issuer() -> Issuer:
 @pytest.fixture
 async def pool(activity_dsn: str) -> AsyncIterator[asyncpg.Pool]:
     """An operator's connections to the test's database."""
-    pool = await create_pool(activity_dsn, size=4, application_name="test")
-    yield pool
-    await pool.close()
+    async with open_pool(activity_dsn, size=4, application_name="test") as pool:
+        yield pool
 
 
 @pytest.fixture
@@ -65,7 +64,6 @@ async def settings(
         jwks_url=str(issuer_server.make_url("/.well-known/jwks.json")),
         metering_url=str(metering_server.make_url("/")),
         metering_key=KEY,
-        cursor_secret="a secret of the test",
         relay_poll_seconds=NEVER_SECONDS,
         sweep_interval_seconds=NEVER_SECONDS,
     )
@@ -94,14 +92,11 @@ async def activity(start_activity: StartActivity) -> Activity:
 
 
 Run = Callable[..., tuple[int, str, str]]
-
-"""Runs a command with a database's URL and answers its exit code, standard output and standard error."""
+"""Runs a command with a database's URL and returns its exit code, standard output and standard error."""
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command with a database's URL and answers its exit code, standard output and standard error."""
-
     def run_with(dsn: str | None, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setenv("COLUMNS", "200")
         if dsn is None:

@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from activity_service.audit.charges_client import ChargesClient, ChargesUnreadable
-from activity_service.audit.checks import Charge, Fact, OutOfOrder, pair_in_order
-from activity_service.audit.run import audit_charges, audit_fences
-from activity_service.cli.main import application
+from activity_service.audit.charges_client import ChargesClient
+from activity_service.audit.checks import Charge, Fact, pair_in_order
+from activity_service.audit.run import AuditPlays
+from activity_service.cli.main import commands
+from activity_service.errors import ChargesUnreadable, OutOfOrder
 from activity_service.plays.idempotency import IdempotentRequest
 from service_chassis.cli.audit_report import AuditReport, Finding
 from tests.activity_service.conftest import Run
@@ -45,8 +46,8 @@ INSERT_FENCE = """
 """
 
 INSERT_KEY = """
-    INSERT INTO idempotency_key (client_id, user_id, key, fingerprint, plan_play_id, status, response, created_at)
-    VALUES ('acme', '', 'key', '', $1, 201, $2, $3)
+    INSERT INTO idempotency_key (client_id, user_id, key, fingerprint, plan_play_id, response, created_at)
+    VALUES ('acme', '', 'key', '', $1, $2, $3)
 """
 
 
@@ -64,7 +65,7 @@ async def add_play(
     settled_at: datetime | None = NOW,
     play_id: uuid.UUID | None = None,
 ) -> list[str]:
-    """Add a play with its fences; answer the event ids of its facts."""
+    """Add a play with its fences; return the event ids of its facts."""
     play_id = play_id or uuid.uuid4()
     facts = [f"plan_play.created:{play_id}"] + [f"plan_play.completed:{play_id}"] * is_ended
     await pool.execute(INSERT_PLAY, play_id, at, at if is_ended else None)
@@ -78,7 +79,7 @@ def rules(report: AuditReport) -> list[str]:
 
 
 async def audit(pool: asyncpg.Pool) -> AuditReport:
-    return await audit_fences(pool, now=NOW, in_flight_seconds=60)
+    return await AuditPlays(pool, NOW, 60).check_fences()
 
 
 async def test_plays_with_their_fences_are_sound(pool: asyncpg.Pool) -> None:
@@ -106,12 +107,12 @@ async def test_each_kind_of_damage_is_found(pool: asyncpg.Pool, rule: str) -> No
 
 KEY_TAMPERINGS = {
     "key_of_another_play": "UPDATE idempotency_key SET key = 'another'",
-    "answer_of_another_play": 'UPDATE idempotency_key SET response = \'{"data": {"id": "another"}}\'',
+    "response_of_another_play": 'UPDATE idempotency_key SET response = \'{"data": {"id": "another"}}\'',
 }
 
 
 @pytest.mark.parametrize("rule", KEY_TAMPERINGS)
-async def test_a_key_its_play_and_its_answer_belong_together(pool: asyncpg.Pool, rule: str) -> None:
+async def test_a_key_its_play_and_its_response_belong_together(pool: asyncpg.Pool, rule: str) -> None:
     play_id = IdempotentRequest("acme", "", "key", b"").derive_play_id()
     await add_play(pool, play_id=play_id)
     await pool.execute(INSERT_KEY, play_id, orjson.dumps({"data": {"id": str(play_id)}}), OLD)
@@ -150,7 +151,7 @@ async def charge(metering: Metering, *event_ids: str, client_id: str = "acme") -
 
 
 async def join(pool: asyncpg.Pool, charges: ChargesClient) -> AuditReport:
-    return await audit_charges(pool, charges, now=NOW, in_flight_seconds=60)
+    return await AuditPlays(pool, NOW, 60).check_charges(charges)
 
 
 async def test_every_fact_with_its_charge_is_sound_and_others_charges_are_their_own(
@@ -260,14 +261,14 @@ async def test_unsorted_stream_is_an_error_and_no_verdict() -> None:
 
 def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(activity_dsn: str) -> None:
     environment = {"ACTIVITY_POSTGRES_DSN": activity_dsn}
-    result = CliRunner().invoke(application, ["audit"], env=environment)
+    result = CliRunner().invoke(commands, ["audit"], env=environment)
     assert (result.exit_code, result.stdout) == (0, "activity: sound. Every invariant holds (nothing there).\n")
     with psycopg.connect(activity_dsn) as connection:
         connection.execute(
             "INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, "
             "next_attempt_at) VALUES (gen_random_uuid(), 'e', 'happened', 'c', 't', 1, now(), now())"
         )
-    result = CliRunner().invoke(application, ["audit", "--json"], env=environment)
+    result = CliRunner().invoke(commands, ["audit", "--json"], env=environment)
     assert result.exit_code == 1
     assert orjson.loads(result.stdout)["violations"][0]["rule"] == "fact_missing"
 

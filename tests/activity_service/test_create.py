@@ -5,10 +5,9 @@ import uuid
 
 import pytest
 
-from activity_service.api.plan_plays import CREATE_PLAN_PLAY
-from activity_service.billing.event import Fate, play_created
+from activity_service.billing.event import Outcome
 from activity_service.plays.creation_store import Creation, CreationStore
-from activity_service.plays.plan_play import NewPlanPlay, start_plan_play
+from activity_service.plays.plan_play import NewPlanPlay, play_created, start_plan_play
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity, until
 
@@ -157,7 +156,7 @@ async def test_one_creation_that_the_database_refuses_leaves_its_neighbours_alon
     early = asyncio.create_task(activity.create())
     await gate.reached.wait()
     late = [asyncio.create_task(activity.create(key=key if n == 0 else None)) for n in range(10)]
-    waiting = activity.app[CREATE_PLAN_PLAY]._metering._questions._waiting
+    waiting = activity.components.create_plays._metering._questions._waiting
     await until(lambda: len(waiting) == 10)
     gate.open()
     replies = await asyncio.gather(early, *late)
@@ -192,12 +191,12 @@ async def test_twins_in_one_statement_are_one_play_and_the_other_is_told_so(acti
     event = play_created(play)
     lone = start_plan_play(uuid.uuid4(), "client-a", None, NewPlanPlay("plan-2"), now)
     creations = [
-        Creation(play, event, None, b"first", 201),
-        Creation(lone, play_created(lone), None, b"", 201),
-        Creation(play, event, None, b"second", 201),
+        Creation(play, event, None, b"first"),
+        Creation(lone, play_created(lone), None, b""),
+        Creation(play, event, None, b"second"),
     ]
-    store = CreationStore(activity.pool)
-
-    assert await store.insert_plan_plays(creations) == [Fate.WON, Fate.WON, Fate.HAPPENED]
-    assert await store.insert_plan_plays(creations) == [Fate.HAPPENED] * 3
+    async with activity.pool.acquire() as connection:
+        store = CreationStore(connection)
+        assert await store.insert_plan_plays(creations) == [Outcome.WON, Outcome.WON, Outcome.HAPPENED]
+        assert await store.insert_plan_plays(creations) == [Outcome.HAPPENED] * 3
     assert len(await activity.rows("plan_play")) == 2

@@ -116,7 +116,7 @@ async def test_50_parallel_creates_with_one_key_are_one_play_one_bill_and_one_bo
     assert len({reply.body for reply in replies}) == 1
     assert sum("Idempotency-Replayed" not in reply.headers for reply in replies) == 1
     assert len(await activity.rows("plan_play")) == 1
-    assert await activity.fates() == ["happened"]
+    assert await activity.outcomes() == ["happened"]
     assert list(activity.metering.charges.values()) == [1]
 
 
@@ -162,7 +162,7 @@ async def authorize_and_stop(
 async def test_a_twin_with_another_user_that_metering_takes_for_a_conflict_is_400_once_the_first_is_there(
     activity: Activity, start_activity: StartActivity
 ) -> None:
-    """Both have looked for a kept answer before either was there; the second one's event has other content."""
+    """Both have looked for a stored response before either was there; the second one's event has other content."""
     slow, gate = await authorize_and_stop(activity, start_activity, "user-2")
     # As if the slow one's question had come after the fast one's fact.
     activity.metering.holds.clear()
@@ -192,7 +192,7 @@ async def test_a_key_in_use_for_another_user_is_400_before_the_first_is_there(
     assert len(await activity.rows("plan_play")) == len(activity.metering.charges) == 1
 
 
-async def test_a_kept_answer_goes_when_its_play_goes(activity: Activity) -> None:
+async def test_a_stored_response_goes_when_its_play_goes(activity: Activity) -> None:
     first = await activity.create(key="k1")
     await activity.pool.execute("DELETE FROM plan_play")
 

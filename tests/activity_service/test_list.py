@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from activity_service.api import list_stream
-from activity_service.api.plan_plays import LIST_PLAN_PLAYS
-from activity_service.plays import store as plan_play_store
 from activity_service.plays.plan_play import PlanPlayFilter, Position
+from activity_service.plays.store import STREAM_BATCH_ROWS, PlanPlayStore
+from service_chassis.http.cursor import encode_cursor
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.database_proxy import DatabaseProxy
@@ -164,24 +164,31 @@ async def test_a_new_play_does_not_shift_the_pages_behind_it(activity: Activity)
     assert indexes(first) + indexes(second) == [6, 5, 4, 3, 2, 1]
 
 
-async def test_a_cursor_belongs_to_its_list_and_its_caller(activity: Activity) -> None:
-    await insert_plays(activity, 4)
+async def test_a_cursor_of_another_list_goes_on_in_the_callers_own_list_and_shows_nothing_else(
+    activity: Activity,
+) -> None:
+    """A cursor is a place in time and no permission: whose plays a list holds follows from the token alone."""
+    await insert_plays(activity, 6)
     await insert_plays(activity, 4, "client-b")
-    cursor = (await activity.list_plays(limit=1)).json["nextCursor"]
+    foreign = (await activity.list_plays(limit=3)).json["nextCursor"]  # after client-a's play number 4
+    before = FIRST_DAY + timedelta(seconds=4)
     partner = activity.issuer.issue("client-p", scope="plan_plays plan_plays:all_clients")
 
-    attempts: list[tuple[str | None, dict[str, Any]]] = [
-        (activity.issuer.issue("client-b"), {}),
-        (partner, {"clientId": "client-a"}),
-        (None, {"status": "active"}),
-        (None, {"userId": "user-1"}),
-        (activity.issuer.issue(user="user-1"), {}),
+    attempts: list[tuple[str, str | None, dict[str, str]]] = [
+        ("client-b", None, {}),
+        ("client-b", "user-1", {}),
+        ("client-a", "user-2", {"userId": "user-2", "status": "active"}),
     ]
-    for token, query in attempts:
-        reply = await activity.list_plays(token=token, limit=1, cursor=cursor, **query)
-        assert reply.status == 400
-        assert [detail["field"] for detail in reply.json["details"]] == ["cursor"]
-    assert (await activity.list_plays(limit=2, cursor=cursor)).status == 200
+    for client, user, query in attempts:
+        reply = await activity.list_plays(
+            token=activity.issuer.issue(client, user), limit=10, cursor=foreign, **query
+        )
+        whole = (await activity.list_plays(token=activity.issuer.issue(client, user), **query)).json["data"]
+        assert reply.json["data"] == [play for play in whole if datetime.fromisoformat(play["createdAt"]) < before]
+        assert {play["clientId"] for play in reply.json["data"]} == {client}
+    own = await activity.list_plays(token=partner, limit=10, cursor=foreign)
+    assert own.json["data"] == []
+    assert (await activity.list_plays(limit=2, cursor=foreign)).json["count"] == 2
 
 
 UNUSABLE = [
@@ -203,6 +210,11 @@ UNUSABLE = [
     ("limit=5&cursor=nonsense", "cursor"),
     ("limit=5&cursor=", "cursor"),
     ("limit=5&cursor=%C3%A9", "cursor"),
+    (f"limit=5&cursor={encode_cursor('2026-01-01T00:00:00Z')}", "cursor"),
+    (f"limit=5&cursor={encode_cursor('2026-01-01T00:00:00', uuid.UUID(int=7))}", "cursor"),
+    (f"limit=5&cursor={encode_cursor('0001-01-01T00:00:00+14:00', uuid.UUID(int=7))}", "cursor"),
+    (f"limit=5&cursor={encode_cursor('2026-01-01T00:00:00Z', 'no id')}", "cursor"),
+    (f"limit=5&cursor={encode_cursor('2026-01-01T00:00:00Z', uuid.UUID(int=7))}%3D", "cursor"),
     ("cursor=abc", "cursor"),
     ("userId=%00", "userId"),
     ("planId=a%00b", "planId"),
@@ -216,8 +228,15 @@ async def test_a_parameter_that_cannot_be_used_is_400_and_named(activity: Activi
         assert [detail["field"] for detail in reply.json["details"]] == [field], query
 
 
+async def test_a_cursor_at_either_end_of_the_calendar_is_a_place_like_any_other(activity: Activity) -> None:
+    await insert_plays(activity, 2)
+    for moment, count in (("0001-01-01T00:00:00+00:00", 0), ("9999-12-31T23:59:59.999999+00:00", 2)):
+        reply = await activity.list_plays(limit=5, cursor=encode_cursor(moment, uuid.UUID(int=7)))
+        assert (reply.status, reply.json["count"]) == (200, count)
+
+
 async def test_a_long_list_is_streamed_whole_and_in_order(activity: Activity) -> None:
-    count = 3 * plan_play_store.STREAM_BATCH_ROWS + 7
+    count = 3 * STREAM_BATCH_ROWS + 7
     await insert_plays(activity, count)
 
     reply = await activity.list_plays()
@@ -230,7 +249,7 @@ async def test_a_long_list_is_streamed_whole_and_in_order(activity: Activity) ->
 
 async def test_lists_around_the_size_of_a_batch_are_whole(activity: Activity) -> None:
     for extra in (-1, 0, 1):
-        count, client = plan_play_store.STREAM_BATCH_ROWS + extra, f"client{extra}"
+        count, client = STREAM_BATCH_ROWS + extra, f"client{extra}"
         await insert_plays(activity, count, client)
         reply = await activity.list_plays(token=activity.issuer.issue(client))
         assert indexes(reply.json) == list(range(count, 0, -1))
@@ -306,15 +325,14 @@ async def test_a_reader_that_stands_still_is_cut_off_and_its_connection_comes_ba
 
 
 async def test_a_slow_readers_transaction_may_rest_far_longer_than_a_short_ones(activity: Activity) -> None:
-    plays = activity.app[LIST_PLAN_PLAYS]._store
-    for pool, limit in ((plays._stream_pool, "10min"), (plays._pool, "10s")):
+    plays = activity.components.read_plays
+    for pool, limit in ((plays.stream_pool, "10min"), (plays.pool, "10s")):
         async with pool.acquire() as connection:
             assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == limit
 
 
 async def test_lists_read_an_index_in_its_order(activity: Activity) -> None:
     await insert_plays(activity, 5000)
-    plays = activity.app[LIST_PLAN_PLAYS]._store
     after = Position(FIRST_DAY + timedelta(seconds=2500), uuid.uuid4())
     cases = [
         (PlanPlayFilter("client-a"), "plan_play_of_client"),
@@ -322,11 +340,12 @@ async def test_lists_read_an_index_in_its_order(activity: Activity) -> None:
         (PlanPlayFilter("client-a", user_id="user-1"), "plan_play_of_user"),
         (PlanPlayFilter("client-a", user_id="user-1", plan_id="plan-1"), "plan_play_of_user"),
     ]
-    async with plays._pool.acquire() as connection:
+    async with activity.components.read_plays.pool.acquire() as connection:
+        store = PlanPlayStore(connection)
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET plan_cache_mode = {mode}")
             for wanted, index in cases:
-                statement, parameters = plays._list_statement(wanted, after, 10)
+                statement, parameters = store._list_statement(wanted, after, 10)
                 lines = await connection.fetch(f"EXPLAIN {statement}", *parameters)
                 plan = "\n".join(line[0] for line in lines)
                 assert f"using {index}" in plan

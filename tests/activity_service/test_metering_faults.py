@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activity_service.billing.event import BillableEvent
-from activity_service.billing.metering_answers import NonsenseAnswer, read_decisions
-from activity_service.errors import EventConflict, EventRefused, MeteringUnavailable
+from activity_service.billing.metering_answers import read_decisions
+from activity_service.errors import EventConflict, EventRefused, MalformedResponse, MeteringUnavailable
 from local_stack.ports import choose_free_port
 from service_chassis.errors import ServiceError
 from tests.activity_service.activity import Activity
@@ -162,7 +162,7 @@ async def test_a_grant_whose_answer_came_too_late_is_given_back_by_the_sweeper(s
 
     await activity.sweep()
     assert activity.metering.states() == ["released"]
-    assert await activity.fates() == ["abandoned"]
+    assert await activity.outcomes() == ["abandoned"]
     assert await activity.rows("plan_play") == []
 
 
@@ -196,7 +196,7 @@ entries = st.fixed_dictionaries(
 def test_no_answer_whatsoever_is_a_grant_or_a_refusal_unless_it_is_well_formed(answer: Any) -> None:
     try:
         outcomes = read_decisions(answer, [EVENT])
-    except NonsenseAnswer:
+    except MalformedResponse:
         return
     [outcome], [entry] = outcomes, answer["decisions"]
     checks: dict[type, Callable[[Any], bool]] = {

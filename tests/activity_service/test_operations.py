@@ -37,7 +37,7 @@ async def test_it_names_what_is_not_ready_and_metering_is_none_of_it(
     client = await aiohttp_client(operations(activity))
     async with client.get("/readyz") as response:
         assert response.status == 503
-        assert set((await response.json())["notReady"]) == {"postgres", "migrations", "signing keys"}
+        assert set((await response.json())["notReady"]) == {"postgres", "migrations", "signing_keys"}
 
 
 async def test_it_is_not_ready_without_its_schema_and_starts_all_the_same(
@@ -65,7 +65,7 @@ async def test_metrics_name_what_this_service_counts(activity: Activity, aiohttp
         assert name in text
 
 
-async def test_every_answer_is_as_published(activity: Activity) -> None:
+async def test_every_response_is_as_published(activity: Activity) -> None:
     document = (await activity.call("GET", "/openapi.json")).json
     assert document["openapi"].startswith("3.1")
     play = await activity.create_play(userId="user-1", plannedLessons=["a"])

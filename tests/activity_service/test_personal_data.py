@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from activity_service.audit.run import audit_fences
-from activity_service.privacy.personal_data import NotYetCharged, erase_user, export_user
+from activity_service.audit.run import AuditPlays
+from activity_service.errors import NotYetCharged
+from activity_service.privacy.personal_data import Erasure, PersonalData
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity
 from tests.activity_service.metering_double import Hold
@@ -24,6 +25,10 @@ MARKED = {
 
 async def create_marked(activity: Activity, **options: Any) -> dict[str, Any]:
     return await activity.create_play(userId="marked-user", **MARKED, **options)
+
+
+async def erase(activity: Activity, user_id: str = "marked-user") -> Erasure:
+    return await PersonalData(activity.pool).erase("client-a", user_id)
 
 
 async def charged(activity: Activity, count: int) -> None:
@@ -44,15 +49,15 @@ async def test_an_export_holds_all_there_is_of_one_user_and_nothing_of_others(ac
     await activity.create_play(token=user_token, key="k2")
     await activity.create_play(userId="another")
     await activity.create_play(token=activity.issuer.issue("client-b"), userId="marked-user")
-    exported = await export_user(activity.pool, "client-a", "marked-user", clock=system_clock)
+    exported = await PersonalData(activity.pool).export("client-a", "marked-user")
     document = orjson.loads(orjson.dumps(exported, default=str))
     assert [row["email"] for row in document["planPlays"]] == [MARKED["email"], None]
     assert document["planPlays"][0]["id"] == play["id"]
     assert {row["client_id"] for row in document["planPlays"]} == {"client-a"}
-    assert [row["key"] for row in document["keptAnswers"]] == ["k1", "k2"]
-    assert document["keptAnswers"][0]["response"]["data"] == play
+    assert [row["key"] for row in document["storedResponses"]] == ["k1", "k2"]
+    assert document["storedResponses"][0]["response"]["data"] == play
     assert len(document["billableEvents"]) == 2
-    assert (await export_user(activity.pool, "client-a", "nobody", clock=system_clock))["planPlays"] == []
+    assert (await PersonalData(activity.pool).export("client-a", "nobody"))["planPlays"] == []
 
 
 async def test_an_erasure_leaves_the_facts_and_the_bills_and_nothing_of_the_person(activity: Activity) -> None:
@@ -61,8 +66,8 @@ async def test_an_erasure_leaves_the_facts_and_the_bills_and_nothing_of_the_pers
     other = await activity.create_play(userId="another", **{**MARKED, "email": "kept@example.org"})
     await charged(activity, 3)
     charges = dict(activity.metering.charges)
-    erasure = await erase_user(activity.pool, "client-a", "marked-user")
-    assert (erasure.plays, erasure.kept_answers, erasure.billable_events) == (1, 1, 2)
+    erasure = await erase(activity)
+    assert (erasure.plays, erasure.stored_responses, erasure.billable_events) == (1, 1, 2)
     written = await everything(activity)
     assert "marked-user" not in written
     assert "marked-1" not in written
@@ -80,7 +85,7 @@ async def test_an_erasure_leaves_the_facts_and_the_bills_and_nothing_of_the_pers
     }
     assert (await activity.read(other["id"])).play == other
     assert activity.metering.charges == charges
-    report = await audit_fences(activity.pool, now=system_clock() + timedelta(hours=1), in_flight_seconds=0)
+    report = await AuditPlays(activity.pool, system_clock() + timedelta(hours=1), 0).check_fences()
     assert (report.is_sound, report.unfinished_count) == (True, 0)
     # The user's own token finds nothing of it any more; ending again bills nothing.
     own = activity.issuer.issue(user="marked-user")
@@ -93,7 +98,7 @@ async def test_an_erasure_leaves_the_facts_and_the_bills_and_nothing_of_the_pers
 async def test_an_erased_users_key_is_refused_by_name_and_creates_no_second_play(activity: Activity) -> None:
     await create_marked(activity, key="k")
     await charged(activity, 1)
-    await erase_user(activity.pool, "client-a", "marked-user")
+    await erase(activity)
     charges = dict(activity.metering.charges)
     for user in ("marked-user", "another"):
         reply = await activity.create(key="k", userId=user, **MARKED)
@@ -108,7 +113,7 @@ async def test_nothing_is_erased_while_something_is_not_charged(activity: Activi
     await create_marked(activity)
     before = await activity.rows("plan_play"), await activity.rows("idempotency_key")
     with pytest.raises(NotYetCharged, match="1 of the user's events"):
-        await erase_user(activity.pool, "client-a", "marked-user")
+        await erase(activity)
     assert (await activity.rows("plan_play"), await activity.rows("idempotency_key")) == before
     assert [row["user_id"] for row in await activity.rows("billable_event")] == ["marked-user"]
 
@@ -136,14 +141,14 @@ async def test_operators_export_and_erase_with_a_trace_that_names_nobody(
 
 
 async def test_a_user_nobody_knows_is_erased_without_a_trace(activity: Activity) -> None:
-    erasure = await erase_user(activity.pool, "client-a", "nobody")
+    erasure = await erase(activity, "nobody")
     assert (erasure.pseudonym, erasure.plays) == (None, 0)
 
 
 async def test_another_clients_user_of_the_same_id_is_left_alone(activity: Activity) -> None:
     other = await activity.create_play(token=activity.issuer.issue("client-b"), userId="marked-user", **MARKED)
     await charged(activity, 1)
-    await erase_user(activity.pool, "client-a", "marked-user")
+    await erase(activity)
     assert (await activity.read(other["id"], token=activity.issuer.issue("client-b"))).play == other
 
 
@@ -152,14 +157,14 @@ async def test_a_create_under_way_brings_the_person_back_until_the_next_erasure(
     gate.close()
     paused = asyncio.create_task(create_marked(activity, key="marked-key"))
     await gate.reached.wait()
-    assert (await erase_user(activity.pool, "client-a", "marked-user")).plays == 0
+    assert (await erase(activity)).plays == 0
     gate.open()
     await paused
     await charged(activity, 1)
-    erasure = await erase_user(activity.pool, "client-a", "marked-user")
-    assert (erasure.plays, erasure.kept_answers, erasure.billable_events) == (1, 1, 1)
+    erasure = await erase(activity)
+    assert (erasure.plays, erasure.stored_responses, erasure.billable_events) == (1, 1, 1)
     assert "marked" not in await everything(activity)
-    assert (await audit_fences(activity.pool, now=system_clock(), in_flight_seconds=0)).is_sound
+    assert (await AuditPlays(activity.pool, system_clock(), 0).check_fences()).is_sound
 
 
 async def test_a_completion_under_way_does_not_name_a_user_who_is_erased_meanwhile(activity: Activity) -> None:
@@ -169,15 +174,15 @@ async def test_a_completion_under_way_does_not_name_a_user_who_is_erased_meanwhi
     gate.close()
     paused = asyncio.create_task(activity.update(play["id"], status="ended"))
     await gate.reached.wait()
-    await erase_user(activity.pool, "client-a", "marked-user")
+    await erase(activity)
     gate.open()
     assert (await paused).status == 404
     assert "marked" not in await everything(activity)
     assert activity.metering.states() == ["released", "settled"]
     assert (await activity.update(play["id"], status="ended")).status == 200
     await charged(activity, 2)
-    assert (await audit_fences(activity.pool, now=system_clock(), in_flight_seconds=0)).is_sound
-    assert (await erase_user(activity.pool, "client-a", "marked-user")).pseudonym is None
+    assert (await AuditPlays(activity.pool, system_clock(), 0).check_fences()).is_sound
+    assert (await erase(activity)).pseudonym is None
 
 
 async def test_a_hold_resolved_between_the_two_services_erasures_does_not_bring_the_id_back(
@@ -192,8 +197,8 @@ async def test_a_hold_resolved_between_the_two_services_erasures_does_not_bring_
             "units": 1,
         }
     )
-    await erase_user(activity.pool, "client-a", "marked-user")
+    await erase(activity)
     await activity.sweep()
     assert activity.metering.states() == ["released"]
-    assert await activity.fates() == ["abandoned"]
+    assert await activity.outcomes() == ["abandoned"]
     assert "marked" not in await everything(activity)

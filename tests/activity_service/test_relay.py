@@ -3,8 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from activity_service.app import RELAY
-from activity_service.billing.outbox_store import BACKOFF_LIMIT_SECONDS, BATCH_EVENTS, BillableEventStore
+from activity_service.billing.outbox_store import BACKOFF_LIMIT_SECONDS, BATCH_EVENTS, OutboxStore
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity, until
 from tests.activity_service.conftest import StartActivity
@@ -53,7 +52,7 @@ async def test_two_relays_at_once_take_different_events(activity: Activity, star
     await insert_happened(activity, 2 * BATCH_EVENTS)
     gate = activity.metering.answered["settle"]
     gate.close()
-    rounds = [asyncio.create_task(each.app[RELAY].run_once()) for each in (activity, other)]
+    rounds = [asyncio.create_task(each.components.relay.run_once()) for each in (activity, other)]
     await until(lambda: len(activity.metering.events_of("settle")) == 2 * BATCH_EVENTS)
     gate.open()
     await asyncio.gather(*rounds)
@@ -139,7 +138,8 @@ async def test_a_parked_event_is_settled_once_it_is_driven_again(activity: Activ
     await activity.settle_all()
     assert activity.metering.charges == {}
 
-    assert await BillableEventStore(activity.pool).redrive_parked(None, system_clock()) == 1
+    async with activity.pool.acquire() as connection:
+        assert await OutboxStore(connection).redrive_parked(None, system_clock()) == 1
     await activity.settle_all()
     assert activity.metering.charges == {"plan_play.created:1": 1}
     assert await unsettled(activity) == []

@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 
-from activity_service.app import SWEEPER
 from tests.activity_service.activity import Activity, until
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.metering_double import Hold
@@ -64,18 +63,18 @@ async def test_a_round_cut_short_between_abandoning_and_releasing_is_mended_by_t
     hold_id = leave_hold(activity)
     activity.metering.says["release"] = (503, b"")
     activity.metering.answered["release"].close()
-    cut = asyncio.create_task(activity.app[SWEEPER].run_once())
+    cut = asyncio.create_task(activity.components.sweeper.run_once())
     await activity.metering.answered["release"].reached.wait()
     cut.cancel()
     await asyncio.gather(cut, return_exceptions=True)
     activity.metering.holds[hold_id].state = "held"  # the release was lost on its way
     activity.metering.open_all()
     del activity.metering.says["release"]
-    assert await activity.fates() == ["abandoned"]
+    assert await activity.outcomes() == ["abandoned"]
 
     await activity.sweep()
     assert activity.metering.holds[hold_id].state == "released"
-    assert await activity.fates() == ["abandoned"]
+    assert await activity.outcomes() == ["abandoned"]
 
 
 async def test_all_pages_of_held_events_are_gone_through(activity: Activity) -> None:
@@ -143,7 +142,7 @@ async def test_a_create_that_overtakes_the_sweeper_keeps_its_hold_and_is_settled
     request = asyncio.create_task(activity.create())
     await authorized.reached.wait()
     listed.close()
-    sweep = asyncio.create_task(activity.app[SWEEPER].run_once())
+    sweep = asyncio.create_task(activity.components.sweeper.run_once())
     await listed.reached.wait()  # the sweeper has seen the hold, and is paused
     authorized.open()
     assert (await request).status == 201
@@ -152,7 +151,7 @@ async def test_a_create_that_overtakes_the_sweeper_keeps_its_hold_and_is_settled
     await activity.settle_all()
 
     assert activity.metering.states() == ["settled"]
-    assert await activity.fates() == ["happened"]
+    assert await activity.outcomes() == ["happened"]
     assert len(activity.metering.charges) == len(await activity.rows("plan_play")) == 1
     assert [name for name, _ in activity.metering.calls if name == "release"] == []
 

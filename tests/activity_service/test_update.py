@@ -10,7 +10,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from activity_service.billing.event import BillableEvent
-from activity_service.plays.completion_store import Completion, CompletionStore
+from activity_service.billing.outbox_store import OutboxStore
+from activity_service.plays.completion_store import Completion, CompletionOutcome, CompletionStore
 from activity_service.plays.plan_play import PlanPlayChanges
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity
@@ -137,7 +138,7 @@ async def test_a_refused_completion_leaves_the_play_byte_for_byte_as_it_was(acti
     assert reply.headers["Retry-After"] == "60"
     assert (await activity.read(play["id"])).body == before.body
     assert await activity.rows("plan_play") == row
-    assert await activity.fates() == ["happened"]
+    assert await activity.outcomes() == ["happened"]
 
 
 @pytest.mark.parametrize("again", ["same", "reopened in between"])
@@ -181,7 +182,7 @@ async def complete_without_guard(pool: asyncpg.Pool, event: BillableEvent, both_
         first = await connection.fetchval("SELECT first_ended_at IS NULL FROM plan_play WHERE id = $1", play_id)
         await both_have_looked.wait()
         if first:
-            await CompletionStore(pool)._insert_happened(connection, event, system_clock())
+            await OutboxStore(connection).insert_happened(event, system_clock())
         await connection.execute(
             "UPDATE plan_play SET status = 'ended', first_ended_at = now() WHERE id = $1", play_id
         )
@@ -202,13 +203,14 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
     await asyncio.gather(*(complete_without_guard(activity.pool, event, barrier) for event in attempts(unguarded)))
     assert await count_completions() == 2  # the bug
 
-    store = CompletionStore(activity.pool)
-    outcomes = await asyncio.gather(
-        *(
-            store.complete_plan_play(uuid.UUID(guarded), PlanPlayChanges(status="ended"), event, system_clock())
-            for event in attempts(guarded)
-        )
-    )
+    async def complete(event: BillableEvent) -> CompletionOutcome:
+        changes = PlanPlayChanges(status="ended")
+        async with activity.pool.acquire() as connection:
+            return await CompletionStore(connection).complete_plan_play(
+                uuid.UUID(guarded), changes, event, system_clock()
+            )
+
+    outcomes = await asyncio.gather(*map(complete, attempts(guarded)))
     assert {outcome.completion for outcome in outcomes} == {Completion.COMPLETED, Completion.ENDED_BEFORE}
     assert await count_completions() == 3
 
@@ -232,7 +234,7 @@ async def test_a_completion_of_a_play_that_vanishes_gives_its_hold_back_at_once(
     reply = await request
     assert (reply.status, reply.json) == (404, {"error": "Plan play not found"})
     assert activity.metering.states() == ["released", "settled"]
-    assert await activity.fates() == ["abandoned", "happened"]
+    assert await activity.outcomes() == ["abandoned", "happened"]
 
 
 async def test_unknown_plays_are_404_and_others_plays_403_before_anything_is_asked(activity: Activity) -> None:

@@ -1,21 +1,22 @@
-"""The wire's shapes: what a body may hold, and how a plan play is written."""
+"""The wire's shapes of plan plays; `PlanPlaySchema` is the only definition of what a play looks like outside."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from activity_service.api.fields import Email, Moment, WebAddress, counter, text, text_list
 from activity_service.plays.plan_play import STATUSES
+from service_chassis.schema.fields import BoundedList, ClosedSchema, Email, UtcDateTime, WebAddress, integer, text
+
+MAX_NAME_CHARACTERS = 255
+MAX_LIST_ITEMS = 1000
+MAX_INTEGER = 2**31 - 1
 
 
-class _BodySchema(Schema):
-    """A body without unknown fields."""
-
-    class Meta:
-        """Marshmallow's options."""
-
-        unknown = RAISE
+def _text_list(data_key: str) -> BoundedList:
+    return BoundedList(
+        text(MAX_NAME_CHARACTERS), validate=validate.Length(max=MAX_LIST_ITEMS), data_key=data_key, allow_none=True
+    )
 
 
 def drop_absent(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,42 +24,41 @@ def drop_absent(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value is not None}
 
 
-class NewPlanPlaySchema(_BodySchema):
+class NewPlanPlaySchema(ClosedSchema):
     """A plan play to be created."""
 
-    plan_id = text(data_key="planId", required=True)
-    user_id = text(data_key="userId", allow_none=True)
-    planned_lessons = text_list(data_key="plannedLessons", allow_none=True)
-    email = Email(allow_none=True, metadata={"format": "email", "maxLength": 254})
-    display_name = text(data_key="displayName", allow_none=True)
-    photo_url = WebAddress(data_key="photoURL", allow_none=True, metadata={"format": "uri", "maxLength": 2048})
-    assignment_source = text(data_key="assignmentSource", allow_none=True)
-    risk_level = text(data_key="riskLevel", allow_none=True)
+    plan_id = text(MAX_NAME_CHARACTERS, data_key="planId", required=True)
+    user_id = text(MAX_NAME_CHARACTERS, data_key="userId", allow_none=True)
+    planned_lessons = _text_list("plannedLessons")
+    email = Email(allow_none=True)
+    display_name = text(MAX_NAME_CHARACTERS, data_key="displayName", allow_none=True)
+    photo_url = WebAddress(data_key="photoURL", allow_none=True)
+    assignment_source = text(MAX_NAME_CHARACTERS, data_key="assignmentSource", allow_none=True)
+    risk_level = text(MAX_NAME_CHARACTERS, data_key="riskLevel", allow_none=True)
 
 
-class PlanPlayChangesSchema(_BodySchema):
+class PlanPlayChangesSchema(ClosedSchema):
     """Fields of a plan play to be changed; at least one."""
 
-    json_schema = {"not": {"additionalProperties": {"type": "null"}}}  # noqa: RUF012 - `require_a_change`
+    json_schema = {"not": {"additionalProperties": {"type": "null"}}}  # noqa: RUF012 - `_require_a_change`
     error_messages = {"unknown": "Unknown field, or one that cannot be changed."}  # noqa: RUF012 - marshmallow's way
 
     status = fields.String(validate=validate.OneOf(STATUSES), allow_none=True)
-    current_lesson_index = counter(data_key="currentLessonIndex", allow_none=True)
-    completed_lessons = text_list(data_key="completedLessons", allow_none=True)
-    completed_lesson_plays = text_list(data_key="completedLessonPlays", allow_none=True)
-    total_lessons_completed = counter(data_key="totalLessonsCompleted", allow_none=True)
-    completed_at = Moment(data_key="completedAt", allow_none=True)
-    last_played_at = Moment(data_key="lastPlayedAt", allow_none=True)
+    current_lesson_index = integer(0, MAX_INTEGER, data_key="currentLessonIndex", allow_none=True)
+    completed_lessons = _text_list("completedLessons")
+    completed_lesson_plays = _text_list("completedLessonPlays")
+    total_lessons_completed = integer(0, MAX_INTEGER, data_key="totalLessonsCompleted", allow_none=True)
+    completed_at = UtcDateTime(data_key="completedAt", allow_none=True)
+    last_played_at = UtcDateTime(data_key="lastPlayedAt", allow_none=True)
 
     @validates_schema
-    def require_a_change(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a body that changes nothing."""
+    def _require_a_change(self, data: dict[str, Any], **_: Any) -> None:
         if all(value is None for value in data.values()):
             raise ValidationError("Must change at least one field.", "body")
 
 
 class PlanPlaySchema(Schema):
-    """A plan play as it is answered."""
+    """A plan play, as it is in responses."""
 
     id = fields.UUID(required=True)
     plan_id = fields.String(data_key="planId", required=True)
@@ -81,7 +81,7 @@ class PlanPlaySchema(Schema):
     completed_at = fields.DateTime(data_key="completedAt", required=True, allow_none=True)
 
 
-class PlanPlayAnswerSchema(Schema):
+class OnePlanPlaySchema(Schema):
     """One plan play."""
 
     data = fields.Nested(PlanPlaySchema, required=True)
@@ -93,32 +93,3 @@ class PlanPlayListSchema(Schema):
     data = fields.List(fields.Nested(PlanPlaySchema), required=True)
     count = fields.Integer(required=True, metadata={"description": "Length of `data`."})
     next_cursor = fields.String(data_key="nextCursor", allow_none=True)
-
-
-class ErrorSchema(Schema):
-    """What went wrong, in a sentence."""
-
-    error = fields.String(required=True)
-
-
-class FieldFaultSchema(Schema):
-    """What is wrong with one field, parameter or header."""
-
-    field = fields.String(required=True)
-    message = fields.String(required=True)
-
-
-class InvalidRequestSchema(ErrorSchema):
-    """A request that cannot be accepted, and why."""
-
-    details = fields.List(fields.Nested(FieldFaultSchema), required=True)
-
-
-class RefusalSchema(ErrorSchema):
-    """A refusal by the client's policy. `retryAfterSeconds` is null when waiting does not help."""
-
-    code = fields.String(
-        required=True,
-        validate=validate.OneOf(["api_rate_limited", "api_quota_exceeded", "api_balance_exhausted"]),
-    )
-    retry_after_seconds = fields.Integer(data_key="retryAfterSeconds", required=True, allow_none=True)
