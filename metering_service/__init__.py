@@ -1,5 +1,1 @@
 """Grants or denies each billable event by the client's policy, and keeps the ledger of what was charged."""
-
-from pathlib import Path
-
-MIGRATIONS = Path(__file__).parent / "migrations"

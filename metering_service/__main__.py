@@ -1,5 +1,6 @@
-"""Run the service, or a sub-command: python -m metering_service --help."""
+"""Run the service, or a command: python -m metering_service --help."""
 
 from metering_service.cli.main import run
 
-run()
+if __name__ == "__main__":
+    run()

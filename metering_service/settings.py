@@ -1,47 +1,67 @@
-"""What metering_service reads from its environment."""
+"""Everything about this service that an operator can set."""
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from service_chassis.settings import LOG_LEVEL, PORT, POSITIVE, variable
+from service_chassis import settings
+from service_chassis.settings import POSITIVE, InvalidSettings, ops_port_variable, port_variable, variable
+
+PREFIX = "METERING_"
+
+_KEY_ENTRY = re.compile(r"(events|admin):([0-9a-fA-F]{64})")
+
+
+class DatabaseSettings(settings.DatabaseSettings):
+    """What operators' commands need: the database and nothing else."""
+
+    prefix = PREFIX
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatabaseSettings:
-    """What commands need that work on the database alone."""
+class MeteringSettings(settings.ProcessSettings):
+    """The metering service's settings, each read from its environment variable."""
 
-    postgres_dsn: str = variable("METERING_POSTGRES_DSN", "URL of the service's own PostgreSQL database.")
-    default_policy: str = variable(
-        "METERING_DEFAULT_POLICY", "Policy of a client that has none assigned.", default="free"
-    )
+    prefix = PREFIX
 
-
-@dataclass(frozen=True, kw_only=True)
-class MeteringSettings(DatabaseSettings):
-    """The configuration of one metering process."""
-
-    host: str = variable("METERING_HOST", "Address the internal API listens on.", default="127.0.0.1")
-    port: int = variable("METERING_PORT", "Port of the internal API.", default=8083, validate=PORT)
-    ops_host: str = variable("METERING_OPS_HOST", "Address of the operations port.", default="127.0.0.1")
-    ops_port: int = variable(
-        "METERING_OPS_PORT", "Port of /livez, /readyz and /metrics.", default=8086, validate=PORT
-    )
+    port: int = port_variable(8083)
+    ops_port: int = ops_port_variable(8086)
+    default_policy: str = variable("DEFAULT_POLICY", "Policy of a client that has none assigned.", default="free")
     postgres_pool_size: int = variable(
-        "METERING_POSTGRES_POOL_SIZE", "Connections at the most.", unit="connections", default=10, validate=POSITIVE
+        "POSTGRES_POOL_SIZE", "Most connections to PostgreSQL.", unit="connections", default=10, validate=POSITIVE
     )
-    redis_url: str = variable("METERING_REDIS_URL", "Redis or Valkey for request rates, as a redis:// URL.")
+    redis_url: str = variable("REDIS_URL", "Redis or Valkey for request rates, as a redis:// URL.")
     redis_timeout_seconds: float = variable(
-        "METERING_REDIS_TIMEOUT_SECONDS",
-        "How long a rate check may take before rates are open.",
+        "REDIS_TIMEOUT_SECONDS",
+        "How long a rate check may take; then requests pass without one.",
         unit="seconds",
         default=0.1,
         validate=POSITIVE,
     )
     service_keys: tuple[str, ...] = variable(
-        "METERING_SERVICE_KEYS",
+        "SERVICE_KEYS",
         "Keys that callers may use: scope:sha256 of the key in hex, comma separated; scope is events or admin. "
         "Two keys of a scope may live at once, for rotation.",
     )
-    cursor_secret: str = variable("METERING_CURSOR_SECRET", "Seals page cursors; the same in every process.")
-    log_level: str = variable(
-        "METERING_LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL
-    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """What a key opens. `actor` names it in the audit trail of admin changes."""
+
+    scope: str
+    actor: str
+
+
+def read_service_keys(entries: Iterable[str]) -> Mapping[bytes, ServiceKey]:
+    """Return the keys of `scope:sha256hex` entries by their SHA-256. Raises InvalidSettings.
+
+    A key is random and long, so its plain hash is safe to keep and to look up.
+    """
+    keys: dict[bytes, ServiceKey] = {}
+    for entry in entries:
+        match = _KEY_ENTRY.fullmatch(entry.strip())
+        if match is None:
+            raise InvalidSettings(f"{PREFIX}SERVICE_KEYS: each entry must be events:SHA256 or admin:SHA256, in hex")
+        keys[bytes.fromhex(match[2])] = ServiceKey(match[1], f"key:{match[1]}")
+    return keys

@@ -1,1 +1,1 @@
-"""Clients' credits, and the ledger."""
+"""Clients' credits: what they were given, what they spent, and the ledger of both."""

@@ -1,81 +1,90 @@
-"""Accounts and the ledger: what was given, what was spent, line by line."""
+"""Accounts and the ledger in PostgreSQL: what was given, what was spent, line by line."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
 
 import asyncpg
-import orjson
 
-from metering_service.accounts.account import InsufficientCredits
+from metering_service.accounts.account import Balance, Charge, Counters, LedgerEntry
+from metering_service.errors import InsufficientCredits, UnknownPolicy
+from metering_service.policies.policy import Quota
 
-ACQUIRE_TIMEOUT_SECONDS = 1.0
+_COLUMNS = "entry_id, kind, reference, credits, event_id, event_type, source, note, late, at"
 
 
-class AccountStore:
-    """Reads accounts, and writes them inside a caller's transaction, under the account's lock."""
+class LedgerStore:
+    """The tables `account` and `ledger_entry`, through one connection that the caller holds.
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    Whoever writes holds the account's lock, in a transaction: what is written rests on what was read, and the numbers
+    of a client's entries are the order in which they become visible, so that a page never misses a later commit.
+    Spends are written by `settle_events`, under the same lock (events/hold_store.py).
+    """
 
-    async def lock_account(self, connection: asyncpg.Connection, client_id: str, now: datetime) -> None:
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    _LOCK_ACCOUNT = "SELECT lock_accounts($1::text[], $2)"
+
+    async def lock_account(self, client_id: str, now: datetime) -> None:
         """Lock a client's account, making it if need be: decisions about this client wait."""
-        await connection.execute("SELECT lock_accounts($1::text[], $2)", [client_id], now.date())
+        await self._connection.execute(self._LOCK_ACCOUNT, [client_id], now.date())
 
     _ASSIGN_POLICY = "UPDATE account SET policy_id = $2 WHERE client_id = $1"
 
-    async def assign_policy(self, connection: asyncpg.Connection, client_id: str, policy_id: str) -> None:
-        """Give a locked account a policy. Raises ForeignKeyViolationError when there is no such policy."""
-        await connection.execute(self._ASSIGN_POLICY, client_id, policy_id)
+    async def assign_policy(self, client_id: str, policy_id: str) -> None:
+        """Give a locked account a policy. Raises UnknownPolicy."""
+        try:
+            await self._connection.execute(self._ASSIGN_POLICY, client_id, policy_id)
+        except asyncpg.ForeignKeyViolationError:
+            raise UnknownPolicy from None
 
-    _INSERT_ENTRY = """
+    _INSERT_ENTRY = f"""
         INSERT INTO ledger_entry (client_id, kind, reference, credits, source, note, at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT (client_id, kind, reference) WHERE kind <> 'spend' DO NOTHING
-        RETURNING entry_id, kind, reference, credits, event_id, event_type, source, note, late, at
+        RETURNING {_COLUMNS}
     """
     _ADD_GRANTED = """
         UPDATE account SET granted = granted + $2
         WHERE client_id = $1 AND ($2::bigint > 0 OR granted - spent - held + $2 >= 0)
         RETURNING client_id
     """
-    _FETCH_ENTRY = """
-        SELECT entry_id, kind, reference, credits, event_id, event_type, source, note, late, at
+    _FETCH_ENTRY = f"""
+        SELECT {_COLUMNS}
         FROM ledger_entry WHERE client_id = $1 AND kind = $2 AND reference = $3 AND kind <> 'spend'
     """
 
     async def insert_entry(
         self,
-        connection: asyncpg.Connection,
         client_id: str,
-        *,
         kind: str,
         reference: str,
         credits: int,
+        *,
         source: str | None,
         note: str | None,
         now: datetime,
-    ) -> tuple[asyncpg.Record, bool]:
-        """Write a grant or an adjustment to a locked account, once per reference.
+    ) -> tuple[LedgerEntry, bool]:
+        """Write a grant or an adjustment to a locked account, once per reference; return it and whether it is new.
 
-        Answers the entry and whether it is new. Raises InsufficientCredits when it would take what is
-        available below zero: the caller's transaction must then end.
+        Raises InsufficientCredits when it would take what is available below zero: the transaction must then end.
         """
-        entry = await connection.fetchrow(self._INSERT_ENTRY, client_id, kind, reference, credits, source, note, now)
+        entry = await self._connection.fetchrow(
+            self._INSERT_ENTRY, client_id, kind, reference, credits, source, note, now
+        )
         if entry is None:
-            return await connection.fetchrow(self._FETCH_ENTRY, client_id, kind, reference), False
-        if await connection.fetchval(self._ADD_GRANTED, client_id, credits) is None:
+            return LedgerEntry(*await self._connection.fetchrow(self._FETCH_ENTRY, client_id, kind, reference)), False
+        if await self._connection.fetchval(self._ADD_GRANTED, client_id, credits) is None:
             raise InsufficientCredits
-        return entry, True
+        return LedgerEntry(*entry), True
 
-    _FETCH_BALANCE = (
-        "SELECT granted, spent, held, granted - spent - held AS available FROM account WHERE client_id = $1"
-    )
+    _FETCH_BALANCE = """
+        SELECT client_id, granted, spent, held, granted - spent - held FROM account WHERE client_id = $1
+    """
 
-    async def fetch_balance(self, client_id: str) -> asyncpg.Record | None:
-        """Answer granted, spent, held and available in credits, read at one moment; None: never heard of."""
-        rows = await self._fetch(self._FETCH_BALANCE, client_id)
-        return rows[0] if rows else None
+    async def fetch_balance(self, client_id: str) -> Balance:
+        """Return what a client has; of one never heard of, nothing."""
+        row = await self._connection.fetchrow(self._FETCH_BALANCE, client_id)
+        return Balance(*row) if row else Balance(client_id)
 
     _FETCH_QUOTA = """
         SELECT v.quota_limit, v.quota_period, a.counted_on, a.day_used, a.day_held, a.month_used, a.month_held
@@ -85,21 +94,32 @@ class AccountStore:
         WHERE p.policy_id = coalesce(a.policy_id, $2)
     """
 
-    async def fetch_quota(self, client_id: str, default_policy: str) -> asyncpg.Record:
-        """Answer the client's quota terms beside its account's counters (null for a client never heard of)."""
-        return (await self._fetch(self._FETCH_QUOTA, client_id, default_policy))[0]
+    async def fetch_quota(self, client_id: str, default_policy: str) -> tuple[Quota | None, Counters | None]:
+        """Return the terms of the client's quota, None without one, beside its account's counters, None without one.
 
-    _LIST_LEDGER = """
-        SELECT entry_id, kind, reference, credits, event_id, event_type, source, note, late, at
+        Raises LookupError when there is no default policy.
+        """
+        row = await self._connection.fetchrow(self._FETCH_QUOTA, client_id, default_policy)
+        if row is None:
+            raise LookupError(f"no policy {default_policy}")
+        limit, period, *counters = row
+        return (
+            Quota(limit, period) if limit is not None else None,
+            Counters(*counters) if counters[0] is not None else None,
+        )
+
+    _LIST_ENTRIES = f"""
+        SELECT {_COLUMNS}
         FROM ledger_entry
         WHERE client_id = $1 AND entry_id > $2
         ORDER BY entry_id
         LIMIT $3
     """
 
-    async def list_ledger(self, client_id: str, after: int, limit: int) -> list[asyncpg.Record]:
-        """List a client's entries, oldest first, from after entry `after` on. A page never misses a later commit."""
-        return await self._fetch(self._LIST_LEDGER, client_id, after, limit)
+    async def list_entries(self, client_id: str, after: int, limit: int) -> list[LedgerEntry]:
+        """Return a client's entries, oldest first, from after entry `after` on."""
+        rows = await self._connection.fetch(self._LIST_ENTRIES, client_id, after, limit)
+        return [LedgerEntry(*row) for row in rows]
 
     # In the order of the index ledger_entry_event_once, which is the order of bytes.
     _LIST_CHARGES = """
@@ -110,25 +130,6 @@ class AccountStore:
         LIMIT $2
     """
 
-    async def list_charges(self, after: str, limit: int) -> list[asyncpg.Record]:
-        """List all clients' spends by event id, from after event `after` on."""
-        return await self._fetch(self._LIST_CHARGES, after, limit)
-
-    _INSERT_AUDIT = "INSERT INTO admin_audit (at, actor, action, target, detail) VALUES ($1, $2, $3, $4, $5)"
-
-    async def insert_audit(
-        self,
-        connection: asyncpg.Connection,
-        *,
-        actor: str,
-        action: str,
-        target: str,
-        detail: Mapping[str, Any],
-        now: datetime,
-    ) -> None:
-        """Note who did what, in the transaction that does it."""
-        await connection.execute(self._INSERT_AUDIT, now, actor, action, target, orjson.dumps(detail).decode())
-
-    async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            return cast("list[asyncpg.Record]", await connection.fetch(statement, *arguments))
+    async def list_charges(self, after: str, limit: int) -> list[Charge]:
+        """Return all clients' spends by event id, from after event `after` on."""
+        return [Charge(*row) for row in await self._connection.fetch(self._LIST_CHARGES, after, limit)]

@@ -1,40 +1,33 @@
 """Every charge there is, for whoever wants to hold it against the facts."""
 
-from typing import Any
-
-import asyncpg
 from aiohttp import web
 
-from metering_service.api.responses import PAGE_PARAMETERS, WRONG_PAGE, answer, read_limit, refuse_callers
-from metering_service.api.schemas import ChargesResponse
-from metering_service.components import METERING
-from service_chassis.openapi.endpoint import Answer, Endpoint
+from metering_service.api.auth import authenticate
+from metering_service.api.charge_schemas import ChargeSchema, ChargesSchema
+from metering_service.api.responses import (
+    PAGE_PARAMETERS,
+    WRONG_PAGE,
+    describe_refused_keys,
+    parse_id,
+    read_page,
+    respond,
+)
+from metering_service.components import COMPONENTS
+from service_chassis.http.cursor import encode_cursor
+from service_chassis.http.query import read_query
+from service_chassis.openapi.endpoint import Endpoint, Success
+from service_chassis.schema.dump import compile_dump
 
-_SCOPE = ["charges"]
+_dump_charge = compile_dump(ChargeSchema())
 
 
 async def list_charges(request: web.Request) -> web.Response:
     """GET /internal/charges."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "admin")
-    limit = read_limit(request)
-    cursor = request.query.get("cursor")
-    after = metering.cursors.open(cursor, _SCOPE)[0] if cursor is not None else ""
-    rows = await metering.accounts.list_charges(after, limit)
-    more = metering.cursors.seal([rows[-1]["event_id"]], _SCOPE) if len(rows) == limit else None
-    return answer({"charges": [_render_charge(row) for row in rows], "nextCursor": more})
-
-
-def _render_charge(row: asyncpg.Record) -> dict[str, Any]:
-    return {
-        "eventId": row["event_id"],
-        "holdId": str(row["hold_id"]),
-        "clientId": row["client_id"],
-        "eventType": row["event_type"],
-        "credits": row["credits"],
-        "late": row["late"],
-        "at": row["at"],
-    }
+    authenticate(request, "admin")
+    limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), ("",), parse_id)
+    charges, last = await request.app[COMPONENTS].accounts.list_charges(after, limit)
+    next_cursor = encode_cursor(last.event_id) if last else None
+    return respond({"charges": [_dump_charge(charge) for charge in charges], "nextCursor": next_cursor})
 
 
 _CHARGE_EXAMPLE = {
@@ -52,14 +45,14 @@ ENDPOINTS = (
         "GET",
         "/internal/charges",
         list_charges,
-        summary="Every charge of every client",
-        description="Ordered by the bytes of `eventId`, so that a caller can merge it with a list of its own facts. "
-        "Pages are read one by one: a charge made meanwhile is in it or not.",
+        summary="List charges",
+        description="Every charge of every client, ordered by the bytes of `eventId`, so that a caller can merge it "
+        "with a list of its own facts. Pages are read one by one: a charge made meanwhile is in it or not.",
         tag="accounts",
         parameters=PAGE_PARAMETERS,
-        answers={
-            200: Answer("Charges, by event id.", ChargesResponse, {"charges": [_CHARGE_EXAMPLE], "nextCursor": None})
+        responses={
+            200: Success("Charges, by event id.", ChargesSchema, {"charges": [_CHARGE_EXAMPLE], "nextCursor": None})
         },
-        refusals=[WRONG_PAGE, *refuse_callers("admin")],
+        failures=[WRONG_PAGE, *describe_refused_keys("admin")],
     ),
 )

@@ -2,138 +2,110 @@
 
 from typing import Any
 
-import asyncpg
 from aiohttp import web
 
-from metering_service.accounts.account import InsufficientCredits, ReferenceReused
+from metering_service.api.auth import authenticate
+from metering_service.api.client_schemas import (
+    BalanceSchema,
+    CreateAdjustmentSchema,
+    CreateGrantSchema,
+    GrantSchema,
+    LedgerEntrySchema,
+    LedgerSchema,
+    QuotaStateSchema,
+)
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
     WRONG_PAGE,
-    answer,
-    identifier,
+    describe_identifier,
+    describe_refused_keys,
+    describe_wrong_field,
     read_identifier,
-    read_limit,
-    refuse_callers,
-    refuse_field,
+    read_page,
+    respond,
 )
-from metering_service.api.schemas import (
-    AdjustmentRequest,
-    BalanceSchema,
-    GrantRequest,
-    GrantSchema,
-    LedgerEntrySchema,
-    LedgerResponse,
-    QuotaStateSchema,
-)
-from metering_service.components import METERING
-from metering_service.policies.policy import find_period
+from metering_service.components import COMPONENTS
+from metering_service.errors import InsufficientCredits, ReferenceReused
+from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
-from service_chassis.openapi.endpoint import Answer, Endpoint, Refusal
+from service_chassis.http.query import read_query
+from service_chassis.openapi.endpoint import Endpoint, Failure, Success
 
-_GRANT = GrantRequest()
-_ADJUSTMENT = AdjustmentRequest()
+_CREATE_GRANT = CreateGrantSchema()
+_CREATE_ADJUSTMENT = CreateAdjustmentSchema()
 
 
 async def create_grant(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/grants."""
-    metering = request.app[METERING]
-    scope = metering.service_keys.authenticate(request, "admin")
+    key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    grant = await read_body(request, _GRANT)
-    entry = await metering.administer.grant(client_id, **grant, actor=f"key:{scope}")
-    return answer(
+    grant = await read_body(request, _CREATE_GRANT)
+    entry = await request.app[COMPONENTS].accounts.grant(client_id, **grant, actor=key.actor)
+    return respond(
         {
-            "grantId": entry["reference"],
+            "grantId": entry.reference,
             "clientId": client_id,
-            "credits": entry["credits"],
-            "source": entry["source"],
-            "note": entry["note"],
-            "entryId": entry["entry_id"],
-            "at": entry["at"],
+            "credits": entry.credits,
+            "source": entry.source,
+            "note": entry.note,
+            "entryId": entry.entry_id,
+            "at": entry.at,
         }
     )
 
 
 async def create_adjustment(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/adjustments."""
-    metering = request.app[METERING]
-    scope = metering.service_keys.authenticate(request, "admin")
+    key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    adjustment = await read_body(request, _ADJUSTMENT)
-    return answer(render_entry(await metering.administer.adjust(client_id, **adjustment, actor=f"key:{scope}")))
+    adjustment = await read_body(request, _CREATE_ADJUSTMENT)
+    entry = await request.app[COMPONENTS].accounts.adjust(client_id, **adjustment, actor=key.actor)
+    return respond(entry.as_document())
 
 
 async def get_balance(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/balance."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "admin")
-    client_id = read_identifier(request, "clientId")
-    row = await metering.accounts.fetch_balance(client_id)
-    return answer(render_balance(client_id, row))
+    authenticate(request, "admin")
+    balance = await request.app[COMPONENTS].accounts.fetch_balance(read_identifier(request, "clientId"))
+    return respond(balance.as_document())
 
 
 async def get_quota(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/quota."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "admin")
+    authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    row = await metering.accounts.fetch_quota(client_id, metering.default_policy)
-    if row["quota_limit"] is None:
-        return answer({"limit": None})
-    start, end = find_period(row["quota_period"], metering.clock())
-    # The counters belong to the day, and to the month, of the last event; if that period is over they are history.
-    present = row["counted_on"] is not None and row["counted_on"] >= start.date()
-    return answer(
+    quota = await request.app[COMPONENTS].quotas.fetch(client_id)
+    if quota is None:
+        return respond({"limit": None})
+    return respond(
         {
             "clientId": client_id,
-            "period": {"start": start, "end": end},
-            "limit": row["quota_limit"],
-            "used": row[f"{row['quota_period']}_used"] if present else 0,
-            "held": row[f"{row['quota_period']}_held"] if present else 0,
+            "period": {"start": quota.start, "end": quota.end},
+            "limit": quota.limit,
+            "used": quota.used,
+            "held": quota.held,
         }
     )
 
 
 async def list_ledger(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/ledger."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "admin")
+    authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    limit = read_limit(request)
-    scope = ["ledger", client_id]
-    cursor = request.query.get("cursor")
-    after = metering.cursors.open(cursor, scope)[0] if cursor is not None else 0
-    rows = await metering.accounts.list_ledger(client_id, after, limit)
-    more = metering.cursors.seal([rows[-1]["entry_id"]], scope) if len(rows) == limit else None
-    return answer({"entries": [render_entry(row) for row in rows], "nextCursor": more})
+    limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), (0,), _parse_entry_id)
+    entries, last = await request.app[COMPONENTS].accounts.list_entries(client_id, after, limit)
+    next_cursor = encode_cursor(last.entry_id) if last else None
+    return respond({"entries": [entry.as_document() for entry in entries], "nextCursor": next_cursor})
 
 
-def render_balance(client_id: str, row: asyncpg.Record | None) -> dict[str, Any]:
-    """Render a balance; a client never heard of has nothing."""
-    amounts = ("granted", "spent", "held", "available")
-    return {"clientId": client_id, **{name: row[name] if row else 0 for name in amounts}}
+def _parse_entry_id(value: Any) -> int:
+    if type(value) is not int or not 0 < value < 2**63:
+        raise ValueError
+    return value
 
 
-def render_entry(row: asyncpg.Record) -> dict[str, Any]:
-    """Render a line of the ledger, as LedgerEntrySchema says: without what does not apply."""
-    optional = {
-        "eventId": row["event_id"],
-        "eventType": row["event_type"],
-        "note": row["note"],
-        "reference": row["reference"],
-        "late": row["late"] or None,
-    }
-    return {
-        "entryId": row["entry_id"],
-        "kind": row["kind"],
-        "credits": row["credits"],
-        "at": row["at"],
-        **{name: value for name, value in optional.items() if value is not None},
-    }
-
-
-_CLIENT_ID = identifier("clientId", "The client's id.")
-_ADMIN = refuse_callers("admin")
+_CLIENT_ID = describe_identifier("clientId", "The client's id.")
+_ADMIN = describe_refused_keys("admin")
 _AT = "2026-07-01T09:00:00Z"
 _GRANT_BODY = {"grantId": "order-1001", "credits": 1000, "source": "sales", "note": "First order"}
 _ADJUSTMENT_BODY = {"adjustmentId": "ticket-17", "credits": -5, "reason": "Granted twice by mistake"}
@@ -151,21 +123,22 @@ ENDPOINTS = (
         "POST",
         "/internal/clients/{clientId}/grants",
         create_grant,
-        summary="Give a client credits, once per grantId",
-        description="The same grant again changes nothing and is answered alike.",
+        summary="Grant credits",
+        description="Gives a client credits, once per `grantId`: the same grant again changes nothing and gets the "
+        "same response.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
-        body=GrantRequest,
+        body=CreateGrantSchema,
         body_examples={"An order": _GRANT_BODY},
-        answers={
-            200: Answer("The grant.", GrantSchema, {**_GRANT_BODY, "clientId": "demo", "entryId": 1, "at": _AT})
+        responses={
+            200: Success("The grant.", GrantSchema, {**_GRANT_BODY, "clientId": "demo", "entryId": 1, "at": _AT})
         },
-        refusals=[
-            refuse_field("credits", "Missing data for required field."),
+        failures=[
+            describe_wrong_field("credits", "Missing data for required field."),
             *_ADMIN,
-            Refusal(
+            Failure(
                 "The grantId was used with other content.",
-                ReferenceReused("order-1001 was used before with other content"),
+                ReferenceReused("order-1001"),
             ),
         ],
     ),
@@ -173,14 +146,15 @@ ENDPOINTS = (
         "POST",
         "/internal/clients/{clientId}/adjustments",
         create_adjustment,
-        summary="Correct a client's credits, once per adjustmentId",
-        description="Never takes what is available below 0. The same adjustment again changes nothing.",
+        summary="Adjust credits",
+        description="Corrects a client's credits, up or down, once per `adjustmentId`: the same adjustment again "
+        "changes nothing. Never takes what is available below 0.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
-        body=AdjustmentRequest,
+        body=CreateAdjustmentSchema,
         body_examples={"A correction": _ADJUSTMENT_BODY},
-        answers={
-            200: Answer(
+        responses={
+            200: Success(
                 "The ledger line.",
                 LedgerEntrySchema,
                 {
@@ -193,12 +167,12 @@ ENDPOINTS = (
                 },
             )
         },
-        refusals=[
-            refuse_field("credits", "Must not be 0."),
+        failures=[
+            describe_wrong_field("credits", "Must not be 0."),
             *_ADMIN,
-            Refusal(
+            Failure(
                 "The adjustmentId was used with other content, or there are too few credits.",
-                ReferenceReused("ticket-17 was used before with other content"),
+                ReferenceReused("ticket-17"),
                 InsufficientCredits(),
             ),
         ],
@@ -207,29 +181,29 @@ ENDPOINTS = (
         "GET",
         "/internal/clients/{clientId}/balance",
         get_balance,
-        summary="What a client has",
+        summary="Get a balance",
         description="Of a client never heard of: nothing, in zeros.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
-        answers={
-            200: Answer(
+        responses={
+            200: Success(
                 "The balance.",
                 BalanceSchema,
                 {"clientId": "demo", "granted": 1000, "spent": 2, "held": 1, "available": 997},
             )
         },
-        refusals=_ADMIN,
+        failures=_ADMIN,
     ),
     Endpoint(
         "GET",
         "/internal/clients/{clientId}/quota",
         get_quota,
-        summary="The present period's quota",
+        summary="Get the present period's quota",
         description="`limit` alone, null, where the client's policy has no quota.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
-        answers={
-            200: Answer(
+        responses={
+            200: Success(
                 "The quota.",
                 QuotaStateSchema,
                 {
@@ -241,17 +215,17 @@ ENDPOINTS = (
                 },
             )
         },
-        refusals=_ADMIN,
+        failures=_ADMIN,
     ),
     Endpoint(
         "GET",
         "/internal/clients/{clientId}/ledger",
         list_ledger,
-        summary="Every line of a client's ledger",
+        summary="List a client's ledger",
         description="Grants, adjustments and spends; a free event is a spend of 0 credits.",
         tag="accounts",
         parameters=(_CLIENT_ID, *PAGE_PARAMETERS),
-        answers={200: Answer("Entries, oldest first.", LedgerResponse, {"entries": [_SPEND], "nextCursor": None})},
-        refusals=[WRONG_PAGE, *_ADMIN],
+        responses={200: Success("Entries, oldest first.", LedgerSchema, {"entries": [_SPEND], "nextCursor": None})},
+        failures=[WRONG_PAGE, *_ADMIN],
     ),
 )

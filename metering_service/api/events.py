@@ -1,6 +1,9 @@
-"""Authorize, settle, release, and look-ups of events."""
+"""Authorize, settle, release, and look-ups of events.
 
-from datetime import datetime, timedelta
+Longer than other files: the examples that are published of five calls stand beside their handlers.
+"""
+
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,55 +11,72 @@ import orjson
 from aiohttp import web
 from marshmallow import ValidationError
 
+from metering_service.api.auth import authenticate
+from metering_service.api.event_schemas import (
+    BillableEventSchema,
+    DecisionsSchema,
+    EventsFrameSchema,
+    EventsSchema,
+    EventStateSchema,
+    HeldEventsSchema,
+    HoldIdsSchema,
+    ReleasesSchema,
+    SettlementsSchema,
+)
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
     WRONG_IDENTIFIER,
-    answer,
-    identifier,
+    describe_identifier,
+    describe_missing,
+    describe_refused_keys,
+    describe_wrong_field,
     read_identifier,
-    read_limit,
-    read_whole,
-    refuse_callers,
-    refuse_field,
-    refuse_unknown,
+    read_page,
+    respond,
 )
-from metering_service.api.schemas import (
-    BillableEventSchema,
-    DecisionsResponse,
-    EventsFrame,
-    EventsRequest,
-    EventStateSchema,
-    HeldEventsResponse,
-    ReleaseRequest,
-    ReleasesResponse,
-    SettlementsResponse,
+from metering_service.components import COMPONENTS
+from metering_service.errors import EventNotFound
+from metering_service.events.event import (
+    EVENT_WITH_OTHER_CONTENT,
+    SENTENCES,
+    BillableEvent,
+    Decision,
+    EventState,
+    HeldEvent,
+    Settlement,
 )
-from metering_service.components import METERING
-from metering_service.events.event import EVENT_WITH_OTHER_CONTENT, SENTENCES, BillableEvent, Decision, Settlement
-from service_chassis.errors import InvalidRequest, NotFound
+from metering_service.events.read import FIRST_HELD
+from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
-from service_chassis.openapi.endpoint import Answer, Endpoint, query
+from service_chassis.http.query import read_query
+from service_chassis.openapi.endpoint import Endpoint, Success, query
 from service_chassis.schema.load import compile_load
 
-_RELEASE_REQUEST = ReleaseRequest()
-_load_frame = compile_load(EventsFrame())
+_HOLD_IDS = HoldIdsSchema()
+_load_frame = compile_load(EventsFrameSchema())
 _load_event = compile_load(BillableEventSchema())
 
-_MAX_AGE_SECONDS = 10 * 365 * 86_400
-_FIRST = ("2000-01-01T00:00:00+00:00", str(UUID(int=0)))
+_HELD_PARAMETERS = (
+    {**query("state", "Must be held.", {"type": "string", "enum": ["held"]}), "required": True},
+    query(
+        "olderThanSeconds",
+        "Held at least this long.",
+        {"type": "integer", "minimum": 0, "maximum": 10 * 365 * 86_400},
+    ),
+    *PAGE_PARAMETERS,
+)
 
 
 async def authorize_events(request: web.Request) -> web.Response:
     """POST /internal/events/authorize."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "events")
-    events, invalid = await _read_events(request)
-    decisions = iter(await metering.authorize(events))
-    return answer(
+    authenticate(request, "events")
+    events, faults = await _read_events(request)
+    decisions = iter(await request.app[COMPONENTS].authorizations.authorize(events))
+    return respond(
         {
             "decisions": [
-                _invalid_answer(*fault, "decision") if fault else _render_decision(next(decisions))
-                for fault in invalid
+                _render_invalid(*fault, "decision") if fault else _render_decision(next(decisions))
+                for fault in faults
             ]
         }
     )
@@ -64,15 +84,14 @@ async def authorize_events(request: web.Request) -> web.Response:
 
 async def settle_events(request: web.Request) -> web.Response:
     """POST /internal/events/settle."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "events")
-    events, invalid = await _read_events(request)
-    settlements = iter(await metering.settle(events))
-    return answer(
+    authenticate(request, "events")
+    events, faults = await _read_events(request)
+    settlements = iter(await request.app[COMPONENTS].settlements.settle(events))
+    return respond(
         {
             "results": [
-                _invalid_answer(*fault, "state") if fault else _render_settlement(next(settlements))
-                for fault in invalid
+                _render_invalid(*fault, "state") if fault else _render_settlement(next(settlements))
+                for fault in faults
             ]
         }
     )
@@ -80,11 +99,10 @@ async def settle_events(request: web.Request) -> web.Response:
 
 async def release_holds(request: web.Request) -> web.Response:
     """POST /internal/events/release."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "events")
-    hold_ids = (await read_body(request, _RELEASE_REQUEST))["hold_ids"]
-    states = await metering.release(hold_ids)
-    return answer(
+    authenticate(request, "events")
+    hold_ids = (await read_body(request, _HOLD_IDS))["hold_ids"]
+    states = await request.app[COMPONENTS].releases.release(hold_ids)
+    return respond(
         {
             "results": [
                 {"holdId": str(hold_id), "state": state} for hold_id, state in zip(hold_ids, states, strict=True)
@@ -95,48 +113,37 @@ async def release_holds(request: web.Request) -> web.Response:
 
 async def get_event(request: web.Request) -> web.Response:
     """GET /internal/events/{eventId}."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "events", "admin")
-    row = await metering.holds.fetch_event(read_identifier(request, "eventId"))
-    if row is None:
-        raise NotFound("Event not found")
-    receipt = orjson.loads(row["receipt"]) if row["receipt"] else {}
-    receipt |= {
-        "heldAt": row["held_at"],
-        "settledAt": row["closed_at"] if row["state"] == "settled" else None,
-        "releasedAt": row["closed_at"] if row["state"] == "released" else None,
-        "late": row["late"],
-    }
-    return answer(
-        {"eventId": row["event_id"], "holdId": str(row["hold_id"]), "state": row["state"], "receipt": receipt}
-    )
+    authenticate(request, "events", "admin")
+    return respond(_render_state(await request.app[COMPONENTS].events.fetch(read_identifier(request, "eventId"))))
 
 
 async def list_held_events(request: web.Request) -> web.Response:
     """GET /internal/events?state=held."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "events", "admin")
-    if request.query.get("state") != "held":
-        raise InvalidRequest.field("state", "Must be held.")
-    age_seconds = read_whole(request, "olderThanSeconds", default=0, least=0, most=_MAX_AGE_SECONDS)
-    limit = read_limit(request)
-    scope = ["held-events"]
-    cursor = request.query.get("cursor")
-    held_at, hold_id = metering.cursors.open(cursor, scope) if cursor is not None else _FIRST
-    after = (datetime.fromisoformat(held_at), UUID(hold_id))
-    held_before = metering.clock() - timedelta(seconds=age_seconds)
-    rows = await metering.holds.list_held(held_before, after, limit)
-    last = rows[-1] if len(rows) == limit else None
-    next_cursor = None
-    if last is not None:
-        next_cursor = metering.cursors.seal([last["held_at"].isoformat(), str(last["hold_id"])], scope)
-    return answer({"events": [_render_held(row) for row in rows], "nextCursor": next_cursor})
+    authenticate(request, "events", "admin")
+    wanted = read_query(request, _HELD_PARAMETERS)
+    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, _parse_moment, _parse_uuid)
+    events, last = await request.app[COMPONENTS].events.list_held(
+        wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
+    )
+    next_cursor = encode_cursor(last.held_at, last.hold_id) if last else None
+    return respond({"events": [_render_held(event) for event in events], "nextCursor": next_cursor})
 
 
-async def _read_events(
-    request: web.Request,
-) -> tuple[list[BillableEvent], list[tuple[Any, str] | None]]:
-    """Answer the good events, and per event of the request None or (the event, what is wrong with it)."""
+def _parse_moment(value: Any) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is not UTC:
+        raise ValueError
+    return moment
+
+
+def _parse_uuid(value: Any) -> UUID:
+    if not isinstance(value, str):
+        raise TypeError
+    return UUID(value)
+
+
+async def _read_events(request: web.Request) -> tuple[list[BillableEvent], list[tuple[Any, str] | None]]:
+    """Return the good events, and per event of the request None or (the event, what is wrong with it)."""
     documents = (await read_body(request, _load_frame))["events"]
     events: list[BillableEvent] = []
     faults: list[tuple[Any, str] | None] = []
@@ -165,7 +172,7 @@ def _explain(error: ValidationError) -> str:
     )
 
 
-def _invalid_answer(document: Any, message: str, verdict: str) -> dict[str, Any]:
+def _render_invalid(document: Any, message: str, verdict: str) -> dict[str, Any]:
     ids = document if isinstance(document, dict) else {}
     return {
         "holdId": ids.get("holdId") if isinstance(ids.get("holdId"), str) else None,
@@ -205,16 +212,27 @@ def _render_settlement(settlement: Settlement) -> dict[str, Any]:
     return document
 
 
-def _render_held(row: Any) -> dict[str, Any]:
-    event = {
-        "holdId": str(row["hold_id"]),
-        "eventId": row["event_id"],
-        "clientId": row["client_id"],
-        "eventType": row["event_type"],
-        "units": row["units"],
-        "heldAt": row["held_at"],
+def _render_state(state: EventState) -> dict[str, Any]:
+    receipt = orjson.loads(state.receipt) if state.receipt else {}
+    receipt |= {
+        "heldAt": state.held_at,
+        "settledAt": state.closed_at if state.state == "settled" else None,
+        "releasedAt": state.closed_at if state.state == "released" else None,
+        "late": state.late,
     }
-    return event if row["user_id"] is None else event | {"userId": row["user_id"]}
+    return {"eventId": state.event_id, "holdId": state.hold_id, "state": state.state, "receipt": receipt}
+
+
+def _render_held(event: HeldEvent) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "holdId": event.hold_id,
+        "eventId": event.event_id,
+        "clientId": event.client_id,
+        "eventType": event.event_type,
+        "units": event.units,
+        "heldAt": event.held_at,
+    }
+    return document if event.user_id is None else document | {"userId": event.user_id}
 
 
 _EVENT_EXAMPLE = {
@@ -239,78 +257,78 @@ _RECEIPT = {
     },
 }
 _HELD_AT = "2026-07-01T09:00:00.120000Z"
-_EVENTS = refuse_callers("events")
-_EITHER = refuse_callers("events", "admin")
-_WRONG_EVENTS = refuse_field("events", "Shorter than minimum length 1.")
+_EVENTS = describe_refused_keys("events")
+_EITHER = describe_refused_keys("events", "admin")
+_WRONG_EVENTS = describe_wrong_field("events", "Shorter than minimum length 1.")
 
 ENDPOINTS = (
     Endpoint(
         "POST",
         "/internal/events/authorize",
         authorize_events,
-        summary="Decide about events, and hold what is granted",
-        description="Each event for itself; one that is not as it should be gets the decision `invalid`. "
+        summary="Authorize events",
+        description="Decides about events, and holds what is granted. Each event for itself; one that is not as it should be gets the decision `invalid`. "
         "The same hold again, or a further attempt at a held or settled event, is granted and takes nothing more. "
         "Denials are not remembered. Scope `events`.",
         tag="events",
-        body=EventsRequest,
+        body=EventsSchema,
         body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
-        answers={
-            200: Answer(
+        responses={
+            200: Success(
                 "Decisions, in the order of the events.",
-                DecisionsResponse,
+                DecisionsSchema,
                 {"decisions": [{**_IDS, "decision": "granted", "receipt": _RECEIPT}]},
             )
         },
-        refusals=[_WRONG_EVENTS, *_EVENTS],
+        failures=[_WRONG_EVENTS, *_EVENTS],
     ),
     Endpoint(
         "POST",
         "/internal/events/settle",
         settle_events,
-        summary="Charge facts, each once for ever",
-        description="Repeats are harmless. A fact whose hold is unknown or released is charged all the same, late. "
+        summary="Settle events",
+        description="Charges facts, each once for ever. Repeats are harmless. A fact whose hold is unknown or released is charged all the same, late. "
         "Scope `events`.",
         tag="events",
-        body=EventsRequest,
+        body=EventsSchema,
         body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
-        answers={
-            200: Answer(
+        responses={
+            200: Success(
                 "Results, in the order of the events.",
-                SettlementsResponse,
+                SettlementsSchema,
                 {"results": [{**_IDS, "state": "settled", "credits": 1, "late": False}]},
             )
         },
-        refusals=[_WRONG_EVENTS, *_EVENTS],
+        failures=[_WRONG_EVENTS, *_EVENTS],
     ),
     Endpoint(
         "POST",
         "/internal/events/release",
         release_holds,
-        summary="Give back holds of facts that did not happen",
-        description="A settled one stays settled; an unknown one is remembered as released. Scope `events`.",
+        summary="Release holds",
+        description="Gives back holds of facts that did not happen. A settled one stays settled; an unknown one is remembered as released. Scope `events`.",
         tag="events",
-        body=ReleaseRequest,
+        body=HoldIdsSchema,
         body_examples={"One hold": {"holdIds": [_HOLD_ID]}},
-        answers={
-            200: Answer(
+        responses={
+            200: Success(
                 "Results, in the order of the holds.",
-                ReleasesResponse,
+                ReleasesSchema,
                 {"results": [{"holdId": _HOLD_ID, "state": "released"}]},
             )
         },
-        refusals=[refuse_field("holdIds.0", "Not a valid UUID."), *_EVENTS],
+        failures=[describe_wrong_field("holdIds.0", "Not a valid UUID."), *_EVENTS],
     ),
     Endpoint(
         "GET",
         "/internal/events/{eventId}",
         get_event,
-        summary="Where an event stands, with its receipt",
-        description="Scope `events` or `admin`.",
+        summary="Get an event",
+        description="Where it stands, with its receipt. Scope `events` or `admin`.",
         tag="events",
-        parameters=(identifier("eventId", "The fact's id."),),
-        answers={
-            200: Answer(
+        parameters=(describe_identifier("eventId", "The fact's id."),),
+        responses={
+            200: Success(
                 "The event.",
                 EventStateSchema,
                 {
@@ -326,32 +344,24 @@ ENDPOINTS = (
                 },
             )
         },
-        refusals=[refuse_field("eventId", WRONG_IDENTIFIER), refuse_unknown("Event not found"), *_EITHER],
+        failures=[describe_wrong_field("eventId", WRONG_IDENTIFIER), describe_missing(EventNotFound()), *_EITHER],
     ),
     Endpoint(
         "GET",
         "/internal/events",
         list_held_events,
-        summary="What the calling service has not resolved",
-        description="A hold never ends by itself: its caller looks it up, and settles or releases it. Scope "
+        summary="List held events",
+        description="What the calling service has not resolved. A hold never ends by itself: its caller looks it up, and settles or releases it. Scope "
         "`events` or `admin`.",
         tag="events",
-        parameters=(
-            {**query("state", "Must be held.", {"type": "string", "enum": ["held"]}), "required": True},
-            query(
-                "olderThanSeconds",
-                "Held at least this long.",
-                {"type": "integer", "minimum": 0, "maximum": _MAX_AGE_SECONDS},
-            ),
-            *PAGE_PARAMETERS,
-        ),
-        answers={
-            200: Answer(
+        parameters=_HELD_PARAMETERS,
+        responses={
+            200: Success(
                 "Held events, oldest first.",
-                HeldEventsResponse,
+                HeldEventsSchema,
                 {"events": [{**_EVENT_EXAMPLE, "units": 1, "heldAt": _HELD_AT}], "nextCursor": None},
             )
         },
-        refusals=[refuse_field("state", "Must be held."), *_EITHER],
+        failures=[describe_wrong_field("state", "Must be held."), *_EITHER],
     ),
 )

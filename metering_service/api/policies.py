@@ -1,105 +1,72 @@
-"""Policies and who has which."""
-
-from typing import Any
+"""Policies, and which client has which."""
 
 from aiohttp import web
 
-from metering_service.accounts.account import UnknownPolicy
+from metering_service.api.auth import authenticate
+from metering_service.api.policy_schemas import (
+    AssignmentSchema,
+    AssignPolicySchema,
+    PoliciesSchema,
+    PolicyHistorySchema,
+    PolicyVersionSchema,
+)
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
     WRONG_PAGE,
-    answer,
-    identifier,
+    describe_identifier,
+    describe_missing,
+    describe_refused_keys,
+    describe_wrong_field,
+    parse_id,
     read_identifier,
-    read_limit,
-    refuse_callers,
-    refuse_field,
-    refuse_unknown,
+    read_page,
+    respond,
 )
-from metering_service.api.schemas import (
-    AssignmentRequest,
-    AssignmentSchema,
-    PoliciesResponse,
-    PolicyHistoryResponse,
-    PolicySchema,
-    PolicyVersionSchema,
-)
-from metering_service.components import METERING
-from metering_service.policies.policy import Policy, PolicyVersion, Quota, Rate
-from service_chassis.errors import Conflict, NotFound
+from metering_service.components import COMPONENTS
+from metering_service.errors import PolicyChanged, PolicyNotFound, UnknownPolicy
+from metering_service.policies.schema import PolicySchema, make_policy
+from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
-from service_chassis.openapi.endpoint import Answer, Endpoint, Refusal
+from service_chassis.http.query import read_query
+from service_chassis.openapi.endpoint import Endpoint, Failure, Success
 
 _POLICY = PolicySchema()
-_ASSIGNMENT = AssignmentRequest()
+_ASSIGN_POLICY = AssignPolicySchema()
 
 
 async def put_policy(request: web.Request) -> web.Response:
     """PUT /internal/policies/{policyId}."""
-    metering = request.app[METERING]
-    scope = metering.service_keys.authenticate(request, "admin")
+    key = authenticate(request, "admin")
     policy_id = read_identifier(request, "policyId")
-    policy = read_policy(await read_body(request, _POLICY))
-    return answer(render_version(await metering.administer.put_policy(policy_id, policy, actor=f"key:{scope}")))
+    policy = make_policy(await read_body(request, _POLICY))
+    version = await request.app[COMPONENTS].policies.put(policy_id, policy, actor=key.actor)
+    return respond(version.as_document())
 
 
 async def list_policies(request: web.Request) -> web.Response:
     """GET /internal/policies."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "admin")
-    limit = read_limit(request)
-    cursor = request.query.get("cursor")
-    after = metering.cursors.open(cursor, ["policies"])[0] if cursor is not None else ""
-    versions = await metering.policies.list_current(after, limit)
-    more = metering.cursors.seal([versions[-1].policy_id], ["policies"]) if len(versions) == limit else None
-    return answer({"policies": [render_version(version) for version in versions], "nextCursor": more})
+    authenticate(request, "admin")
+    limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), ("",), parse_id)
+    versions, last = await request.app[COMPONENTS].policies.list_current(after, limit)
+    next_cursor = encode_cursor(last.policy_id) if last else None
+    return respond({"policies": [version.as_document() for version in versions], "nextCursor": next_cursor})
 
 
 async def get_policy(request: web.Request) -> web.Response:
     """GET /internal/policies/{policyId}."""
-    metering = request.app[METERING]
-    metering.service_keys.authenticate(request, "admin")
-    versions = await metering.policies.list_versions(read_identifier(request, "policyId"))
-    if not versions:
-        raise NotFound("Policy not found")
-    history = [render_version(version) for version in versions]
-    return answer({**history[0], "history": history})
+    authenticate(request, "admin")
+    versions = await request.app[COMPONENTS].policies.list_versions(read_identifier(request, "policyId"))
+    history = [version.as_document() for version in versions]
+    return respond({**history[0], "history": history})
 
 
 async def assign_policy(request: web.Request) -> web.Response:
     """PUT /internal/clients/{clientId}/policy."""
-    metering = request.app[METERING]
-    scope = metering.service_keys.authenticate(request, "admin")
+    key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    policy_id = (await read_body(request, _ASSIGNMENT))["policy_id"]
-    await metering.administer.assign_policy(client_id, policy_id, actor=f"key:{scope}")
-    return answer({"clientId": client_id, "policyId": policy_id})
-
-
-def read_policy(loaded: dict[str, Any]) -> Policy:
-    """Make a policy of what PolicySchema loaded."""
-    return Policy(
-        rate=Rate(**loaded["rate"]) if loaded["rate"] else None,
-        quota=Quota(**loaded["quota"]) if loaded["quota"] else None,
-        prices=loaded["prices"],
-        credits=loaded["credits"],
-        mode=loaded["mode"],
-    )
-
-
-def render_version(version: PolicyVersion) -> dict[str, Any]:
-    """Render one version of a policy, as PolicyVersionSchema says."""
-    rate, quota = version.policy.rate, version.policy.quota
-    return {
-        "policyId": version.policy_id,
-        "version": version.version,
-        "createdAt": version.created_at,
-        "rate": {"limit": rate.limit, "periodSeconds": rate.period_seconds, "burst": rate.burst} if rate else None,
-        "quota": {"limit": quota.limit, "period": quota.period} if quota else None,
-        "prices": dict(version.policy.prices),
-        "credits": version.policy.credits,
-        "mode": version.policy.mode,
-    }
+    policy_id = (await read_body(request, _ASSIGN_POLICY))["policy_id"]
+    await request.app[COMPONENTS].accounts.assign_policy(client_id, policy_id, actor=key.actor)
+    return respond({"clientId": client_id, "policyId": policy_id})
 
 
 _POLICY_EXAMPLE = {
@@ -115,28 +82,28 @@ _VERSION_EXAMPLE = {
     "createdAt": "2026-07-01T09:00:00Z",
     **_POLICY_EXAMPLE,
 }
-_ADMIN = refuse_callers("admin")
-_POLICY_ID = identifier("policyId", "The policy's id.")
-_NOT_FOUND = refuse_unknown("Policy not found")
+_ADMIN = describe_refused_keys("admin")
+_POLICY_ID = describe_identifier("policyId", "The policy's id.")
+_NOT_FOUND = describe_missing(PolicyNotFound())
 
 ENDPOINTS = (
     Endpoint(
         "PUT",
         "/internal/policies/{policyId}",
         put_policy,
-        summary="Set the terms of a policy",
+        summary="Create or change a policy",
         description="Each change is a new version, the same terms again are none. In force from the next decision.",
         tag="policies",
         parameters=(_POLICY_ID,),
         body=PolicySchema,
         body_examples={"All three gates": _POLICY_EXAMPLE, "No gate at all": {"credits": "unlimited"}},
-        answers={200: Answer("The current version.", PolicyVersionSchema, _VERSION_EXAMPLE)},
-        refusals=[
-            refuse_field("rate.limit", "Missing data for required field."),
+        responses={200: Success("The current version.", PolicyVersionSchema, _VERSION_EXAMPLE)},
+        failures=[
+            describe_wrong_field("rate.limit", "Missing data for required field."),
             *_ADMIN,
-            Refusal(
+            Failure(
                 "Changed by somebody else at the same moment.",
-                Conflict("The policy was changed at the same time; read it and try again"),
+                PolicyChanged(),
             ),
         ],
     ),
@@ -144,42 +111,42 @@ ENDPOINTS = (
         "GET",
         "/internal/policies",
         list_policies,
-        summary="Current versions of all policies",
-        description="Ordered by id, a page at a time.",
+        summary="List policies",
+        description="The current version of each, ordered by id, a page at a time.",
         tag="policies",
         parameters=PAGE_PARAMETERS,
-        answers={
-            200: Answer("Policies, by id.", PoliciesResponse, {"policies": [_VERSION_EXAMPLE], "nextCursor": None})
+        responses={
+            200: Success("Policies, by id.", PoliciesSchema, {"policies": [_VERSION_EXAMPLE], "nextCursor": None})
         },
-        refusals=[WRONG_PAGE, *_ADMIN],
+        failures=[WRONG_PAGE, *_ADMIN],
     ),
     Endpoint(
         "GET",
         "/internal/policies/{policyId}",
         get_policy,
-        summary="One policy with its history",
+        summary="Get a policy",
         description="The current version, and all versions from the newest to the first.",
         tag="policies",
         parameters=(_POLICY_ID,),
-        answers={
-            200: Answer("The policy.", PolicyHistoryResponse, {**_VERSION_EXAMPLE, "history": [_VERSION_EXAMPLE]})
+        responses={
+            200: Success("The policy.", PolicyHistorySchema, {**_VERSION_EXAMPLE, "history": [_VERSION_EXAMPLE]})
         },
-        refusals=[_NOT_FOUND, *_ADMIN],
+        failures=[_NOT_FOUND, *_ADMIN],
     ),
     Endpoint(
         "PUT",
         "/internal/clients/{clientId}/policy",
         assign_policy,
-        summary="Give a client a policy",
+        summary="Assign a policy to a client",
         description="In force from the next decision. The client need not have been heard of.",
         tag="policies",
-        parameters=(identifier("clientId", "The client's id."),),
-        body=AssignmentRequest,
+        parameters=(describe_identifier("clientId", "The client's id."),),
+        body=AssignPolicySchema,
         body_examples={"Assign": {"policyId": "starter"}},
-        answers={200: Answer("The assignment.", AssignmentSchema, {"clientId": "demo", "policyId": "starter"})},
-        refusals=[
-            refuse_field("policyId", "Missing data for required field."),
-            Refusal("There is no such policy.", UnknownPolicy()),
+        responses={200: Success("The assignment.", AssignmentSchema, {"clientId": "demo", "policyId": "starter"})},
+        failures=[
+            describe_wrong_field("policyId", "Missing data for required field."),
+            Failure("There is no such policy.", UnknownPolicy()),
             *_ADMIN,
         ],
     ),

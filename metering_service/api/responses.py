@@ -1,115 +1,108 @@
-"""How this API answers: errors, pages, and what the calls have in common."""
+"""How responses are written: documents, errors, pages, and what the calls have in common."""
 
-import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
+from marshmallow import Schema, fields
 
-from metering_service.api.schemas import ErrorResponse
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, is_identifier
 from service_chassis.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthorized
-from service_chassis.http.json_response import JsonAnswer
-from service_chassis.openapi.endpoint import STRICT_JSON, Api, Refusal, path, query
+from service_chassis.http.cursor import decode_cursor
+from service_chassis.http.json_response import JsonResponse
+from service_chassis.openapi.endpoint import Failure, path, query
 from service_chassis.schema.dump import encode_json
 
-MAX_PAGE = 1000
-DEFAULT_PAGE = 100
-
-MAX_IDENTIFIER = 255
-WRONG_IDENTIFIER = f"Must be 1 to {MAX_IDENTIFIER} printable characters."
+MAX_PAGE_ENTRIES = 1000
+DEFAULT_PAGE_ENTRIES = 100
+WRONG_IDENTIFIER = f"Must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters."
 
 PAGE_PARAMETERS = (
-    query("limit", "Entries in a page.", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}),
+    query("limit", "Entries in a page.", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_ENTRIES}),
     query("cursor", "The `nextCursor` of the page before."),
 )
 
 
-def answer(document: Any, status: int = 200) -> web.Response:
-    """Answer a document as JSON."""
-    return JsonAnswer(encode_json(document), status)
+class FieldFaultSchema(Schema):
+    """What is wrong with one field or parameter."""
+
+    field = fields.String(required=True)
+    message = fields.String(required=True)
+
+
+class ErrorSchema(Schema):
+    """Why not; `code` stays the same whatever becomes of the sentence."""
+
+    error = fields.String(required=True)
+    code = fields.String(required=True)
+    details = fields.List(fields.Nested(FieldFaultSchema))
+
+
+def respond(document: Any, status: int = 200) -> web.Response:
+    """Make the response that a JSON document is."""
+    return JsonResponse(encode_json(document), status)
 
 
 def render_error(error: ServiceError) -> web.Response:
-    """Render an error in this API's shape."""
+    """Make the response of an error."""
     document: dict[str, Any] = {"error": error.message, "code": error.code}
     if error.details:
         document["details"] = [{"field": detail.field, "message": detail.message} for detail in error.details]
-    return answer(document, error.status)
-
-
-API = Api(
-    title="Metering",
-    version="1.0.0",
-    description=(
-        "Grants or denies billable events by each client's policy, and keeps the ledger. Internal.\n\n"
-        f"{STRICT_JSON} Unknown fields are refused, unknown query parameters ignored. An unknown path is answered "
-        '404, another method 405 with `Allow`, both as `{"error", "code"}`.'
-    ),
-    tags={
-        "events": "Decisions about billable events, and what became of them.",
-        "policies": "Terms, and which client has which.",
-        "accounts": "Credits: grants, adjustments, balance, quota, ledger and charges.",
-    },
-    bearer={"description": "A service key, of the scope that the call names.", "bearerFormat": "key"},
-    render_error=render_error,
-    error_schema=lambda _: ErrorResponse,
-    body_limit="1 MiB",
-)
-
-
-def refuse_callers(*scopes: str) -> list[Refusal]:
-    """Describe the refusals of calls without a key of one of `scopes`."""
-    return [
-        Refusal("No service key, or an unknown one.", Unauthorized(headers={"WWW-Authenticate": "Bearer"})),
-        Refusal("The key has another scope.", Forbidden(f"This call needs a key of scope {' or '.join(scopes)}")),
-    ]
-
-
-def refuse_field(field: str, message: str) -> Refusal:
-    """Describe the refusal of a request with a wrong field, for example `field`."""
-    return Refusal("The request is wrong; `details` names the fields.", InvalidRequest.field(field, message))
-
-
-def refuse_unknown(message: str) -> Refusal:
-    """Describe the refusal of a request about something that is not there."""
-    return Refusal("There is no such thing.", NotFound(message))
-
-
-WRONG_PAGE = refuse_field("limit", f"Must be a whole number from 1 to {MAX_PAGE}.")
-
-
-def identifier(name: str, description: str) -> dict[str, Any]:
-    """Describe an id in the path that `read_identifier` reads."""
-    return path(
-        name, f"{description} Printable characters.", {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER}
-    )
+    return respond(document, error.status)
 
 
 def read_identifier(request: web.Request, name: str) -> str:
-    """Read an id from the path. Raises InvalidRequest when it is too long or cannot be stored."""
+    """Return an id from the path. Raises InvalidRequest when it is too long or cannot be stored."""
     value = request.match_info[name]
     if not is_identifier(value):
         raise InvalidRequest.field(name, WRONG_IDENTIFIER)
     return value
 
 
-def is_identifier(text: str) -> bool:
-    """Tell whether `text` can be an id."""
-    return 1 <= len(text) <= MAX_IDENTIFIER and text.isprintable()
+def read_page(
+    query: Mapping[str, Any], first: Sequence[Any], *parsers: Callable[[Any], Any]
+) -> tuple[int, Sequence[Any]]:
+    """Return the size of a page and the position that it begins after, `first` without a cursor.
+
+    `query` is what `read_query` made of PAGE_PARAMETERS, each of `parsers` reads a part of the position. Raises
+    InvalidRequest.
+    """
+    cursor = query["cursor"]
+    return query["limit"] or DEFAULT_PAGE_ENTRIES, first if cursor is None else decode_cursor(cursor, *parsers)
 
 
-def read_limit(request: web.Request) -> int:
-    """Read the page's size. Raises InvalidRequest."""
-    return read_whole(request, "limit", default=DEFAULT_PAGE, least=1, most=MAX_PAGE)
+def parse_id(value: Any) -> str:
+    """Return an id that stands in a cursor. Raises ValueError."""
+    if not isinstance(value, str) or len(value) > MAX_IDENTIFIER_CHARACTERS or "\x00" in value:
+        raise ValueError
+    return value
 
 
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,9}")
+def describe_identifier(name: str, description: str) -> dict[str, Any]:
+    """Describe an id in the path that `read_identifier` reads."""
+    return path(
+        name,
+        f"{description} Printable characters.",
+        {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS},
+    )
 
 
-def read_whole(request: web.Request, name: str, *, default: int, least: int, most: int) -> int:
-    """Read a whole number from the query. Raises InvalidRequest naming it."""
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (_WHOLE.fullmatch(text) and least <= int(text) <= most):
-        raise InvalidRequest.field(name, f"Must be a whole number from {least} to {most}.")
-    return int(text)
+def describe_refused_keys(*scopes: str) -> list[Failure]:
+    """Describe the failures of calls without a key of one of `scopes`."""
+    return [
+        Failure("No service key, or an unknown one.", Unauthorized(headers={"WWW-Authenticate": "Bearer"})),
+        Failure("The key has another scope.", Forbidden(f"This call needs a key of scope {' or '.join(scopes)}")),
+    ]
+
+
+def describe_wrong_field(field: str, message: str) -> Failure:
+    """Describe the failure of a request with a wrong field, for example `field`."""
+    return Failure("The request is wrong; `details` names the fields.", InvalidRequest.field(field, message))
+
+
+def describe_missing(error: NotFound) -> Failure:
+    """Describe the failure of a request about something that is not there."""
+    return Failure("There is no such thing.", error)
+
+
+WRONG_PAGE = describe_wrong_field("limit", f"Must be an integer from 1 to {MAX_PAGE_ENTRIES}.")

@@ -1,6 +1,6 @@
 """What must be true of accounts, holds and ledger at every moment: pure checks, a row at a time.
 
-The rows come from one snapshot (audit_store). Each check answers what is wrong, in words that name both sides.
+The rows come from one snapshot (store.py). Each check yields what is wrong, in words that name both sides.
 """
 
 from collections.abc import Iterator

@@ -7,6 +7,7 @@ import asyncpg
 from metering_service.audit.checks import check_account, check_charge, check_repeated, describe_old_hold
 from metering_service.audit.store import AuditStore
 from service_chassis.cli.audit_report import AuditReport
+from service_chassis.database.pool import open_snapshot
 
 
 async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_seconds: float) -> AuditReport:
@@ -15,17 +16,18 @@ async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_se
     Holds older than `unresolved_after_seconds` are listed as unfinished: their caller has to resolve them.
     """
     report = AuditReport("metering")
-    async with AuditStore.open_snapshot(pool) as store:
+    async with open_snapshot(pool) as connection:
+        store = AuditStore(connection)
         async for account in store.stream_accounts():
             report.count("accounts")
-            report.accuse(check_account(account))
+            report.add_violations(check_account(account))
         async for pair in store.stream_charges():
             report.count("charges")
             if pair.line is not None and pair.line.late:
                 report.count("late charges")
-            report.accuse(check_charge(pair))
+            report.add_violations(check_charge(pair))
         async for event in store.stream_repeated():
-            report.accuse(check_repeated(event))
+            report.add_violations(check_repeated(event))
         async for hold in store.stream_old_holds(now - timedelta(seconds=unresolved_after_seconds)):
-            report.mention([describe_old_hold(hold, now)])
+            report.add_unfinished([describe_old_hold(hold, now)])
     return report

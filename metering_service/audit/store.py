@@ -1,14 +1,12 @@
 """Read everything an audit looks at, from one snapshot, in constant memory."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
 
 from metering_service.audit.checks import AccountFacts, ChargePair, ChargeSide, OldHold, RepeatedEvent
-from service_chassis.database.pool import open_snapshot
 
 READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of a large ledger takes minutes and disturbs nobody."""
@@ -18,20 +16,13 @@ Row = TypeVar("Row")
 
 
 class AuditStore:
-    """Streams what the checks want. All of its methods see the database as it was when the snapshot was opened.
+    """Streams what the checks want, through one connection that the caller holds, in a snapshot.
 
     Closes: everything that changes meanwhile. Costs: hash joins over hold and ledger_entry, linear in their rows.
     """
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-
-    @classmethod
-    @asynccontextmanager
-    async def open_snapshot(cls, pool: asyncpg.Pool) -> AsyncIterator["AuditStore"]:
-        """Read from one snapshot until the end."""
-        async with open_snapshot(pool) as connection:
-            yield cls(connection)
 
     _ACCOUNTS = """
         WITH ledger AS (

@@ -1,4 +1,4 @@
-"""`python -m metering_service audit`."""
+"""Check that accounts, holds and ledger agree."""
 
 from typing import Annotated
 
@@ -7,10 +7,9 @@ import typer
 from metering_service.audit.run import audit_ledger
 from metering_service.settings import DatabaseSettings
 from service_chassis.cli.audit_report import show_report
-from service_chassis.cli.commands import AsJson, judging, run_with_pool
+from service_chassis.cli.commands import AsJson, audit_errors, run_with_pool
 from service_chassis.clock import system_clock
 from service_chassis.database.pool import UNHURRIED
-from service_chassis.settings import read_settings
 
 
 def audit(
@@ -23,11 +22,11 @@ def audit(
 
     Exit code 1 for a violation, 3 when it cannot look.
     """
-    with judging():
+    with audit_errors():
         report = run_with_pool(
-            read_settings(DatabaseSettings).postgres_dsn,
+            DatabaseSettings,
             lambda pool: audit_ledger(pool, now=system_clock(), unresolved_after_seconds=unresolved_after_seconds),
-            application_name="metering_service audit",
+            command="metering_service audit",
             settings=UNHURRIED,
         )
     show_report(report, as_json=as_json)

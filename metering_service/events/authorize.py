@@ -4,23 +4,23 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
+
+import asyncpg
 
 from metering_service.events.event import (
     EVENT_WITH_OTHER_CONTENT,
-    QUOTA_EXCEEDED,
     RATE_LIMITED,
     BillableEvent,
     Decision,
     split_repeated,
 )
 from metering_service.events.hold_store import RETRYABLE, HoldStore
-from metering_service.policies.policy import Period, seconds_until_period_ends, whole_seconds
-from metering_service.policies.store import PolicyStore
+from metering_service.metrics import MeteringMetrics
+from metering_service.policies.cache import PolicyCache
+from metering_service.policies.policy import seconds_until_period_ends, whole_seconds
 from metering_service.rates.limiter import RateLimiter, RateOutcome
 from service_chassis.batching import Batcher
 from service_chassis.clock import Clock
-from service_chassis.operations.metrics import Metrics
 
 _ROUNDS_IN_VAIN = 5
 """How often a batch is asked again without any decision, because a policy changed under it."""
@@ -38,21 +38,33 @@ class AuthorizeEvents:
     """
 
     def __init__(
-        self, holds: HoldStore, policies: PolicyStore, rates: RateLimiter, *, clock: Clock, metrics: Metrics
+        self,
+        pool: asyncpg.Pool,
+        policies: PolicyCache,
+        rates: RateLimiter,
+        clock: Clock,
+        metrics: MeteringMetrics,
+        *,
+        default_policy: str,
     ) -> None:
-        self._holds = holds
+        self._pool = pool
         self._policies = policies
         self._rates = rates
         self._clock = clock
-        sizes = metrics.size_histogram("metering_authorize_batch_events", "Events decided in one statement.")
-        # Kept: `labels` takes a lock and builds strings. There are few of them.
-        self._decided = cache(metrics.counter("metering_decisions", "Decisions.", ["decision", "code"]).labels)
+        self._decided = metrics.decisions
+        self._default_policy = default_policy
         self._batcher = Batcher(
-            self._decide_batch, in_flight=_IN_FLIGHT, isolate_on=RETRYABLE, observe_size=sizes.observe
+            self._decide_batch,
+            in_flight=_IN_FLIGHT,
+            isolate_on=RETRYABLE,
+            observe_size=metrics.authorize_batch.observe,
         )
 
-    async def __call__(self, events: Sequence[BillableEvent]) -> list[Decision]:
-        """Decide about `events`, each for itself; answer in order. Raises OSError, TimeoutError or PostgresError."""
+    async def authorize(self, events: Sequence[BillableEvent]) -> list[Decision]:
+        """Decide about `events`, each for itself; return decisions in order.
+
+        Raises OSError, TimeoutError or PostgresError.
+        """
         return await self._batcher.submit_all(events)
 
     async def _decide_batch(self, events: list[BillableEvent]) -> list[Decision | BaseException]:
@@ -62,8 +74,8 @@ class AuthorizeEvents:
         while pending and rounds_in_vain < _ROUNDS_IN_VAIN:
             first, again = split_repeated(pending, events)
             await self._decide(first, events, decisions)
-            # A further attempt at an event of this batch answers with the first one's hold, or is refused like it:
-            # at the same moment, for the same reason.
+            # A further attempt at an event of this batch gets the first one's hold, or is refused like it: at the
+            # same moment, for the same reason.
             leaders = {events[index].event_id: index for index in first}
             granted = []
             for index in again:
@@ -97,23 +109,22 @@ class AuthorizeEvents:
             [(event.client_id, version) for event, version in zip(batch, of_event, strict=True)]
         )
         now = self._clock()
-        rows = await self._holds.insert_holds(batch, of_event, rates, now)
+        async with self._pool.acquire() as connection:
+            made = await HoldStore(connection).insert_holds(batch, of_event, rates, self._default_policy, now)
         decided: Counter[tuple[str, str]] = Counter()
-        for index, event, rate, row in zip(indexes, batch, rates, rows, strict=True):
-            decision, code, hold_id, quota_period, receipt = row
-            if decision == "stale":
-                self._policies.forget([event.client_id])
+        for index, event, rate, decision in zip(indexes, batch, rates, made, strict=True):
+            if decision.decision == "stale":
+                self._policies.forget(event.client_id)
                 continue
-            wait = _retry_after(code, quota_period, rate, now) if decision == "denied" else None
-            decisions[index] = Decision(hold_id, event.event_id, decision, code, wait, receipt)
-            decided[decision, code or ""] += 1
+            if decision.decision == "denied":
+                decision.retry_after_seconds = _retry_after(decision, rate, now)
+            decisions[index] = decision
+            decided[decision.decision, decision.code or ""] += 1
         for labels, number in decided.items():
             self._decided(*labels).inc(number)
 
 
-def _retry_after(code: str, quota_period: Period, rate: RateOutcome, now: datetime) -> int | None:
-    if code == RATE_LIMITED:
+def _retry_after(denied: Decision, rate: RateOutcome, now: datetime) -> int | None:
+    if denied.code == RATE_LIMITED:
         return whole_seconds(rate.wait_microseconds)
-    if code == QUOTA_EXCEEDED:
-        return seconds_until_period_ends(quota_period, now)
-    return None
+    return seconds_until_period_ends(denied.quota_period, now) if denied.quota_period is not None else None

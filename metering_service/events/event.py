@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
+from uuid import UUID
+
+from metering_service.policies.policy import Period
 
 MAX_BATCH_EVENTS = 500
 """Events in one call, and in one statement."""
@@ -38,35 +42,66 @@ class BillableEvent:
     units: int = 1
 
     def says_the_same_as(self, other: "BillableEvent") -> bool:
-        """Whether both are attempts to bill the same fact, told alike."""
+        """Return whether both are attempts to bill the same fact, told alike."""
         return replace(self, hold_id=other.hold_id) == other
 
 
 @dataclass(slots=True)
 class Decision:
-    """The answer to authorizing an event.
+    """What was decided about an event; `stale`: nothing was, its policy is another one than the caller knew.
 
-    `hold_id` is the live hold of the event, which may be that of an earlier attempt. `receipt` is JSON text.
-    `retry_after_seconds` is None where waiting alone does not help.
+    `hold_id` is the live hold of the event, which may be that of an earlier attempt. `quota_period` is that of an
+    exceeded quota. `receipt` is JSON text. `retry_after_seconds` is None where waiting alone does not help.
     """
 
     hold_id: str
     event_id: str
-    decision: Literal["granted", "denied", "conflict"]
-    code: str | None = None
+    decision: Literal["granted", "denied", "conflict", "stale"]
+    code: str | None
+    quota_period: Period | None
+    receipt: str | None
     retry_after_seconds: int | None = None
-    receipt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The answer to settling an event. `conflict`: the ids were used with other content, so nothing was charged."""
+    """The outcome of settling an event. `conflict`: the ids were used with other content, so nothing was charged.
+
+    `is_charged`: this very call charged it, not one before.
+    """
 
     hold_id: str
     event_id: str
     state: Literal["settled", "conflict"]
     credits: int | None
     late: bool | None
+    is_charged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventState:
+    """Where an event stands: its live or settled hold, else the last released one. `receipt` is JSON text."""
+
+    event_id: str
+    hold_id: UUID
+    state: Literal["held", "settled", "released"]
+    receipt: str | None
+    held_at: datetime | None
+    closed_at: datetime | None
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event that its caller has neither settled nor released. Of an erased user nothing is told."""
+
+    hold_id: UUID
+    event_id: str
+    client_id: str
+    event_type: str
+    user_id: str | None
+    units: int
+    held_at: datetime
 
 
 def split_repeated(indexes: Sequence[int], events: Sequence[BillableEvent]) -> tuple[list[int], list[int]]:

@@ -1,24 +1,16 @@
-"""Holds and their decisions in PostgreSQL: the only truth about quota and credits.
-
-The rules run inside the database (migrations 0002 and 0005), under the clients' account locks, taken in
-one order everywhere: two processes never decide about one client at once, and never wait for each other in a
-circle. An event id under two clients at once, or a hold id in two calls at once, ends in an error that is
-worth trying again: SerializationError or UniqueViolationError.
-"""
+"""Holds and their decisions in PostgreSQL: the only truth about quota and credits."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from metering_service.events.event import BillableEvent
+from metering_service.events.event import BillableEvent, Decision, EventState, HeldEvent, Settlement
 from metering_service.policies.policy import PolicyVersion
 from metering_service.rates.limiter import RateOutcome
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
-
-ACQUIRE_TIMEOUT_SECONDS = 1.0
 
 RETRYABLE = (
     asyncpg.TransactionRollbackError,
@@ -29,14 +21,19 @@ RETRYABLE = (
 
 
 class HoldStore:
-    """Decides, charges, releases and looks up, a batch at a time."""
+    """The table `hold`, with the accounts and spends that go with it, through one connection that the caller holds.
 
-    def __init__(self, pool: asyncpg.Pool, *, default_policy: str) -> None:
-        self._pool = pool
-        self._default_policy = default_policy
+    The rules run inside the database (metering_service/sql), under the clients' account locks, taken in one order
+    everywhere. Closes: two processes that decide about one client at once, or wait for each other in a circle.
+    Leaves open: an event id under two clients at once, or a hold id in two calls at once, ends in an error that is
+    worth trying again, SerializationError or UniqueViolationError (RETRYABLE).
+    """
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
 
     _AUTHORIZE = """
-        SELECT decision, code, hold_id::text, quota_period, receipt
+        SELECT hold_id::text, decision, code, quota_period, receipt
         FROM authorize_events($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
                               $7::text[], $8::integer[], $9::boolean[], $10::integer[], $11, $12)
         ORDER BY ordinal
@@ -47,23 +44,27 @@ class HoldStore:
         events: Sequence[BillableEvent],
         versions: Sequence[PolicyVersion],
         rates: Sequence[RateOutcome],
+        default_policy: str,
         now: datetime,
-    ) -> list[asyncpg.Record]:
-        """Decide about `events`, whose ids must be distinct, and hold what is granted.
+    ) -> list[Decision]:
+        """Decide about `events`, whose ids must be distinct, and hold what is granted; return decisions in order.
 
-        Answers a row an event, in order: decision (`granted`, `denied`, `conflict`, or `stale` when the
-        policy version is not the client's present one), code, hold_id as text, quota_period, receipt.
+        A decision is `stale` when the policy version is not the client's present one.
         """
-        return await self._fetch(
+        rows = await self._connection.fetch(
             self._AUTHORIZE,
             *_columns(events),
             [version.policy_id for version in versions],
             [version.version for version in versions],
             [rate.wait_microseconds == 0 for rate in rates],
             [rate.used_before for rate in rates],
-            self._default_policy,
+            default_policy,
             now,
         )
+        return [
+            Decision(hold_id, event.event_id, decision, code, quota_period, receipt)
+            for event, (hold_id, decision, code, quota_period, receipt) in zip(events, rows, strict=True)
+        ]
 
     _SETTLE = """
         SELECT state, credits, late, charged
@@ -71,34 +72,34 @@ class HoldStore:
         ORDER BY ordinal
     """
 
-    async def settle_events(self, events: Sequence[BillableEvent], now: datetime) -> list[asyncpg.Record]:
-        """Charge `events`, whose ids must be distinct, each once for ever.
+    async def settle_events(
+        self, events: Sequence[BillableEvent], default_policy: str, now: datetime
+    ) -> list[Settlement]:
+        """Charge `events`, whose ids must be distinct, each once for ever; return settlements in order."""
+        rows = await self._connection.fetch(self._SETTLE, *_columns(events), default_policy, now)
+        return [Settlement(event.hold_id, event.event_id, *row) for event, row in zip(events, rows, strict=True)]
 
-        Answers a row an event, in order: state (`settled` or `conflict`), credits, late, and whether this
-        very call charged it.
-        """
-        return await self._fetch(self._SETTLE, *_columns(events), self._default_policy, now)
+    _RELEASE = "SELECT hold_id, state FROM release_holds($1::uuid[], $2)"
 
     async def release_holds(self, hold_ids: Sequence[UUID], now: datetime) -> dict[UUID, str]:
-        """Release `hold_ids`; answer the state each is in now: `released` or `settled`."""
-        rows = await self._fetch("SELECT hold_id, state FROM release_holds($1::uuid[], $2)", hold_ids, now)
-        return {row["hold_id"]: row["state"] for row in rows}
+        """Release `hold_ids`; return the state each is in now: `released` or `settled`."""
+        return dict(await self._connection.fetch(self._RELEASE, hold_ids, now))
 
     _FETCH_EVENT = """
-        SELECT hold_id, event_id, state, receipt, late, held_at, closed_at
+        SELECT event_id, hold_id, state, receipt, held_at, closed_at, late
         FROM hold WHERE event_id = $1 AND state IN ('held', 'settled')
         UNION ALL
-        SELECT hold_id, event_id, state, receipt, late, held_at, closed_at
+        SELECT event_id, hold_id, state, receipt, held_at, closed_at, late
         FROM (SELECT * FROM hold WHERE event_id = $1 AND state = 'released' ORDER BY held_at DESC LIMIT 1) released
         LIMIT 1
     """
 
-    async def fetch_event(self, event_id: str) -> asyncpg.Record | None:
-        """Answer the hold that stands for an event: the live or settled one, else the last released one."""
-        rows = await self._fetch(self._FETCH_EVENT, event_id)
-        return rows[0] if rows else None
+    async def fetch_event(self, event_id: str) -> EventState | None:
+        """Return the hold that stands for an event: the live or settled one, else the last released one."""
+        row = await self._connection.fetchrow(self._FETCH_EVENT, event_id)
+        return EventState(*row) if row else None
 
-    # Of an erased user nothing is told: '' stands in that place (migrations/0005_erased_users.sql).
+    # Of an erased user nothing is told: '' stands in that place (erase_user).
     _LIST_HELD = """
         SELECT hold_id, event_id, client_id, event_type, nullif(user_id, '') AS user_id, units, held_at
         FROM hold
@@ -107,11 +108,9 @@ class HoldStore:
         LIMIT $4
     """
 
-    async def list_held(
-        self, held_before: datetime, after: tuple[datetime, UUID], limit: int
-    ) -> list[asyncpg.Record]:
-        """List holds that are still held, oldest first, from after (held_at, hold_id) on."""
-        return await self._fetch(self._LIST_HELD, held_before, *after, limit)
+    async def list_held(self, held_before: datetime, after: tuple[datetime, UUID], limit: int) -> list[HeldEvent]:
+        """Return events that are still held, oldest first, from after (held_at, hold_id) on."""
+        return [HeldEvent(*row) for row in await self._connection.fetch(self._LIST_HELD, held_before, *after, limit)]
 
     # Locks nothing before the whole table is read, and then in the order of every writer of holds.
     _ERASE_USER = """
@@ -121,17 +120,15 @@ class HoldStore:
         UPDATE hold SET user_id = '' FROM theirs WHERE hold.hold_id = theirs.hold_id
     """
 
-    async def erase_user(self, connection: asyncpg.Connection, client_id: str, user_id: str) -> int:
-        """Take a user's id out of all holds, in the caller's transaction; answer of how many. Reads the whole table.
+    async def erase_user(self, client_id: str, user_id: str) -> int:
+        """Take a user's id out of all holds and return of how many, in a transaction. Reads the whole table.
 
         Nothing else changes, so decisions and charges go on; a repeated event that names the user is still the same.
         """
-        status: str = await connection.execute(self._ERASE_USER, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+        status: str = await self._connection.execute(
+            self._ERASE_USER, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS
+        )
         return count_changed(status)
-
-    async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-            return cast("list[asyncpg.Record]", await connection.fetch(statement, *arguments))
 
 
 def _columns(events: Sequence[BillableEvent]) -> tuple[list[Any], ...]:

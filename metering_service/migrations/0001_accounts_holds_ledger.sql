@@ -1,5 +1,7 @@
 -- What metering knows: policies and their versions, one account per client, holds, and the ledger.
--- Locks: only new tables.
+--
+-- Why: the first version of this database.
+-- Lock: none that anybody waits for; every table is new.
 
 CREATE TABLE policy_version (
   policy_id text NOT NULL,
@@ -60,7 +62,7 @@ CREATE TABLE hold (
   event_id text,
   client_id text,
   event_type text,
-  user_id text,
+  user_id text,                              -- '' where the person was erased; null: an event without a user
   units bigint,
   credits bigint,
   counted_on date,                           -- the UTC day in whose quota it counts
@@ -101,7 +103,12 @@ CREATE TABLE ledger_entry (
     OR (kind = 'grant' AND credits > 0 AND reference IS NOT NULL)
     OR (kind = 'adjust' AND credits <> 0 AND reference IS NOT NULL))
 );
-CREATE UNIQUE INDEX ledger_entry_event_once ON ledger_entry (event_id) WHERE kind = 'spend';
+-- Charges are listed by event id in the order of its bytes, the same on every server whatever its locale, so that a
+-- caller can merge them with a list of its own. The unique index serves both; equality is by bytes either way.
+CREATE UNIQUE INDEX ledger_entry_event_once ON ledger_entry (event_id COLLATE "C") WHERE kind = 'spend';
+-- A hold pays for one fact, also when two processes are told at the same moment, of two clients, that it was used: their
+-- account locks do not meet, and the second would take the hold, just charged, for the released one it had read.
+CREATE UNIQUE INDEX ledger_entry_hold_once ON ledger_entry (hold_id) WHERE kind = 'spend';
 CREATE UNIQUE INDEX ledger_entry_reference_once ON ledger_entry (client_id, kind, reference) WHERE kind <> 'spend';
 -- Entries of one client are numbered under its account's lock, so this order is the order in which they became visible.
 CREATE INDEX ledger_entry_by_client ON ledger_entry (client_id, entry_id);

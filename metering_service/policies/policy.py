@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 Period = Literal["day", "month"]
 
+MAX_IDENTIFIER_CHARACTERS = 255
+"""Of the ids that callers give: of policies and clients, of events, grants and adjustments."""
 MAX_PRICE_CREDITS = 1_000_000_000
 MAX_UNITS = 1_000_000
 MAX_GRANT_CREDITS = 1_000_000_000_000
@@ -56,9 +58,30 @@ class PolicyVersion:
     policy: Policy
     created_at: datetime
 
+    def as_document(self) -> dict[str, Any]:
+        """Return the version as JSON values, for callers and operators alike."""
+        rate, quota = self.policy.rate, self.policy.quota
+        return {
+            "policyId": self.policy_id,
+            "version": self.version,
+            "createdAt": self.created_at,
+            "rate": {"limit": rate.limit, "periodSeconds": rate.period_seconds, "burst": rate.burst}
+            if rate
+            else None,
+            "quota": asdict(quota) if quota else None,
+            "prices": dict(self.policy.prices),
+            "credits": self.policy.credits,
+            "mode": self.policy.mode,
+        }
+
+
+def is_identifier(text: str) -> bool:
+    """Return whether `text` can be an id that callers give in a path, or operators in a command."""
+    return 1 <= len(text) <= MAX_IDENTIFIER_CHARACTERS and text.isprintable()
+
 
 def find_period(period: Period, now: datetime) -> tuple[datetime, datetime]:
-    """Answer the start and the end of the calendar period, in UTC, that `now` (UTC) falls in."""
+    """Return the start and the end of the calendar period, in UTC, that `now` (UTC) falls in."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if period == "day":
         return midnight, midnight + timedelta(days=1)
@@ -67,7 +90,7 @@ def find_period(period: Period, now: datetime) -> tuple[datetime, datetime]:
 
 
 def seconds_until_period_ends(period: Period, now: datetime) -> int:
-    """Answer whole seconds, rounded up: after that long the new period has begun, a second earlier it has not."""
+    """Return whole seconds, rounded up: after that long the new period has begun, a second earlier it has not."""
     return math.ceil((find_period(period, now)[1] - now).total_seconds())
 
 

@@ -1,4 +1,4 @@
-"""Request rates, in Redis: fast, shared by all processes, and not worth a denial when it is away.
+"""Request rates, in Redis: fast, shared by all processes, and not worth a denial when it is away (fail open).
 
 Races: the script runs alone on the server, so two requests never take the same place. Not closed: a
 request that is then denied by quota or credits has used its place; a server that loses its memory (restart,
@@ -16,15 +16,15 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from metering_service.metrics import MeteringMetrics
 from metering_service.policies.policy import PolicyVersion, Rate
 from service_chassis.operations.logging import log_fault
-from service_chassis.operations.metrics import Metrics
 
 _SCRIPT = (Path(__file__).parent / "gcra.lua").read_text()
 _CONNECTIONS = 8
-OPEN_SECONDS = 1.0
-"""How long rates stay open after a failure before Redis is asked again: a frozen server must not cost every batch
-its whole timeout."""
+FAIL_OPEN_SECONDS = 1.0
+"""How long requests pass unchecked after a failure before Redis is asked again: a frozen server must not cost every
+batch its whole timeout."""
 
 
 class RateOutcome(NamedTuple):
@@ -44,7 +44,7 @@ PASSED = RateOutcome()
 class RateLimiter:
     """Takes a place for each request of a batch, in one call."""
 
-    def __init__(self, url: str, *, timeout_seconds: float, metrics: Metrics) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float, metrics: MeteringMetrics) -> None:
         self._timeout_seconds = timeout_seconds
         # A pool that waits: redis-py's plain asynchronous pool raises when it is full.
         self._pool = redis.asyncio.BlockingConnectionPool.from_url(
@@ -57,13 +57,11 @@ class RateLimiter:
         )
         self._redis = redis.asyncio.Redis(connection_pool=self._pool)
         self._script = self._redis.register_script(_SCRIPT)
-        self._closed_from = 0.0
-        self._open_total = metrics.counter(
-            "metering_rate_open", "Requests that passed without a rate check because Redis did not answer."
-        )
+        self._asks_again_at = 0.0
+        self._unchecked = metrics.unchecked_rates
 
     async def take(self, requests: Sequence[tuple[str, PolicyVersion]]) -> list[RateOutcome]:
-        """Take a place for each (client id, policy version); answer outcomes in order.
+        """Take a place for each (client id, policy version); return outcomes in order.
 
         Never raises for Redis' sake: without it, within the timeout, everything passes and is counted.
         """
@@ -83,8 +81,8 @@ class RateLimiter:
         return outcomes
 
     async def _ask(self, buckets: Mapping[str, tuple[Rate, list[int]]]) -> Sequence[tuple[int, int, int]]:
-        """Answer for each bucket: how much of it was used, how many requests pass, how long the others would wait."""
-        if time.monotonic() >= self._closed_from:
+        """Return for each bucket how much of it was used, how many requests pass, how long the others would wait."""
+        if time.monotonic() >= self._asks_again_at:
             arguments = [
                 number
                 for rate, indexes in buckets.values()
@@ -95,22 +93,17 @@ class RateLimiter:
                     numbers: list[int] = await self._script(keys=list(buckets), args=arguments)
                     return list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
             except (redis.exceptions.RedisError, TimeoutError, OSError) as error:
-                self._closed_from = time.monotonic() + OPEN_SECONDS
+                self._asks_again_at = time.monotonic() + FAIL_OPEN_SECONDS
                 log_fault("rates_open", error)
-        self._open_total.inc(sum(len(indexes) for _, indexes in buckets.values()))
+        self._unchecked.inc(sum(len(indexes) for _, indexes in buckets.values()))
         return [(0, 0, 0)] * len(buckets)
 
-    async def check(self) -> None:
-        """Raise unless Redis answers."""
-        async with asyncio.timeout(self._timeout_seconds):
-            await self._redis.ping()
-
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
         await self._pool.aclose()
 
 
 def rate_key(client_id: str, version: PolicyVersion) -> str:
-    """Name a bucket. The hash tag keeps a client's keys on one node; a new policy version starts a new bucket."""
+    """Return a bucket's name. The hash tag keeps a client's keys on one node; a new policy version has a new bucket."""
     return f"rate:{{{client_id}}}:{version.policy_id}:{version.version}"

@@ -1,0 +1,26 @@
+"""The API as a whole: its calls, and what is published about all of them."""
+
+from metering_service.api import charges, clients, events, policies
+from metering_service.api.responses import ErrorSchema, render_error
+from service_chassis.openapi.endpoint import STRICT_JSON, Api
+
+ENDPOINTS = (*events.ENDPOINTS, *policies.ENDPOINTS, *clients.ENDPOINTS, *charges.ENDPOINTS)
+
+API = Api(
+    title="Metering",
+    version="1.0.0",
+    description=(
+        "Grants or denies billable events by each client's policy, and keeps the ledger. Internal.\n\n"
+        f"{STRICT_JSON} Unknown fields and unknown query parameters are refused. An unknown path is answered "
+        '404, another method 405 with `Allow`, both as `{"error", "code"}`.'
+    ),
+    tags={
+        "events": "Decisions about billable events, and what became of them.",
+        "policies": "Terms, and which client has which.",
+        "accounts": "Credits: grants, adjustments, balance, quota, ledger and charges.",
+    },
+    bearer={"description": "A service key, of the scope that the call names.", "bearerFormat": "key"},
+    render_error=render_error,
+    error_schema=lambda _: ErrorSchema,
+    body_limit="1 MiB",
+)

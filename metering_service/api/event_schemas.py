@@ -1,0 +1,171 @@
+"""The wire's shapes of events, of decisions about them, and of where they stand."""
+
+from marshmallow import Schema, fields, validate
+
+from metering_service.events.event import MAX_BATCH_EVENTS
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, MAX_UNITS
+from service_chassis.schema.fields import BoundedList, ClosedSchema, integer
+
+# For each event of each call: `fields.text` would look for what no JSON body can hold.
+_IDENTIFIER = validate.Length(min=1, max=MAX_IDENTIFIER_CHARACTERS)
+# In the dialect that JSON Schema shares with Python, where `$` lets a newline follow: hence the length.
+_UUID_TEXT = [
+    validate.Length(equal=36, error="Must have 36 characters."),
+    validate.Regexp(
+        "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", error="Not a valid UUID."
+    ),
+]
+_BATCH = validate.Length(min=1, max=MAX_BATCH_EVENTS)
+
+
+class BillableEventSchema(ClosedSchema):
+    """One attempt at one billable event."""
+
+    hold_id = fields.String(
+        data_key="holdId",
+        required=True,
+        validate=_UUID_TEXT,
+        metadata={"format": "uuid", "description": "The attempt: a new UUID each."},
+    )
+    event_id = fields.String(
+        data_key="eventId", required=True, validate=_IDENTIFIER, metadata={"description": "The fact."}
+    )
+    client_id = fields.String(data_key="clientId", required=True, validate=_IDENTIFIER)
+    event_type = fields.String(data_key="eventType", required=True, validate=_IDENTIFIER)
+    user_id = fields.String(data_key="userId", load_default=None, allow_none=True, validate=_IDENTIFIER)
+    units = integer(1, MAX_UNITS, load_default=1)
+
+
+class EventsSchema(ClosedSchema):
+    """1 to 500 events."""
+
+    events = BoundedList(fields.Nested(BillableEventSchema), required=True, validate=_BATCH)
+
+
+class EventsFrameSchema(EventsSchema):
+    """The frame of EventsSchema alone: what is wrong with one event is said of that one, not of its neighbours."""
+
+    events = BoundedList(fields.Raw(allow_none=True), required=True, validate=_BATCH)
+
+
+class HoldIdsSchema(ClosedSchema):
+    """1 to 500 holds."""
+
+    hold_ids = BoundedList(fields.UUID(), data_key="holdIds", required=True, validate=_BATCH)
+
+
+class UsedGateSchema(Schema):
+    """A gate that counts: its limit, and what of it was used before this event; null while rates are not known."""
+
+    limit = fields.Integer(required=True)
+    used_before = fields.Integer(data_key="usedBefore", required=True, allow_none=True)
+
+
+class CreditsGateSchema(Schema):
+    """The credits that were available before this event."""
+
+    available_before = fields.Integer(data_key="availableBefore", required=True)
+
+
+class GatesSchema(Schema):
+    """What each gate of the policy saw; null where the policy does not have it."""
+
+    rate = fields.Nested(UsedGateSchema, required=True, allow_none=True)
+    quota = fields.Nested(UsedGateSchema, required=True, allow_none=True)
+    credits = fields.Nested(CreditsGateSchema, required=True, allow_none=True)
+
+
+class ReceiptSchema(Schema):
+    """Why an event was granted. `gates` is null where nobody was asked: the fact was charged without a hold."""
+
+    policy_id = fields.String(data_key="policyId", required=True)
+    policy_version = fields.Integer(data_key="policyVersion", required=True)
+    mode = fields.String(required=True, validate=validate.OneOf(["enforce", "shadow"]))
+    would_refuse = fields.String(
+        data_key="wouldRefuse",
+        required=True,
+        allow_none=True,
+        metadata={"description": "In shadow mode: the code that it would have been denied with."},
+    )
+    credits = fields.Integer(required=True)
+    gates = fields.Nested(GatesSchema, required=True, allow_none=True)
+
+
+class EventReceiptSchema(ReceiptSchema):
+    """Why an event was granted, and when it went through its states."""
+
+    held_at = fields.DateTime(data_key="heldAt", required=True, allow_none=True)
+    settled_at = fields.DateTime(data_key="settledAt", required=True, allow_none=True)
+    released_at = fields.DateTime(data_key="releasedAt", required=True, allow_none=True)
+    late = fields.Boolean(required=True)
+
+
+class DecisionSchema(Schema):
+    """What was decided about one event, for itself."""
+
+    hold_id = fields.String(data_key="holdId", allow_none=True, required=True)
+    event_id = fields.String(data_key="eventId", allow_none=True, required=True)
+    decision = fields.String(required=True, validate=validate.OneOf(["granted", "denied", "conflict", "invalid"]))
+    code = fields.String()
+    retry_after_seconds = fields.Integer(data_key="retryAfterSeconds", allow_none=True)
+    message = fields.String()
+    receipt = fields.Nested(ReceiptSchema)
+
+
+class DecisionsSchema(Schema):
+    """Decisions, in the order of the events."""
+
+    decisions = fields.List(fields.Nested(DecisionSchema), required=True)
+
+
+class SettlementSchema(Schema):
+    """The state of one event after a settle. `conflict` and `invalid` charge nothing, and say why."""
+
+    hold_id = fields.String(data_key="holdId", allow_none=True, required=True)
+    event_id = fields.String(data_key="eventId", allow_none=True, required=True)
+    state = fields.String(required=True, validate=validate.OneOf(["settled", "conflict", "invalid"]))
+    credits = fields.Integer(allow_none=True)
+    late = fields.Boolean(allow_none=True)
+    code = fields.String()
+    message = fields.String()
+
+
+class SettlementsSchema(Schema):
+    """Results, in the order of the events."""
+
+    results = fields.List(fields.Nested(SettlementSchema), required=True)
+
+
+class ReleaseSchema(Schema):
+    """The state of one hold after a release."""
+
+    hold_id = fields.String(data_key="holdId", required=True)
+    state = fields.String(required=True, validate=validate.OneOf(["released", "settled"]))
+
+
+class ReleasesSchema(Schema):
+    """Results, in the order of the holds."""
+
+    results = fields.List(fields.Nested(ReleaseSchema), required=True)
+
+
+class EventStateSchema(Schema):
+    """Where an event stands."""
+
+    event_id = fields.String(data_key="eventId", required=True)
+    hold_id = fields.UUID(data_key="holdId", required=True)
+    state = fields.String(required=True, validate=validate.OneOf(["held", "settled", "released"]))
+    receipt = fields.Nested(EventReceiptSchema, required=True)
+
+
+class HeldEventSchema(BillableEventSchema):
+    """A whole event, with the moment it was held."""
+
+    held_at = fields.DateTime(data_key="heldAt", required=True)
+
+
+class HeldEventsSchema(Schema):
+    """Held events, oldest first."""
+
+    events = fields.List(fields.Nested(HeldEventSchema), required=True)
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True, required=True)

@@ -1,0 +1,86 @@
+"""Give clients policies and credits, correct them, show what they have."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from metering_service.accounts.account import LedgerEntry
+from metering_service.accounts.administer import AdministerAccounts
+from metering_service.cli.identifier import ACTOR, ClientId, PolicyId, read_identifier
+from metering_service.policies.policy import MAX_GRANT_CREDITS
+from metering_service.settings import DatabaseSettings
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.errors import OperatorError
+
+commands = typer.Typer()
+
+_PAGE_ENTRIES = 500
+_ENTRY_COLUMNS = ("entryId", "kind", "credits", "reference", "note", "at")
+_LEDGER_COLUMNS = ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note")
+
+
+@commands.command("assign")
+def assign(client_id: ClientId, policy_id: PolicyId) -> None:
+    """Give a client a policy, in force from its next decision."""
+    _run(lambda accounts: accounts.assign_policy(client_id, policy_id, actor=ACTOR))
+    typer.echo(f"{client_id} has policy {policy_id}")
+
+
+@commands.command("grant")
+def grant(
+    client_id: ClientId,
+    credits: Annotated[int, typer.Argument(min=1, max=MAX_GRANT_CREDITS, help="How many credits.")],
+    grant_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=read_identifier)],
+    note: Annotated[str | None, typer.Option(help="For the ledger.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where it comes from: an order, a promotion.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Grant credits to a client."""
+    entry = _run(lambda accounts: accounts.grant(client_id, grant_id, credits, source=source, note=note, actor=ACTOR))
+    show(entry.as_document(), as_json, _ENTRY_COLUMNS)
+
+
+@commands.command("adjust")
+def adjust(
+    client_id: ClientId,
+    credits: Annotated[
+        int,
+        typer.Argument(min=-MAX_GRANT_CREDITS, max=MAX_GRANT_CREDITS, help="Signed; put -- before a negative one."),
+    ],
+    adjustment_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=read_identifier)],
+    reason: Annotated[str, typer.Option(help="For the ledger.")],
+    as_json: AsJson = False,
+) -> None:
+    """Correct a client's credits, up or down; never below what is available."""
+    if credits == 0:
+        raise OperatorError("credits: must not be 0")
+    entry = _run(lambda accounts: accounts.adjust(client_id, adjustment_id, credits, reason=reason, actor=ACTOR))
+    show(entry.as_document(), as_json, _ENTRY_COLUMNS)
+
+
+@commands.command("balance")
+def balance(client_id: ClientId, as_json: AsJson = False) -> None:
+    """Show what a client was granted, has spent, has held, and has available."""
+    show(_run(lambda accounts: accounts.fetch_balance(client_id)).as_document(), as_json)
+
+
+@commands.command("ledger")
+def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
+    """Show every line of a client's ledger, oldest first."""
+
+    async def read(accounts: AdministerAccounts) -> list[LedgerEntry]:
+        found, last = await accounts.list_entries(client_id, 0, _PAGE_ENTRIES)
+        entries = [*found]
+        while last is not None:
+            found, last = await accounts.list_entries(client_id, last.entry_id, _PAGE_ENTRIES)
+            entries += found
+        return entries
+
+    show([entry.as_document() for entry in _run(read)], as_json, _LEDGER_COLUMNS)
+
+
+def _run(work: Callable[[AdministerAccounts], Awaitable[Result]]) -> Result:
+    return run_with_pool(
+        DatabaseSettings, lambda pool: work(AdministerAccounts(pool)), command="metering_service command"
+    )

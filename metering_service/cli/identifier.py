@@ -1,0 +1,21 @@
+"""The ids that operators give, held to what calls of the API accept."""
+
+from typing import Annotated
+
+import typer
+
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, is_identifier
+
+ACTOR = "command line"
+"""Who made a change, in the audit trail of admin changes."""
+
+
+def read_identifier(text: str) -> str:
+    """Return `text`. Raises BadParameter for what is no id."""
+    if not is_identifier(text):
+        raise typer.BadParameter(f"Must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters.")
+    return text
+
+
+ClientId = Annotated[str, typer.Argument(help="The client's id.", callback=read_identifier)]
+PolicyId = Annotated[str, typer.Argument(help="The policy's id.", callback=read_identifier)]

@@ -1,0 +1,67 @@
+"""Policies and their versions."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import orjson
+import typer
+from marshmallow import ValidationError
+
+from metering_service.cli.identifier import ACTOR, PolicyId
+from metering_service.policies.administer import AdministerPolicies
+from metering_service.policies.policy import PolicyVersion
+from metering_service.policies.schema import PolicySchema, make_policy
+from metering_service.settings import DatabaseSettings
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.errors import OperatorError
+
+commands = typer.Typer(help="Policies and their versions.", no_args_is_help=True)
+
+_PAGE_ENTRIES = 500
+_TERMS = ("rate", "quota", "prices", "credits", "mode")
+_COLUMNS = ("policyId", "version", *_TERMS)
+
+
+@commands.command("list")
+def list_all(as_json: AsJson = False) -> None:
+    """List the current version of every policy."""
+
+    async def read(policies: AdministerPolicies) -> list[PolicyVersion]:
+        found, last = await policies.list_current("", _PAGE_ENTRIES)
+        versions = [*found]
+        while last is not None:
+            found, last = await policies.list_current(last.policy_id, _PAGE_ENTRIES)
+            versions += found
+        return versions
+
+    show([version.as_document() for version in _run(read)], as_json, _COLUMNS)
+
+
+@commands.command("show")
+def show_history(policy_id: PolicyId, as_json: AsJson = False) -> None:
+    """Show all versions of a policy, newest first."""
+    versions = _run(lambda policies: policies.list_versions(policy_id))
+    show([version.as_document() for version in versions], as_json, ("version", "createdAt", *_TERMS))
+
+
+@commands.command("put")
+def put(
+    policy_id: PolicyId,
+    file: Annotated[typer.FileText, typer.Argument(help="The terms as JSON; - for standard input.")],
+    as_json: AsJson = False,
+) -> None:
+    """Set the terms of a policy: each change is a new version."""
+    try:
+        policy = make_policy(PolicySchema().load(orjson.loads(file.read())))
+    except orjson.JSONDecodeError as error:
+        raise OperatorError(f"{file.name}: not JSON: {error}") from None
+    except ValidationError as error:
+        raise OperatorError(f"{file.name}: {error.messages}") from None
+    version = _run(lambda policies: policies.put(policy_id, policy, actor=ACTOR))
+    show(version.as_document(), as_json, _COLUMNS)
+
+
+def _run(work: Callable[[AdministerPolicies], Awaitable[Result]]) -> Result:
+    return run_with_pool(
+        DatabaseSettings, lambda pool: work(AdministerPolicies(pool)), command="metering_service policies"
+    )

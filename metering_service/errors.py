@@ -1,0 +1,44 @@
+"""The errors of this service, with code, status and sentence; operators' commands show the sentence."""
+
+from service_chassis.errors import Conflict, NotFound
+
+
+class EventNotFound(NotFound):
+    """Nobody ever asked for this event."""
+
+    message = "Event not found"
+
+
+class PolicyNotFound(NotFound):
+    """There is no policy of this id to show."""
+
+    message = "Policy not found"
+
+
+class UnknownPolicy(NotFound):
+    """The policy that a client is to have does not exist."""
+
+    code = "policy_not_found"
+    message = "Policy not found"
+
+
+class PolicyChanged(Conflict):
+    """Somebody else made the first version of the same policy at the same moment."""
+
+    message = "The policy was changed at the same time; read it and try again"
+
+
+class ReferenceReused(Conflict):
+    """The id of a grant or an adjustment came again with other content."""
+
+    code = "reference_reused"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"{reference} was used before with other content")
+
+
+class InsufficientCredits(Conflict):
+    """An adjustment would take what is available below zero."""
+
+    code = "insufficient_credits"
+    message = "The adjustment would take the available credits below zero"

@@ -1,0 +1,49 @@
+"""The policies of clients, kept in this process for the rate check."""
+
+from collections.abc import Iterable
+
+import asyncpg
+from cachetools import LRUCache
+
+from metering_service.policies.policy import PolicyVersion
+from metering_service.policies.store import PolicyStore
+
+_CACHED_CLIENTS = 100_000
+
+
+class PolicyCache:
+    """Finds the policy version of each client, as it was when it was last read.
+
+    The cache may be behind: the decision itself reads the present version and says `stale` when the cached one
+    is not it, whereupon the caller forgets the client and asks again. So no process ever decides by old terms,
+    and none needs to be told.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, *, default_policy: str) -> None:
+        self._pool = pool
+        self._default_policy = default_policy
+        self._by_client: LRUCache[str, PolicyVersion] = LRUCache(_CACHED_CLIENTS)
+
+    async def fetch_of_clients(self, client_ids: Iterable[str]) -> dict[str, PolicyVersion]:
+        """Return the policy version of each client, as cached or as it stands.
+
+        Raises LookupError when the configured default policy does not exist.
+        """
+        found: dict[str, PolicyVersion] = {}
+        missing: list[str] = []
+        for client_id in set(client_ids):
+            version = self._by_client.get(client_id)
+            if version is None:
+                missing.append(client_id)
+            else:
+                found[client_id] = version
+        if missing:
+            async with self._pool.acquire() as connection:
+                present = await PolicyStore(connection).list_of_clients(missing, self._default_policy)
+            self._by_client.update(present)
+            found |= present
+        return found
+
+    def forget(self, client_id: str) -> None:
+        """Drop what the cache knows of this client."""
+        self._by_client.pop(client_id, None)

@@ -1,0 +1,1 @@
+"""What is held about a person, and that it no longer is."""

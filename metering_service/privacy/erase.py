@@ -1,0 +1,24 @@
+"""Take a user's id out of all that metering keeps."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from metering_service.admin_audit.store import AdminAuditStore
+from metering_service.events.hold_store import HoldStore
+from service_chassis.clock import Clock, system_clock
+
+
+@dataclass(frozen=True, slots=True)
+class EraseUsers:
+    """Forgets whose events they were; what was charged stays charged."""
+
+    pool: asyncpg.Pool
+    clock: Clock = system_clock
+
+    async def erase(self, client_id: str, user_id: str, *, actor: str) -> int:
+        """Forget which events were this user's and return how many. The audit line does not name the user."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            holds = await HoldStore(connection).erase_user(client_id, user_id)
+            await AdminAuditStore(connection).insert_line(self.clock(), actor, "erase_user", client_id, holds=holds)
+        return holds
