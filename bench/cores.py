@@ -26,7 +26,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def cpu_seconds(*pids: int) -> float:
-    """Answer the processor time of processes and all of their descendants, in user and kernel, ended ones too."""
+    """Return the processor time of processes and all of their descendants, in user and kernel, ended ones too."""
     parents = _parents()
     wanted = set(pids)
     while grown := {pid for pid, parent in parents.items() if parent in wanted and pid not in wanted}:

@@ -17,7 +17,7 @@ _BLOCK = b"\0" * 8192
 
 
 def time_fsync(directory: Path) -> float:
-    """Answer the median seconds of writing a block of a log file and syncing it, in `directory`'s file system."""
+    """Return the median seconds of writing a block of a log file and syncing it, in `directory`'s file system."""
     with tempfile.NamedTemporaryFile(dir=directory) as file, on_core(LOAD_CORE):
         # As PostgreSQL makes a segment of its log: written once before it is used.
         os.pwrite(file.fileno(), _BLOCK * SYNCS, 0)
@@ -32,7 +32,7 @@ def time_fsync(directory: Path) -> float:
 
 
 def time_round_trip(port: int) -> float:
-    """Answer the median seconds of 64 bytes over TCP to `bench.peers.echo` on the services' core, and back."""
+    """Return the median seconds of 64 bytes over TCP to `bench.peers.echo` on the services' core, and back."""
     with on_core(LOAD_CORE), socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         taken = []

@@ -53,7 +53,7 @@ class Server:
         return self._process.pid
 
     def cpu_seconds(self) -> float:
-        """Answer what it and its children have used so far."""
+        """Return what it and its children have used so far."""
         return cpu_seconds(self.pid)
 
     def wait_until_ready(self) -> None:

@@ -119,7 +119,7 @@ def render_figures(document: Mapping[str, Any], file_name: str) -> str:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Answer the processor and the versions that took part."""
+    """Return the processor and the versions that took part."""
     names = ("aiohttp", "asyncpg", "redis", "uvloop", "orjson", "marshmallow")
     versions = {"Python": platform.python_version()} | {name: version(name) for name in names}
     programs = {

@@ -139,7 +139,7 @@ class Stage:
         return self.start(module, command, url=f"http://{LOOPBACK}:{port}", environment=environment)
 
     def database_cpu_seconds(self) -> float:
-        """Answer what PostgreSQL and Valkey have used so far."""
+        """Return what PostgreSQL and Valkey have used so far."""
         return cpu_seconds(self.postgres.process.pid, self.redis.process.pid)
 
     def measure(
@@ -162,10 +162,10 @@ class Stage:
 
 
 def fresh_seed() -> int:
-    """Answer what makes the ids of one run of load its own."""
+    """Return what makes the ids of one run of load its own."""
     return secrets.randbelow(2**31 - 1)
 
 
 def name_clients(count: int) -> list[str]:
-    """Answer the ids of clients as the scripts of `lua` choose them."""
+    """Return the ids of clients as the scripts of `lua` choose them."""
     return [f"client-{number}" for number in range(1, count + 1)]

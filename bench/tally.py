@@ -22,7 +22,7 @@ class Tally:
         return load
 
     def check(self, kept: int, thing: str) -> list[str]:
-        """Answer what is wrong with so many things found in the database; [] when nothing is."""
+        """Return what is wrong with so many things found in the database; [] when nothing is."""
         if self.acknowledged <= kept <= self.acknowledged + self.cut_off:
             return []
         return [
@@ -31,7 +31,7 @@ class Tally:
 
 
 def count_rows(dsn: str, query: str) -> int:
-    """Answer the one number that a query of ours finds."""
+    """Return the one number that a query of ours finds."""
     with psycopg.connect(dsn) as connection:
         row = connection.execute(query.encode()).fetchone()
     return int(row[0]) if row and row[0] is not None else 0

@@ -22,7 +22,7 @@ class Load:
     requests: int
     seconds: float
     refused: int
-    """Answers of status 400 and above."""
+    """Return of status 400 and above."""
     broken: int
     """Connections that failed, answers that did not come."""
     p50: float
@@ -30,7 +30,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Return a second."""
         return self.requests / self.seconds
 
 

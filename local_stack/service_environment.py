@@ -101,7 +101,6 @@ def _metering(redis_url: str, secrets: Mapping[str, str]) -> dict[str, str]:
     return {
         "METERING_REDIS_URL": redis_url,
         "METERING_SERVICE_KEYS": ",".join(keys),
-        "METERING_CURSOR_SECRET": secrets["metering_cursor_secret"],
     }
 
 
@@ -114,7 +113,6 @@ def _activity(
         "ACTIVITY_JWKS_URL": f"{catalog.url}/.well-known/jwks.json",
         "ACTIVITY_METERING_URL": metering.url,
         "ACTIVITY_METERING_KEY": secrets["events_key"],
-        "ACTIVITY_CURSOR_SECRET": secrets["activity_cursor_secret"],
     }
 
 

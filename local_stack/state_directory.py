@@ -29,8 +29,6 @@ SECRET_NAMES = (
     "redis_password",
     "events_key",
     "admin_key",
-    "activity_cursor_secret",
-    "metering_cursor_secret",
 )
 """Generated once per state directory. Those of PostgreSQL must last as long as its data."""
 

@@ -7,32 +7,31 @@ Everything else, from the socket to the schema and back, is the service's own.
 from collections.abc import Sequence
 from uuid import UUID
 
-from activity_service import components as composition
-from activity_service.billing.event import BillableEvent, Fate
+from activity_service import components
+from activity_service.billing.event import BillableEvent, Outcome
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.relay import Relay
-from activity_service.cli.main import run_command_line
-from activity_service.plays.creation_store import Creation, CreationStore
-from activity_service.plays.idempotency import IdempotentRequest, KeptAnswer
+from activity_service.cli.main import run
+from activity_service.plays.create import CreatePlanPlays
+from activity_service.plays.creation_store import Creation
+from activity_service.plays.idempotency import IdempotentRequest, StoredResponse
 
 
-class RememberedCreations(CreationStore):
-    """The answers of creates, in memory."""
+class RememberedCreations(CreatePlanPlays):
+    """The responses of creates, in memory."""
 
-    _kept: dict[tuple[str, str, str], KeptAnswer]
+    _stored: dict[tuple[str, str, str], StoredResponse]
 
-    async def insert_plan_plays(self, creations: Sequence[Creation]) -> list[Fate]:
-        """Remember each one's answer."""
-        kept = self.__dict__.setdefault("_kept", {})
+    async def _insert_plan_plays(self, creations: Sequence[Creation]) -> list[Outcome]:
+        stored = self.__dict__.setdefault("_stored", {})
         for creation in creations:
             if (request := creation.request) is not None:
-                kept[request.scope] = KeptAnswer(request.fingerprint, creation.status, creation.response)
-        return [Fate.WON for _ in creations]
+                stored[request.scope] = StoredResponse(request.fingerprint, creation.response)
+        return [Outcome.WON for _ in creations]
 
-    async def list_answers(self, requests: Sequence[IdempotentRequest]) -> list[KeptAnswer | None]:
-        """Answer what is remembered."""
-        kept = self.__dict__.setdefault("_kept", {})
-        return [kept.get(request.scope) for request in requests]
+    async def _list_responses(self, requests: Sequence[IdempotentRequest]) -> list[StoredResponse | None]:
+        stored = self.__dict__.setdefault("_stored", {})
+        return [stored.get(request.scope) for request in requests]
 
 
 class OpenMetering(MeteringClient):
@@ -53,14 +52,14 @@ class IdleRelay(Relay):
 def main() -> None:
     """Put the stand-ins in and run the service's own command line."""
     for name, stand_in in (
-        ("CreationStore", RememberedCreations),
+        ("CreatePlanPlays", RememberedCreations),
         ("MeteringClient", OpenMetering),
         ("Relay", IdleRelay),
     ):
-        if not hasattr(composition, name):
-            raise SystemExit(f"activity's composition has no {name} any more: the stand-in has to follow it")
-        setattr(composition, name, stand_in)
-    run_command_line()
+        if not hasattr(components, name):
+            raise SystemExit(f"activity's components have no {name} any more: the stand-in has to follow it")
+        setattr(components, name, stand_in)
+    run()
 
 
 if __name__ == "__main__":

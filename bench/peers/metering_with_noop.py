@@ -7,10 +7,10 @@ does, and answers a constant of the size of a decision; GET has no body to read.
 import orjson
 from aiohttp import web
 
-from metering_service.api.responses import answer
-from metering_service.api.schemas import BillableEventSchema, EventsFrame
+from metering_service.api.auth import authenticate
+from metering_service.api.event_schemas import BillableEventSchema, EventsFrameSchema
+from metering_service.api.responses import respond
 from metering_service.app import create_app
-from metering_service.components import METERING
 from metering_service.settings import MeteringSettings
 from service_chassis import application
 from service_chassis.http.json_body import read_body
@@ -20,7 +20,7 @@ from service_chassis.settings import read_settings
 
 PATH = "/internal/bench/nothing"
 
-_load_frame = compile_load(EventsFrame())
+_load_frame = compile_load(EventsFrameSchema())
 _load_event = compile_load(BillableEventSchema())
 _RECEIPT = orjson.dumps(
     {
@@ -46,28 +46,26 @@ _DECISION = {
 
 async def post_nothing(request: web.Request) -> web.Response:
     """Do what every call does, and no more."""
-    request.app[METERING].service_keys.authenticate(request, "events")
+    authenticate(request, "events")
     for document in (await read_body(request, _load_frame))["events"]:
         _load_event(document)
-    return answer({"decisions": [_DECISION]})
+    return respond({"decisions": [_DECISION]})
 
 
 async def get_nothing(request: web.Request) -> web.Response:
     """Do what every call without a body does."""
-    request.app[METERING].service_keys.authenticate(request, "events")
-    return answer({"decisions": [_DECISION]})
+    authenticate(request, "events")
+    return respond({"decisions": [_DECISION]})
 
 
 def main() -> None:
     """Serve until SIGTERM."""
     settings = read_settings(MeteringSettings)
-    configure_logging(settings.log_level, "metering")
+    configure_logging(settings.log_level, "metering_service")
     app = create_app(settings)
     app.router.add_post(PATH, post_nothing)
     app.router.add_get(PATH, get_nothing)
-    application.run(
-        app, host=settings.host, port=settings.port, ops_host=settings.ops_host, ops_port=settings.ops_port
-    )
+    application.run(app, settings)
 
 
 if __name__ == "__main__":

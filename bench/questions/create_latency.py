@@ -43,7 +43,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
 
 
 def least_seconds(stage: Stage, port: int) -> float:
-    """Answer what the machine needs for it now."""
+    """Return what the machine needs for it now."""
     return FSYNCS * time_fsync(stage.directory) + ROUND_TRIPS * time_round_trip(port)
 
 

@@ -110,7 +110,7 @@ def store_plans(stage: Stage, plans: list[dict[str, Any]]) -> str:
 
 
 def fetch(url: str, token: str) -> bytes:
-    """Answer the bytes of get-plans as they are sent, gzipped."""
+    """Return the bytes of get-plans as they are sent, gzipped."""
     headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip", "Authorization": f"Bearer {token}"}
     with urllib.request.urlopen(urllib.request.Request(f"{url}/get-plans", b"{}", headers), timeout=30) as response:
         body: bytes = response.read()

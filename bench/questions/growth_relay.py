@@ -53,7 +53,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
 
 
 def _find_moment(moments: list[tuple[float, int]], wanted: int) -> float:
-    """Answer when no more than `wanted` were left, between two looks as if on a straight line."""
+    """Return when no more than `wanted` were left, between two looks as if on a straight line."""
     for (before, more), (after, fewer) in pairwise(moments):
         if fewer <= wanted:
             return before + (after - before) * (more - wanted) / max(more - fewer, 1)

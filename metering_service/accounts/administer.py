@@ -87,7 +87,7 @@ class AdministerAccounts:
     async def list_entries(
         self, client_id: str, after: int, limit: int
     ) -> tuple[Sequence[LedgerEntry], LedgerEntry | None]:
-        """Return a page of a client's ledger, oldest first, from after entry `after` on; its last one if more follow."""
+        """Return a page of a client's ledger, oldest first, from after `after` on; its last one if more follow."""
         async with self.pool.acquire() as connection:
             return cut_page(await LedgerStore(connection).list_entries(client_id, after, limit + 1), limit)
 

@@ -105,5 +105,5 @@ class RateLimiter:
 
 
 def rate_key(client_id: str, version: PolicyVersion) -> str:
-    """Return a bucket's name. The hash tag keeps a client's keys on one node; a new policy version has a new bucket."""
+    """Return a bucket's name. The hash tag keeps a client's keys on one node; a new version has a new bucket."""
     return f"rate:{{{client_id}}}:{version.policy_id}:{version.version}"

@@ -60,7 +60,7 @@ class Catalog:
         return await self.call("/generate-client-auth-token", body if user is None else {**body, "user": user})
 
     async def token(self, client_id: str = "acme", secret: str | None = None, user: Any = None) -> str:
-        """Answer a token, of a client registered for it unless its secret is given."""
+        """Return a token, of a client registered for it unless its secret is given."""
         secret = secret or await self.register(client_id)
         status, answer = await self.request_token(client_id, secret, user)
         assert status == 200, answer
@@ -88,7 +88,7 @@ class Catalog:
         return response
 
     async def plans(self, token: str, collection_id: str | None = None) -> list[dict[str, Any]]:
-        """Answer what get-plans lists, by name."""
+        """Return what get-plans lists, by name."""
         status, answer = await self.call("/get-plans", {"collection_id": collection_id}, token)
         assert status == 200, answer
         plans: list[dict[str, Any]] = answer["data"]

@@ -24,7 +24,7 @@ NPM_PROJECT = "tests/openapi/clients"
 
 
 def main() -> int:
-    """Answer 1 when there is an advisory, else 0."""
+    """Return 1 when there is an advisory, else 0."""
     failed = False
     for kind, found in (("Python", list_python_advisories()), ("npm", list_npm_advisories())):
         if found is None:
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def list_python_advisories() -> list[str] | None:
-    """Answer a line for each advisory, or None when nobody can be asked."""
+    """Return a line for each advisory, or None when nobody can be asked."""
     for source in SOURCES:
         command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--format", "json"]
         command += ["--vulnerability-service", source, "--progress-spinner", "off", "--timeout", "5"]
@@ -62,7 +62,7 @@ def _describe(packages: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def list_npm_advisories() -> list[str] | None:
-    """Answer a line for each package with an advisory, or None when nobody can be asked or there is no npm."""
+    """Return a line for each package with an advisory, or None when nobody can be asked or there is no npm."""
     if shutil.which("npm") is None:
         return None
     fetching = ["--fetch-retries=0", f"--fetch-timeout={int(TIMEOUT_SECONDS / 2)}000"]
@@ -73,7 +73,7 @@ def list_npm_advisories() -> list[str] | None:
 
 
 def _run(command: list[str]) -> dict[str, Any] | None:
-    """Answer the JSON that a command prints, or None."""
+    """Return the JSON that a command prints, or None."""
     try:
         answer = subprocess.run(
             command, cwd=REPOSITORY, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False

@@ -69,7 +69,7 @@ class Outcome:
         return self.unknown == 0 and self.abandoned == 0
 
     def as_document(self) -> dict[str, Any]:
-        """Answer all of it as JSON values."""
+        """Return all of it as JSON values."""
         return {
             **vars(self),
             "violations": [f"{each.rule} {each.subject}: {each.detail}" for each in self.violations],

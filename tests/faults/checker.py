@@ -139,7 +139,7 @@ class _Taken:
         self._freed = [0, *accumulate(credits for _, credits in freed)]
 
     def most(self, begun_at: datetime, ended_at: datetime, skew: timedelta) -> tuple[int, int]:
-        """Answer the most credits, and the most events, that were taken at some moment between the two."""
+        """Return the most credits, and the most events, that were taken at some moment between the two."""
         taken = bisect_right(self._taken_at, ended_at + skew)
         freed = bisect_left(self._freed_at, begun_at - RELEASE_SLACK - skew)
         return self._taken[taken] - self._freed[freed], taken - freed
@@ -186,14 +186,14 @@ class _Limits:
                 (self._grants if change.credits else self._quotas)[change.client_id].append(change)
 
     def least_granted(self, client_id: str, at: datetime) -> int:
-        """Answer the credits of grants that were acknowledged by then."""
+        """Return the credits of grants that were acknowledged by then."""
         return sum(change.credits for change in self._grants[client_id] if change.done_at and change.done_at <= at)
 
     def least_quota(self, client_id: str, at: datetime) -> int:
-        """Answer the highest quota that was acknowledged by then."""
+        """Return the highest quota that was acknowledged by then."""
         done = [change.quota or 0 for change in self._quotas[client_id] if change.done_at and change.done_at <= at]
         return max(done, default=0)
 
     def highest_price(self, client_id: str) -> int:
-        """Answer the highest price that was ever tried."""
+        """Return the highest price that was ever tried."""
         return self._prices[client_id]

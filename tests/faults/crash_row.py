@@ -66,7 +66,7 @@ class CrashTable:
             await self.metering("POST", f"/internal/clients/{client_id}/grants", grant)
 
     def take_row(self) -> "Row":
-        """Answer a row with a client that nobody used."""
+        """Return a row with a client that nobody used."""
         return Row(self, self._unused.pop())
 
     async def metering(self, method: str, path: str, body: Any = None, key: str = "admin_key") -> Any:
@@ -155,7 +155,7 @@ class Row:
         return End(len(facts), len(charges), tuple(hold["state"] for hold in holds))
 
     async def holds(self, state: str) -> list[asyncpg.Record]:
-        """Answer this client's holds in a state."""
+        """Return this client's holds in a state."""
         statement = "SELECT hold_id, event_id FROM hold WHERE client_id = $1 AND state = $2"
         return await self.fetch("metering", statement, state)
 

@@ -151,13 +151,13 @@ class FaultStack:
         return await asyncio.get_running_loop().run_in_executor(self._supervisor, work)
 
     def url(self, name: str, *, is_direct: bool = False) -> str:
-        """Answer where a service is; an activity process behind its link unless `is_direct`."""
+        """Return where a service is; an activity process behind its link unless `is_direct`."""
         if name in ACTIVITIES and not is_direct:
             return f"http://{LOOPBACK}:{self.links[f'clients-{name}'].port}"
         return self._environments[name].url
 
     def pid(self, name: str) -> int:
-        """Answer a service's process id."""
+        """Return a service's process id."""
         return self._processes[name].pid
 
     async def start_service(self, name: str) -> None:
@@ -296,7 +296,7 @@ class FaultStack:
             await asyncio.sleep(0.05)
 
     def operations_url(self, name: str) -> str:
-        """Answer where a service's health and metrics are."""
+        """Return where a service's health and metrics are."""
         return self._environments[name].operations_url
 
     @staticmethod

@@ -6,7 +6,7 @@ import aiohttp
 import asyncpg
 
 from activity_service.audit.charges_client import ChargesClient
-from activity_service.audit.run import audit_charges, audit_fences
+from activity_service.audit.run import AuditPlays
 from metering_service.audit.run import audit_ledger
 from service_chassis.cli.audit_report import Finding
 from service_chassis.clock import system_clock
@@ -48,7 +48,7 @@ async def fetch_unrest(stack: FaultStack) -> Unrest:
 
 
 async def fetch_rows(stack: FaultStack) -> tuple[list[PlayRow], list[HoldRow], int]:
-    """Answer all plays, all holds, and how many holds a sweeper abandoned."""
+    """Return all plays, all holds, and how many holds a sweeper abandoned."""
     activity = await asyncpg.connect(stack.dsns["activity"])
     metering = await asyncpg.connect(stack.dsns["metering"])
     try:
@@ -78,8 +78,8 @@ async def run_audits(stack: FaultStack) -> list[Finding]:
         charges = ChargesClient(session, url=stack.url("metering"), key=stack.secrets["admin_key"])
         reports = [
             await audit_ledger(metering, now=now, unresolved_after_seconds=-3600),
-            await audit_fences(activity, now=now, in_flight_seconds=-3600),
-            await audit_charges(activity, charges, now=now, in_flight_seconds=-3600),
+            await AuditPlays(activity, now, -3600).check_fences(),
+            await AuditPlays(activity, now, -3600).check_charges(charges),
         ]
     findings = [
         Finding(f"6-{each.rule}", each.subject, each.detail) for report in reports for each in report.unfinished

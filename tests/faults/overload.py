@@ -139,7 +139,7 @@ class _Load:
         self._times: list[float] = []
 
     async def measure(self, seconds: float) -> float:
-        """Answer how many requests a second a few callers get answered, each sending when it has its answer."""
+        """Return how many requests a second a few callers get answered, each sending when it has its answer."""
         end = time.monotonic() + seconds
         done = 0
 
@@ -175,7 +175,7 @@ class _Load:
         await asyncio.gather(*under_way)
 
     def p99(self) -> float:
-        """Answer the 99th percentile of the time to an answer."""
+        """Return the 99th percentile of the time to an answer."""
         return quantiles(self._times, n=100)[98] if len(self._times) > 1 else 0.0
 
     async def _create(self) -> int | None:

@@ -60,8 +60,7 @@ def _outbox_after_the_commit() -> None:
         for creation in creations:
             event = creation.event
             columns = (event.hold_id, event.event_id, event.client_id, event.event_type, event.user_id, event.units)
-            async with self._pool.acquire() as connection:
-                await connection.execute(statement, *columns, creation.play.created_at)
+            await self._connection.execute(statement, *columns, creation.play.created_at)
         return fates
 
     CreationStore.insert_plan_plays = insert_plan_plays  # type: ignore[method-assign]
@@ -71,33 +70,33 @@ def _hold_released_by_a_timer() -> None:
     from activity_service.billing.sweeper import Sweeper
 
     async def run_once(self: Sweeper) -> None:
-        page = await self._metering.list_held(self._older_than_seconds, None)
+        page = await self.metering.list_held(self.older_than_seconds, None)
         if page.events:
-            await self._metering.release([event.hold_id for event in page.events])
+            await self.metering.release([event.hold_id for event in page.events])
 
     Sweeper.run_once = run_once  # type: ignore[method-assign]
 
 
 def _release_on_an_unknown_commit() -> None:
-    from activity_service.plays.create import CreatePlanPlay
+    from activity_service.plays.create import CreatePlanPlays
     from activity_service.plays.creation_store import Creation
 
-    store_play = CreatePlanPlay._store_play
+    store_play = CreatePlanPlays._store_play
 
-    async def release_on_any_exception(self: CreatePlanPlay, creation: Creation) -> Any:
+    async def release_on_any_exception(self: CreatePlanPlays, creation: Creation) -> Any:
         try:
             return await store_play(self, creation)
         except Exception:
             await self._metering.release([creation.event.hold_id])
             raise
 
-    CreatePlanPlay._store_play = release_on_any_exception  # type: ignore[method-assign]
+    CreatePlanPlays._store_play = release_on_any_exception  # type: ignore[method-assign]
 
 
 def _new_event_id_per_attempt() -> None:
-    from activity_service.billing.event import PLAY_CREATED, BillableEvent
+    from activity_service.billing.event import BillableEvent
     from activity_service.plays import create as create_plan_play
-    from activity_service.plays.plan_play import PlanPlay
+    from activity_service.plays.plan_play import PLAY_CREATED, PlanPlay
 
     def play_created(play: PlanPlay) -> BillableEvent:
         return BillableEvent(
@@ -137,7 +136,7 @@ def _check_then_write() -> None:
     async def decide_alone(self: AuthorizeEvents, event: BillableEvent) -> Any:
         return (await self._decide_batch([event]))[0]
 
-    AuthorizeEvents.__call__ = decide_at_once  # type: ignore[method-assign]
+    AuthorizeEvents.authorize = decide_at_once  # type: ignore[method-assign]
     AuthorizeEvents._decide_alone = decide_alone  # type: ignore[attr-defined]
 
 

@@ -26,7 +26,7 @@ def find_smallest_history(
     *,
     clock_skew_seconds: float = 0,
 ) -> list[Piece]:
-    """Answer what of the log and of the rows is needed for `finding`; empty when the checker does not make it.
+    """Return what of the log and of the rows is needed for `finding`; empty when the checker does not make it.
 
     It does not when an audit of the product found it: that looks at the databases alone.
     """
@@ -50,7 +50,7 @@ def find_smallest_history(
 
 
 def shrink(items: Sequence[Item], shows: Callable[[Sequence[Item]], bool]) -> list[Item]:
-    """Answer a part of `items`, in order, that `shows` holds for, and for none that lacks just one more of them."""
+    """Return a part of `items`, in order, that `shows` holds for, and for none that lacks just one more of them."""
     left = list(items)
     pieces = 2
     while left:

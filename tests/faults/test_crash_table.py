@@ -23,7 +23,7 @@ BILLED = End(facts=1, charges=1, holds=("settled",))
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def row(crash_table: CrashTable) -> AsyncIterator[Row]:
-    """Answer a row on a whole stack, and make the stack whole again after it."""
+    """Return a row on a whole stack, and make the stack whole again after it."""
     yield crash_table.take_row()
     await crash_table.mend()
 

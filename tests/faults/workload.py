@@ -29,7 +29,7 @@ FIRST_QUOTA = 60
 
 
 def policy_of(client_id: str, *, quota: int = FIRST_QUOTA, price: int = 1) -> dict[str, Any]:
-    """Answer the terms a client begins with, or has after a change."""
+    """Return the terms a client begins with, or has after a change."""
     if client_id in TIGHT:
         return {"credits": "prepaid", "prices": dict.fromkeys(PRICES, price)}
     if client_id in BOUNDED:

@@ -86,7 +86,7 @@ class Metering:
             )
 
     async def balance(self, client_id: str) -> tuple[int, int, int, int]:
-        """Answer granted, spent, held, available."""
+        """Return granted , spent, held, available."""
         balance = await self.admin("GET", f"/internal/clients/{client_id}/balance")
         return balance["granted"], balance["spent"], balance["held"], balance["available"]
 
@@ -142,7 +142,6 @@ async def start_metering(metering_dsn: str, redis_url: str, clock: MovableClock)
                     f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}"
                     for scope, key in (("events", EVENTS_KEY), ("admin", ADMIN_KEY))
                 ),
-                "cursor_secret": "secret-of-the-tests",
                 **changes,
             }
         )

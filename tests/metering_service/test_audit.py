@@ -98,9 +98,9 @@ async def test_each_kind_of_damage_is_found(metering: Metering, clock: MovableCl
 
 async def test_findings_are_all_counted_and_some_kept() -> None:
     report = AuditReport("the test")
-    report.accuse(Finding("rule", str(number), "") for number in range(250))
+    report.add_violations(Finding("rule", str(number), "") for number in range(250))
     whole = AuditReport("the whole")
-    whole.absorb(report)
+    whole.merge(report)
     assert (whole.violation_count, len(whole.violations)) == (250, 100)
     assert not whole.is_sound
 
@@ -129,7 +129,6 @@ def run_command(dsn: str, *arguments: str) -> tuple[int, str]:
         "METERING_POSTGRES_DSN": dsn,
         "METERING_REDIS_URL": "redis://127.0.0.1:1",
         "METERING_SERVICE_KEYS": "",
-        "METERING_CURSOR_SECRET": "x",
     }
     result = CliRunner().invoke(commands, ["audit", *arguments], env=environment)
     return result.exit_code, result.stdout

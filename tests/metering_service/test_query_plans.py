@@ -33,8 +33,8 @@ def make_events(number: int) -> list[BillableEvent]:
 
 
 async def live(holds: HoldStore, events: Sequence[BillableEvent]) -> None:
-    await holds.insert_holds(events, [FREE] * len(events), [PASSED] * len(events), NOW)
-    await holds.settle_events(events, NOW)
+    await holds.insert_holds(events, [FREE] * len(events), [PASSED] * len(events), "free", NOW)
+    await holds.settle_events(events, "free", NOW)
 
 
 async def count_rows_read(pool: asyncpg.Pool) -> int:
@@ -50,11 +50,13 @@ async def count_rows_read(pool: asyncpg.Pool) -> int:
 
 
 async def test_plans_from_an_empty_database_stay_good_in_a_full_one(pool: asyncpg.Pool) -> None:
-    holds = HoldStore(pool, default_policy="free")
-    for _ in range(10):  # PostgreSQL settles on a plan after five executions
-        await live(holds, make_events(4))
-    for _ in range(20):
-        await live(holds, make_events(250))
+    async with pool.acquire() as connection:
+        holds = HoldStore(connection)
+        for _ in range(10):  # PostgreSQL settles on a plan after five executions
+            await live(holds, make_events(4))
+        for _ in range(20):
+            await live(holds, make_events(250))
     before = await count_rows_read(pool)
-    await live(holds, make_events(50))
+    async with pool.acquire() as connection:
+        await live(HoldStore(connection), make_events(50))
     assert await count_rows_read(pool) - before <= 50 * ROWS_PER_EVENT

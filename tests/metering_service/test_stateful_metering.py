@@ -99,7 +99,7 @@ class Reference:
         return sum(hold.state in ("held", "settled") and hold.day >= first for hold in of_client)
 
     def authorize(self, event: dict[str, Any], today: date) -> tuple[str, str | None]:
-        """Answer the decision and its code."""
+        """Return the decision and its code."""
         known = self.holds.get(event["holdId"])
         if event["holdId"] in self.over or (known is not None and known.state == "released"):
             return "conflict", "hold_released"
@@ -124,7 +124,7 @@ class Reference:
         return "granted", None
 
     def settle(self, event: dict[str, Any], today: date) -> tuple[str, int | None]:
-        """Answer the state and what it cost."""
+        """Return the state and what it cost."""
         known, live = self.holds.get(event["holdId"]), self.live(event["eventId"])
         if (known is not None and (known.event_id, known.client_id) != (event["eventId"], event["clientId"])) or (
             live is not None and live.client_id != event["clientId"]
@@ -315,7 +315,7 @@ def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str)
     )
     # The default policy has a rate; a client that no rule gave a policy yet must not meet it.
     settings_of_service = MeteringSettings(
-        postgres_dsn=metering_dsn, redis_url=redis_url, service_keys=keys, cursor_secret="x", default_policy="open"
+        postgres_dsn=metering_dsn, redis_url=redis_url, service_keys=keys, default_policy="open"
     )
     with asyncio.Runner() as runner:
 

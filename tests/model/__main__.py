@@ -5,7 +5,7 @@ from tests.model.search import search
 
 
 def render(policy: Policy) -> str:
-    """Answer the verdict on a policy, with the shortest counterexample if it fails."""
+    """Return the verdict on a policy, with the shortest counterexample if it fails."""
     verdict = search(policy)
     if verdict.counterexample is None:
         return f"{policy.name}\n  holds in all of {verdict.states:,} states"

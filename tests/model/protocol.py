@@ -49,7 +49,7 @@ class State(NamedTuple):
 
 
 def begin(scenario: Scenario) -> State:
-    """Answer the state in which nothing has happened."""
+    """Return the state in which nothing has happened."""
     many = len(scenario.plays)
     nothing: frozenset[int] = frozenset()
     return State(
@@ -66,11 +66,11 @@ class Model:
         self._attempts = range(len(scenario.plays))
 
     def event(self, attempt: int) -> int:
-        """Answer the event id that an attempt is billed under: its play's, or, as a mistake, one of its own."""
+        """Return the event id that an attempt is billed under: its play's, or, as a mistake, one of its own."""
         return attempt if self.policy.new_event_per_attempt else self.scenario.plays[attempt]
 
     def available(self, state: State) -> int:
-        """Answer the credits that are neither spent nor held."""
+        """Return the credits that are neither spent nor held."""
         return self.scenario.credits - sum(state.charges) - state.holds.count("held")
 
     def steps(self, state: State) -> Iterator[Step]:

@@ -89,7 +89,7 @@ def check_rest(model: Model, state: State) -> Iterator[str]:
 
 
 def _run_its_course(model: Model, state: State, ends: dict[State, State]) -> State:
-    """Answer the state in which nothing happens any more, when from here on nothing breaks.
+    """Return the state in which nothing happens any more, when from here on nothing breaks.
 
     One fair order of steps stands for all: every step that can be taken is taken, until none changes anything.
     `ends` remembers where states led to.

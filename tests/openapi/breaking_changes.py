@@ -32,7 +32,7 @@ class Change:
 
 
 def find_breaking_changes(old: Document, new: Document) -> list[Change]:
-    """Answer everything in `old` that callers may rely on and that `new` does not say."""
+    """Return everything in `old` that callers may rely on and that `new` does not say."""
     now = {(method, path): operation for method, path, operation in list_operations(new)}
     found: list[Change] = []
     for method, path, operation in list_operations(old):

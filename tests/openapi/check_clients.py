@@ -48,7 +48,7 @@ def _tour_in_python(directory: Path, generator: Path, environment: dict[str, str
 
 
 def find_missing() -> str | None:
-    """Answer why the tools of Node.js cannot be run, or None."""
+    """Return why the tools of Node.js cannot be run, or None."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "there is no node and npm on this machine"
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()

@@ -20,7 +20,7 @@ CHANGELOG = REPOSITORY / "CHANGELOG.md"
 
 
 def locate(service: str) -> Path:
-    """Answer where the document of a service is kept."""
+    """Return where the document of a service is kept."""
     return REPOSITORY / "docs" / "api" / f"{service}.openapi.json"
 
 
@@ -30,7 +30,7 @@ def write(document: Document) -> str:
 
 
 def list_kept(service: str) -> list[Document]:
-    """Answer the documents that the present one must not break in silence.
+    """Return the documents that the present one must not break in silence.
 
     That is the one in docs/api and, where git knows them, the ones of the last commit and of the one before it:
     whoever writes docs/api anew has still to say what was broken.
@@ -49,14 +49,14 @@ def list_kept(service: str) -> list[Document]:
 
 
 def find_unnamed_changes(service: str) -> list[str]:
-    """Answer the breaking changes of a service that the changelog does not name."""
+    """Return the breaking changes of a service that the changelog does not name."""
     items = list_unreleased(CHANGELOG.read_text())
     changes = [change for kept in list_kept(service) for change in find_breaking_changes(kept, publish()[service])]
     return [f"{service}: {change}" for change in dict.fromkeys(changes) if not is_named(change, items)]
 
 
 def list_unreleased(changelog: str) -> list[str]:
-    """Answer the items of the Unreleased section."""
+    """Return the items of the Unreleased section."""
     section = re.search(r"^## Unreleased$(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     return re.split(r"^- ", section[1], flags=re.MULTILINE)[1:] if section else []
 

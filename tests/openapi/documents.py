@@ -10,8 +10,7 @@ import jsonschema_rs
 
 from activity_service.api import description as activity
 from catalog_service.api import description as catalog
-from metering_service import app as metering
-from metering_service.api.responses import API as METERING_API
+from metering_service.api import description as metering
 from service_chassis.openapi.document import describe
 
 Document = dict[str, Any]
@@ -22,11 +21,11 @@ METHODS = ("get", "put", "post", "delete", "patch")
 
 @cache
 def publish() -> dict[str, Document]:
-    """Answer the document of each service, as a running one serves it."""
+    """Return the document of each service, as a running one serves it."""
     return {
         "catalog": describe(catalog.ENDPOINTS, catalog.API),
         "activity": describe(activity.ENDPOINTS, activity.API),
-        "metering": describe(metering.ENDPOINTS, METERING_API),
+        "metering": describe(metering.ENDPOINTS, metering.API),
     }
 
 
@@ -48,7 +47,7 @@ class DescribedAnswer:
 
 
 def read_answers(document: Document) -> dict[tuple[str, str, int], DescribedAnswer]:
-    """Answer all described answers, by method, path and status. A property that is not described is a fault."""
+    """Return all described answers, by method, path and status. A property that is not described is a fault."""
     components = copy.deepcopy(document["components"])
     for schema in components["schemas"].values():
         if "properties" in schema:

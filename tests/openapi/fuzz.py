@@ -26,7 +26,7 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 
 def main() -> int:
-    """Answer 1 when any service or audit has a fault, else 0."""
+    """Return 1 when any service or audit has a fault, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60, help="for all three services together")
     parser.add_argument("--seed", type=int, help="of a run to be repeated")
@@ -42,7 +42,7 @@ def main() -> int:
 
 @contextmanager
 def open_stack() -> Iterator[Path]:
-    """Answer the file of a running stack: the one STACK_JSON names, or one that runs for so long."""
+    """Return the file of a running stack: the one STACK_JSON names, or one that runs for so long."""
     if named := os.environ.get("STACK_JSON"):
         yield Path(named)
         return

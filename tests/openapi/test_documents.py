@@ -27,16 +27,13 @@ def create_apps() -> dict[str, web.Application]:
     return {
         "catalog": create_catalog(CatalogSettings(postgres_dsn=dsn)),
         "activity": create_activity(
-            ActivitySettings(
-                postgres_dsn=dsn, jwks_url=address, metering_url=address, metering_key=secret, cursor_secret=secret
-            )
+            ActivitySettings(postgres_dsn=dsn, jwks_url=address, metering_url=address, metering_key=secret)
         ),
         "metering": create_metering(
             MeteringSettings(
                 postgres_dsn=dsn,
                 redis_url="redis://nowhere",
                 service_keys=("admin:" + "0" * 64,),
-                cursor_secret=secret,
             )
         ),
     }

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
 from aiohttp import ClientSession, web
 
 from activity_service.app import create_app as create_activity
@@ -21,7 +20,6 @@ from metering_service.app import create_app as create_metering
 from metering_service.settings import MeteringSettings
 from service_chassis.application import create_server
 from service_chassis.auth.bearer import TOKEN_TYPE
-from service_chassis.clock import system_clock
 from service_chassis.http.server import HttpServer
 
 KEYS = {"events": "key-of-events", "admin": "key-of-administration"}
@@ -58,9 +56,7 @@ class House:
         metering_url = await start(
             "metering",
             create_metering(
-                MeteringSettings(
-                    postgres_dsn=dsns["metering"], redis_url=redis_url, service_keys=hashes, cursor_secret="s"
-                )
+                MeteringSettings(postgres_dsn=dsns["metering"], redis_url=redis_url, service_keys=hashes)
             ),
         )
         await start(
@@ -71,7 +67,6 @@ class House:
                     jwks_url=f"{catalog_url}/.well-known/jwks.json",
                     metering_url=metering_url,
                     metering_key=KEYS["events"],
-                    cursor_secret="s",
                 )
             ),
         )
@@ -102,7 +97,7 @@ class House:
     async def call(
         self, service: str, method: str, path: str, *, bearer: str | None = None, body: Any = None
     ) -> tuple[int, Any]:
-        """Answer status and document. `{names}` in path and body are filled in."""
+        """Return status and document. `{names}` in path and body are filled in."""
         url = self.urls[service] + path.format_map(self.names)
         headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
         filled = None if body is None else {name: _fill(value, self.names) for name, value in body.items()}

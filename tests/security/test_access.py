@@ -6,7 +6,6 @@ from typing import Any
 
 from catalog_service.clients.register import RegisterClients
 from catalog_service.components import COMPONENTS
-from service_chassis.clock import system_clock
 from tests.security.house import KEYS, House
 
 PAGES = {"/openapi.json", "/docs", "/docs/{name}"}

@@ -21,7 +21,7 @@ async def test_nobody_is_passed_by_those_who_come_again(pool: asyncpg.Pool) -> N
     lent = 0
 
     async def come_again() -> int:
-        """Answer how many others were served during this caller's longest wait."""
+        """Return how many others were served during this caller's longest wait."""
         nonlocal lent
         longest = 0
         for _ in range(ROUNDS):

@@ -65,5 +65,5 @@ class RunningStack:
 
 
 def read_all(directory: Path) -> dict[str, str]:
-    """Answer the text of every file under `directory`, by name."""
+    """Return the text of every file under `directory`, by name."""
     return {path.name: path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()}

@@ -51,7 +51,7 @@ async def command(stack: dict[str, Any], service: str, *arguments: str) -> Done:
 
 
 async def read_everything(stack: dict[str, Any]) -> str:
-    """Answer every row of every table, and all that Redis keeps."""
+    """Return every row of every table, and all that Redis keeps."""
     found = []
     for dsn in stack["postgres"]["dsn"].values():
         connection = await asyncpg.connect(dsn)

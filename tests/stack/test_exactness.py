@@ -64,7 +64,7 @@ class Customer:
         return document
 
     async def charges(self) -> list[str]:
-        """Answer the event ids of all spends, once nothing of this client is held any more."""
+        """Return the event ids of all spends, once nothing of this client is held any more."""
         deadline = time.monotonic() + REST_TIMEOUT_SECONDS
         while True:
             held = (await self.admin("GET", f"clients/{self.client_id}/quota")).get("held")
@@ -101,7 +101,7 @@ def two_of_each(
 async def customer(
     stack: dict[str, Any], two_of_each: tuple[ServiceProcess, ServiceProcess]
 ) -> AsyncIterator[MakeCustomer]:
-    """Answer a maker of customers with `terms`, a policy, and `grant` credits."""
+    """Return a maker of customers with `terms`, a policy, and `grant` credits."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def make(grant: int = 0, **terms: Any) -> Customer:
@@ -314,7 +314,7 @@ async def test_hostile_bodies_are_refused_in_each_apis_own_shape(
 
 @pytest.fixture
 async def customer_of_demo(stack: dict[str, Any]) -> AsyncIterator[Customer]:
-    """Answer a customer with the demo's unlimited client."""
+    """Return a customer with the demo's unlimited client."""
     async with aiohttp.ClientSession() as session:
         credentials = {
             "client_id": "demo-unlimited",

@@ -83,7 +83,6 @@ def second_metering(stack: dict[str, Any], directory: Path) -> Iterator[ServiceP
         POSTGRES_DSN=stack["postgres"]["dsn"]["metering"],
         REDIS_URL=stack["redis"]["url"],
         SERVICE_KEYS=keys,
-        CURSOR_SECRET="secret-of-the-tests",
     )
     try:
         process.wait_until_ready()
@@ -104,7 +103,6 @@ def second_activity(
         JWKS_URL=f"{stack['catalog']['url']}/.well-known/jwks.json",
         METERING_URL=metering_url,
         METERING_KEY=stack["service_keys"]["events"],
-        CURSOR_SECRET="secret-of-the-tests",
         **variables,
     )
     try:
