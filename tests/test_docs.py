@@ -51,6 +51,6 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_use_case_and_store_of_the_map_is_there() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     named = set(re.findall(r"`([a-z_/0-9]+\.(?:py|sql|lua))`", text))
-    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("*_*/**/*") if path.is_file()}
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/*.*") if path.is_file()}
     missing = {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in files)}
     assert missing == set()

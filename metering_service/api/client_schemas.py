@@ -14,7 +14,7 @@ class CreateGrantSchema(ClosedSchema):
     grant_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="grantId", required=True)
     credits = integer(1, MAX_GRANT_CREDITS, required=True)
     source = text(MAX_IDENTIFIER_CHARACTERS, load_default=None, allow_none=True)
-    note = text(_MAX_NOTE_CHARACTERS, shortest=0, load_default=None, allow_none=True)
+    note = text(_MAX_NOTE_CHARACTERS, shortest=None, load_default=None, allow_none=True)
 
 
 class GrantSchema(CreateGrantSchema):

@@ -1,7 +1,5 @@
 """A client's credits: grants, adjustments, balance, quota, ledger."""
 
-from typing import Any
-
 from aiohttp import web
 
 from metering_service.api.auth import authenticate
@@ -92,16 +90,10 @@ async def list_ledger(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/ledger."""
     authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), (0,), _parse_entry_id)
+    limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), (0,), int)
     entries, last = await request.app[COMPONENTS].accounts.list_entries(client_id, after, limit)
     next_cursor = encode_cursor(last.entry_id) if last else None
     return respond({"entries": [entry.as_document() for entry in entries], "nextCursor": next_cursor})
-
-
-def _parse_entry_id(value: Any) -> int:
-    if type(value) is not int or not 0 < value < 2**63:
-        raise ValueError
-    return value
 
 
 _CLIENT_ID = describe_identifier("clientId", "The client's id.")

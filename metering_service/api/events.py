@@ -1,8 +1,6 @@
 """Authorize, settle, release, and look-ups of events.
 
-Longer than other files: the examples that are published of five calls stand beside their handlers.
-
-Long because what is published about five calls stands beside them: half of it is examples.
+Long because what is published about five calls, half of it examples, stands beside their handlers.
 """
 
 from datetime import UTC, datetime
@@ -270,8 +268,8 @@ ENDPOINTS = (
         authorize_events,
         summary="Authorize events",
         description="Decides about events, and holds what is granted. Each event for itself; one that is not as it "
-        "should be gets the decision `invalid`. The same hold again, or a further attempt at a held or settled event, is granted and takes nothing more. "
-        "Denials are not remembered. Scope `events`.",
+        "should be gets the decision `invalid`. The same hold again, or a further attempt at a held or settled event, "
+        "is granted and takes nothing more. Denials are not remembered. Scope `events`.",
         tag="events",
         body=EventsSchema,
         body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
@@ -289,8 +287,8 @@ ENDPOINTS = (
         "/internal/events/settle",
         settle_events,
         summary="Settle events",
-        description="Charges facts, each once for ever. Repeats are harmless. A fact whose hold is unknown or released "
-        "is charged all the same, late. Scope `events`.",
+        description="Charges facts, each once for ever. Repeats are harmless. A fact whose hold is unknown or "
+        "released is charged all the same, late. Scope `events`.",
         tag="events",
         body=EventsSchema,
         body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
@@ -354,8 +352,8 @@ ENDPOINTS = (
         "/internal/events",
         list_held_events,
         summary="List held events",
-        description="What the calling service has not resolved. A hold never ends by itself: its caller looks it up, and "
-        "settles or releases it. Scope `events` or `admin`.",
+        description="What the calling service has not resolved. A hold never ends by itself: its caller looks it up, "
+        "and settles or releases it. Scope `events` or `admin`.",
         tag="events",
         parameters=_HELD_PARAMETERS,
         responses={

@@ -16,6 +16,8 @@ from service_chassis.errors import InvalidRequest
 Row = TypeVar("Row")
 
 _MAX_CHARACTERS = 2048
+_INT64 = range(-(2**63), 2**63)
+"""What a column of the database can hold."""
 
 
 def encode_cursor(*position: object) -> str:
@@ -42,6 +44,8 @@ def decode_cursor(cursor: str, *parsers: Callable[[Any], Any]) -> list[Any]:
 
 def _parse(parser: Callable[[Any], Any], part: object) -> Any:
     if type(part) is not (int if parser is int else str):
+        raise ValueError
+    if isinstance(part, int) and part not in _INT64:
         raise ValueError
     return parser(part)
 

@@ -39,8 +39,11 @@ class OpenSchema(Schema):
         unknown = EXCLUDE
 
 
-def text(longest: int, *, shortest: int = 1, **options: Any) -> fields.String:
-    """Make a field of a string with `shortest` to `longest` characters, of what PostgreSQL can hold."""
+def text(longest: int, *, shortest: int | None = 1, **options: Any) -> fields.String:
+    """Make a field of a string with `shortest` to `longest` characters, of what PostgreSQL can hold.
+
+    Without `shortest`, the document does not speak of a shortest one.
+    """
     return fields.String(validate=[validate.Length(shortest, longest), _require_storable], **options)
 
 

@@ -1,4 +1,7 @@
-"""The audits: silent about a sound system, in use or at rest, and loud about each way in which one can be unsound."""
+"""The audits: silent about a sound system, in use or at rest, and loud about each way in which one can be unsound.
+
+Long because each way in which the books can be wrong is put there by hand.
+"""
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable

@@ -1,4 +1,7 @@
-"""GET /api/plan-plays and GET /api/plan-plays/{id}: who sees what, in which order, in how many pieces."""
+"""GET /api/plan-plays and GET /api/plan-plays/{id}: who sees what, in which order, in how many pieces.
+
+Long because lists have many parameters, and each of them is tried alone and together.
+"""
 
 import asyncio
 import gc

@@ -1,4 +1,7 @@
-"""The faults: each breaks something for a while, and leaves the mending to whoever heals the stack."""
+"""The faults: each breaks something for a while, and leaves the mending to whoever heals the stack.
+
+Long because it is a table of faults, a few lines each.
+"""
 
 import asyncio
 import contextlib

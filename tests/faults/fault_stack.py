@@ -1,4 +1,7 @@
-"""A stack for the campaign: every part a child that can be killed and started again, every wire a faulty link."""
+"""A stack for the campaign: every part a child that can be killed and started again, every wire a faulty link.
+
+Long because it starts, breaks and mends every part of a stack.
+"""
 
 import asyncio
 import functools

@@ -1,4 +1,7 @@
-"""Every row of the crash table, on processes that really die: facts, charges and hold as its last column says."""
+"""Every row of the crash table, on processes that really die: facts, charges and hold as its last column says.
+
+Long because it is the crash table, a test a row.
+"""
 
 import asyncio
 import os

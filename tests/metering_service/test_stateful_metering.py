@@ -2,6 +2,8 @@
 
 The model knows policies, holds, ledger and calendar periods, and nothing of batches, locks, SQL or caches. Rates have
 no place in it: their clock is Redis' own.
+
+Long because the whole reference model stands here, to be read in one piece.
 """
 
 import asyncio

@@ -3,6 +3,8 @@
 Each is a good request of one of the three services with something about it changed: a field, a byte, a header, the
 query. No answer may be a 5xx, every error must be in its API's own shape, memory must not grow with what was sent,
 and both audits must be sound at the end. Needs a running stack, named by STACK_JSON.
+
+Long because every kind of nearly right request is made here.
 """
 
 import asyncio

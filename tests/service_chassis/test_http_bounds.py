@@ -1,4 +1,7 @@
-"""Callers that are slow, idle, many or wrong, over real sockets: each ends within its bound, in the API's shape."""
+"""Callers that are slow, idle, many or wrong, over real sockets: each ends within its bound, in the API's shape.
+
+Long because every bound on a connection is tried over a raw socket.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,7 @@
-"""Nothing is sold twice, nothing is charged twice, and nothing is lost: on real processes, two of each."""
+"""Nothing is sold twice, nothing is charged twice, and nothing is lost: on real processes, two of each.
+
+Long because each promise of exactness is tried on real processes.
+"""
 
 import asyncio
 import collections
