@@ -268,8 +268,8 @@ ENDPOINTS = (
         authorize_events,
         summary="Authorize events",
         description="Decides about events, and holds what is granted. Each event for itself; one that is not as it "
-        "should be gets the decision `invalid`. The same hold again, or a further attempt at a held or settled event, "
-        "is granted and takes nothing more. Denials are not remembered. Scope `events`.",
+        "should be gets the decision `invalid`. The same hold again, or a further attempt at a held or settled "
+        "event, is granted and takes nothing more. Denials are not remembered. Scope `events`.",
         tag="events",
         body=EventsSchema,
         body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
