@@ -1,6 +1,8 @@
 # Needs Python 3.11 or newer and make. Everything else is installed into .venv, from the hashed lists in requirements/.
 
 PYTHON ?= python3
+# Test processes at once, each with servers of its own.
+WORKERS ?= 2
 # Makes the lock files and nothing else: https://docs.astral.sh/uv/
 UV ?= uv
 
@@ -18,26 +20,32 @@ GENERATOR := $(VENV)/.installed-client-generator
 BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check advisories openapi clients fuzz faults faults-bite bench bench-quick bench-growth clean-data lock
+.PHONY: help run test test-chassis test-catalog test-activity test-metering lint check hooks advisories openapi clients fuzz faults faults-bite bench bench-quick bench-growth clean-data lock
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo "  variables: PYTHON=$(PYTHON), and for run: STACK_DIR, STACK_PORT_BASE, POSTGRES_DSN, REDIS_URL"
 
 run: $(STACK) ## start PostgreSQL, Valkey, the three services and demo data; Ctrl-C stops all of it
 	@exec $(VENV)/bin/python -m local_stack
 
-test: $(DEV) ## run all tests, on embedded servers
-	$(VENV)/bin/python -m pytest $(ARGUMENTS)
+test: $(DEV) ## run all tests, on embedded servers (WORKERS=2 processes)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGUMENTS)
 
-check: $(DEV) ## formatting, lint, types, import rules, advisories, tests
+test-chassis test-catalog test-activity test-metering: $(DEV) ## run one part's tests, in under a minute
+	$(VENV)/bin/python -m pytest -n $(WORKERS) $(wildcard tests/service_$(@:test-%=%) tests/$(@:test-%=%)_service) $(ARGUMENTS)
+
+lint: $(DEV) ## formatting, lint, types, import rules
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/python -m tests.dependencies.check_advisories
-	$(VENV)/bin/python -m pytest $(ARGUMENTS)
+
+check: lint advisories test ## lint, advisories, tests: what a change must pass
+
+hooks: ## have git run make lint before each commit
+	@printf '#!/bin/sh\nexec make lint\n' >.git/hooks/pre-commit && chmod +x .git/hooks/pre-commit
 
 advisories: $(DEV) ## ask whether there are advisories against what is locked, where a list can be reached
 	$(VENV)/bin/python -m tests.dependencies.check_advisories

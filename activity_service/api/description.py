@@ -3,12 +3,13 @@
 from activity_service.api import plan_plays
 from activity_service.api.responses import ErrorSchema, InvalidRequestSchema, RefusalSchema, render_error
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
+from service_chassis.version import VERSION
 
 ENDPOINTS = plan_plays.ENDPOINTS
 
 API = Api(
     title="Activity",
-    version="1.0.0",
+    version=VERSION,
     description=(
         f"Plan plays, each creation and each completion billed exactly once.\n\n{STRICT_JSON} Unknown fields are "
         "refused, unknown query parameters ignored. An unknown path is answered 404, another method 405 with "

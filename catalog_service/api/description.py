@@ -3,12 +3,13 @@
 from catalog_service.api import plans, tokens
 from catalog_service.api.responses import ErrorSchema, render_error
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
+from service_chassis.version import VERSION
 
 ENDPOINTS = (*tokens.ENDPOINTS, *plans.ENDPOINTS)
 
 API = Api(
     title="Catalog",
-    version="1.0.0",
+    version=VERSION,
     description=(
         "Access tokens for clients and their users, and the clients' plans.\n\nEvery response is an envelope whose "
         f"`statusCode` is the HTTP status. {STRICT_JSON} Unknown fields are ignored. An unknown path is answered "

@@ -3,12 +3,13 @@
 from metering_service.api import charges, clients, events, policies
 from metering_service.api.responses import ErrorSchema, render_error
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
+from service_chassis.version import VERSION
 
 ENDPOINTS = (*events.ENDPOINTS, *policies.ENDPOINTS, *clients.ENDPOINTS, *charges.ENDPOINTS)
 
 API = Api(
     title="Metering",
-    version="1.0.0",
+    version=VERSION,
     description=(
         "Grants or denies billable events by each client's policy, and keeps the ledger. Internal.\n\n"
         f"{STRICT_JSON} Unknown fields and unknown query parameters are refused. An unknown path is answered "

@@ -17,11 +17,23 @@ from service_chassis.database.migrations import Schema, apply_schema
 from service_chassis.database.pool import open_pool
 from service_chassis.errors import OperatorError, ServiceError
 from service_chassis.settings import DatabaseSettings, InvalidSettings, read_settings
+from service_chassis.version import VERSION
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
 OfClient = Annotated[str, typer.Option("--client", help="The client whose user it is.")]
 OfUser = Annotated[str, typer.Option("--user", help="The user's id, as in `userId`.")]
 Sure = Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")]
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+]
 
 Result = TypeVar("Result")
 Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -43,7 +55,7 @@ def create_commands(summary: str, serve: Callable[[], None], migrate: Callable[.
     commands.command("migrate")(migrate)
 
     @commands.callback(invoke_without_command=True, help=f"{summary} Without a command: serve.")
-    def choose(context: typer.Context) -> None:
+    def choose(context: typer.Context, version: Version = False) -> None:
         if context.invoked_subcommand is None:
             serve()
 
