@@ -40,16 +40,16 @@ def _around(name: str, service: str, module: str, owner: str, method: str) -> tu
 FAIL_POINTS: dict[str, FailPoint] = {
     point.name: point
     for pair in (
-        _around("authorize", "activity", "metering_client", "MeteringClient", "_authorize_batch"),
-        _around("create-statement", "activity", "creation_store", "CreationStore", "insert_plan_plays"),
-        _around("completion-writes", "activity", "completion_store", "CompletionStore", "_write"),
-        _around("completion-commit", "activity", "completion_store", "CompletionStore", "complete_plan_play"),
-        _around("settle-call", "activity", "metering_client", "MeteringClient", "settle"),
-        _around("abandon", "activity", "billable_event_store", "BillableEventStore", "insert_abandoned"),
-        _around("release-call", "activity", "metering_client", "MeteringClient", "release"),
-        _around("hold", "metering", "hold_store", "HoldStore", "insert_holds"),
-        _around("charge", "metering", "hold_store", "HoldStore", "settle_events"),
-        _around("free", "metering", "hold_store", "HoldStore", "release_holds"),
+        _around("authorize", "activity", "billing.metering_client", "MeteringClient", "_authorize_batch"),
+        _around("create-statement", "activity", "plays.creation_store", "CreationStore", "insert_plan_plays"),
+        _around("completion-writes", "activity", "plays.completion_store", "CompletionStore", "_write"),
+        _around("completion-commit", "activity", "plays.completion_store", "CompletionStore", "complete_plan_play"),
+        _around("settle-call", "activity", "billing.metering_client", "MeteringClient", "settle"),
+        _around("abandon", "activity", "billing.outbox_store", "OutboxStore", "insert_abandoned"),
+        _around("release-call", "activity", "billing.metering_client", "MeteringClient", "release"),
+        _around("hold", "metering", "events.hold_store", "HoldStore", "insert_holds"),
+        _around("charge", "metering", "events.hold_store", "HoldStore", "settle_events"),
+        _around("free", "metering", "events.hold_store", "HoldStore", "release_holds"),
     )
     for point in pair
 }
