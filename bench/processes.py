@@ -3,15 +3,13 @@
 import os
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.cores import SERVICE_CORE, cpu_seconds, on_core
 from bench.errors import BenchError
 from local_stack.child_process import ChildProcess
-from local_stack.ports import LOOPBACK
+from local_stack.ports import LOOPBACK, LOOPBACK_OPENER
 from local_stack.processes import REPOSITORY
 
 READY_TIMEOUT_SECONDS = 60.0
@@ -75,7 +73,7 @@ class Server:
             with socket.socket() as probe:
                 return probe.connect_ex((LOOPBACK, int(self.url.rpartition(":")[2]))) == 0
         try:
-            with urllib.request.urlopen(self._ready_url, timeout=2):
+            with LOOPBACK_OPENER.open(self._ready_url, timeout=2):
                 return True
         except OSError:
             return False

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.processes import Server
+from local_stack.ports import LOOPBACK_OPENER
 from local_stack.processes import REPOSITORY
 from local_stack.service_environment import ServiceEnvironment
 
@@ -44,7 +45,7 @@ def send(method: str, url: str, body: Any = None, *, bearer: str | None = None) 
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=SEND_TIMEOUT_SECONDS) as response:
+        with LOOPBACK_OPENER.open(request, timeout=SEND_TIMEOUT_SECONDS) as response:
             return json.loads(response.read())
     except urllib.error.HTTPError as error:
         raise BenchError(f"{method} {url} was answered {error.code}: {error.read(500)!r}") from error

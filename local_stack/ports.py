@@ -2,10 +2,13 @@
 
 import random
 import socket
+import urllib.request
 
 from local_stack.errors import StackError
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks the stack's own addresses, whatever proxy the shell names; nothing of it, keys above all, is a proxy's."""
 
 
 def is_free(port: int) -> bool:

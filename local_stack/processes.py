@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from local_stack.child_process import ChildProcess
 from local_stack.errors import StackError
+from local_stack.ports import LOOPBACK_OPENER
 from local_stack.service_environment import ServiceEnvironment
 from local_stack.state_directory import StateDirectory
 from local_stack.topology import HEALTH_PATH
@@ -110,7 +111,7 @@ class Processes:
 def _ask(url: str) -> str:
     """Return "ready" for a 200, else a few words on what came instead."""
     try:
-        with urllib.request.urlopen(url, timeout=HEALTH_REQUEST_TIMEOUT_SECONDS) as response:  # noqa: S310 - ours
+        with LOOPBACK_OPENER.open(url, timeout=HEALTH_REQUEST_TIMEOUT_SECONDS) as response:
             return "ready" if response.status == 200 else f"status {response.status}"
     except urllib.error.HTTPError as error:
         return f"status {error.code}: {error.read(500).decode(errors='replace')}"

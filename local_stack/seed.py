@@ -21,6 +21,7 @@ from catalog_service.plans.plan import Plan
 from catalog_service.plans.store import PlanStore
 from local_stack.demo import CLIENTS, PLANS, DemoClient, DemoPlan
 from local_stack.errors import StackError
+from local_stack.ports import LOOPBACK_OPENER
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 
@@ -105,7 +106,7 @@ class _AdminApi:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, self._headers, method=method)  # noqa: S310 - ours
         try:
-            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:  # noqa: S310 - ours
+            with LOOPBACK_OPENER.open(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:
                 answer: dict[str, object] = json.loads(response.read())
                 return answer
         except urllib.error.HTTPError as error:

@@ -1,3 +1,5 @@
+export no_proxy=127.0.0.1,localhost # whatever proxy the shell names
+
 echo; echo "--- a token for the demo's client; every demo client's secret is its name and -secret"
 field() { python3 -c "import json, sys; print(json.load(sys.stdin)['data']['$1'])"; }
 token() { curl -s "$CATALOG/generate-client-auth-token" -H 'Content-Type: application/json' \

@@ -5,6 +5,7 @@ secrets: ``NAME_FILE=/run/secrets/name`` stands for ``NAME``.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, get_type_hints
@@ -28,6 +29,9 @@ class SettingDescription:
 class InvalidSettings(Exception):
     """The environment lacks a variable or holds one that cannot be read; the text names each."""
 
+
+_OF_KUBERNETES = "tcp://"
+"""How values begin that Kubernetes sets for a service of the same name, such as ACTIVITY_PORT: not meant for us."""
 
 PORT = Range(min=1, max=65_535)
 POSITIVE = Range(min=0, min_inclusive=False)
@@ -57,7 +61,8 @@ def variable(
 def read_settings(settings_class: type[Settings]) -> Settings:
     """Read every field of `settings_class` from the environment.
 
-    Raises InvalidSettings with one line per variable that is missing or malformed.
+    A final line end is no part of a value: secrets' files have one as often as not. Raises InvalidSettings with one
+    line per variable that is missing or malformed.
     """
     env = FileAwareEnv(eager=True)
     readers: dict[object, Callable[..., Any]] = {str: env.str, int: env.int, float: env.float, bool: env.bool}
@@ -68,20 +73,40 @@ def read_settings(settings_class: type[Settings]) -> Settings:
         read = readers.get(types[field.name], env.list)
         name = _name_variable(settings_class, field)
         required = field.default is dataclasses.MISSING
+        if not required and os.environ.get(name, "").startswith(_OF_KUBERNETES):
+            values[field.name] = field.default
+            continue
         options: dict[str, Any] = {"validate": field.metadata["validate"]} if field.metadata["validate"] else {}
         if required:
             options.setdefault("validate", Length(min=1, error="Must not be empty."))
         else:
             options["default"] = field.default
         try:
-            value = read(name, **options)
+            value = _require_printable(name, read(name, **options))
+        except UnicodeDecodeError:
+            faults.append(f"{name}: its file must hold text in UTF-8")
         except (EnvError, ValueError, OSError) as error:
             faults.append(_explain(name, error))
         else:
-            values[field.name] = tuple(value) if isinstance(value, list) else value
+            values[field.name] = value
     if faults:
         raise InvalidSettings("\n".join(faults))
     return settings_class(**values)
+
+
+def _require_printable(name: str, value: Any) -> Any:
+    """Return `value` as a setting has it: lists as tuples, texts printable and without a final line end.
+
+    Raises ValueError that does not quote the value, which may be a secret.
+    """
+    if isinstance(value, list):
+        return tuple(_require_printable(name, each) for each in value)
+    if not isinstance(value, str):
+        return value
+    value = value.removesuffix("\n").removesuffix("\r")
+    if not value.isprintable():
+        raise ValueError(f"{name} must not hold line breaks or control characters")
+    return value
 
 
 def _name_variable(settings_class: type[Any], field: dataclasses.Field[Any]) -> str:

@@ -17,6 +17,7 @@ from bench.question import Effort, Question
 from bench.rounds import compare, interleave
 from bench.stage import Stage
 from bench.wrk import Load, run_wrk
+from local_stack.ports import LOOPBACK_OPENER
 
 PLANS = 1000
 FASTAPI_CONNECTIONS = 8
@@ -112,7 +113,7 @@ def store_plans(stage: Stage, plans: list[dict[str, Any]]) -> str:
 def fetch(url: str, token: str) -> bytes:
     """Return the bytes of get-plans as they are sent, gzipped."""
     headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip", "Authorization": f"Bearer {token}"}
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/get-plans", b"{}", headers), timeout=30) as response:
+    with LOOPBACK_OPENER.open(urllib.request.Request(f"{url}/get-plans", b"{}", headers), timeout=30) as response:
         body: bytes = response.read()
     return body
 

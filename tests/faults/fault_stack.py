@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +22,7 @@ import psycopg
 
 from local_stack.child_process import ChildProcess
 from local_stack.errors import StackError
-from local_stack.ports import LOOPBACK, choose_free_block
+from local_stack.ports import LOOPBACK, LOOPBACK_OPENER, choose_free_block
 from local_stack.processes import REPOSITORY
 from local_stack.servers import Database, PostgresServer, RedisServer, create_databases
 from local_stack.service_environment import ServiceEnvironment, build_environments
@@ -315,7 +314,7 @@ def _through(url: str, link: FaultyLink) -> str:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2):
+        with LOOPBACK_OPENER.open(url, timeout=2):
             return True
     except OSError:
         return False

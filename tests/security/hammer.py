@@ -25,6 +25,7 @@ from urllib.parse import quote, urlsplit
 
 import typer
 
+from local_stack.ports import LOOPBACK_OPENER
 from local_stack.processes import REPOSITORY
 
 CONNECTIONS_PER_SERVICE = 16
@@ -235,7 +236,7 @@ def _ask(url: str, token: str, body: dict[str, Any]) -> Any:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     if token:
         request.add_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with LOOPBACK_OPENER.open(request, timeout=10) as response:
         return json.load(response)["data"]
 
 

@@ -46,3 +46,32 @@ def test_the_table_of_settings_has_every_variable_with_unit_and_default() -> Non
         ("APP_PORT", "", "8080"),
         ("APP_WAIT_SECONDS", "seconds", "0.5"),
     ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_final_line_end_is_no_part_of_a_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str) -> None:
+    (tmp_path / "dsn").write_text(f" a secret {end}", newline="")
+    (tmp_path / "keys").write_text(f"a,b{end}", newline="")
+    monkeypatch.setenv("APP_DSN_FILE", str(tmp_path / "dsn"))
+    monkeypatch.setenv("APP_KEYS_FILE", str(tmp_path / "keys"))
+    assert read_settings(Settings) == Settings(" a secret ", keys=("a", "b"))
+
+
+@pytest.mark.parametrize("content", [b"first\nsecond\n", b"a\x00b", b"\xff\xfe"])
+def test_a_value_that_no_header_can_hold_is_refused_by_name_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "dsn").write_bytes(content)
+    monkeypatch.setenv("APP_DSN_FILE", str(tmp_path / "dsn"))
+    with pytest.raises(InvalidSettings) as refused:
+        read_settings(Settings)
+    assert str(refused.value).startswith("APP_DSN")
+    assert "first" not in str(refused.value)
+
+
+def test_what_kubernetes_sets_for_a_service_of_the_same_name_is_not_meant_for_us(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("APP_DSN", "x")
+    monkeypatch.setenv("APP_PORT", "tcp://10.43.0.7:8082")
+    assert read_settings(Settings).port == 8080

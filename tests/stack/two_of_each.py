@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local_stack.ports import choose_free_block
+from local_stack.ports import LOOPBACK_OPENER, choose_free_block
 from local_stack.processes import REPOSITORY
 
 START_TIMEOUT_SECONDS = 30.0
@@ -49,7 +49,7 @@ class ServiceProcess:
             assert self.process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"{self.ops_url}/readyz", timeout=2)
+                LOOPBACK_OPENER.open(f"{self.ops_url}/readyz", timeout=2)
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.05)
