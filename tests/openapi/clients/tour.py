@@ -10,7 +10,7 @@ import activity_api
 import catalog_api
 import metering_api
 from activity_api.api.plan_plays import create_plan_play, list_plan_plays, update_plan_play
-from activity_api.models import NewPlanPlay, PlanPlayAnswer, PlanPlayChanges, PlanPlayList, Refusal
+from activity_api.models import NewPlanPlay, OnePlanPlay, PlanPlayChanges, PlanPlayList, Refusal
 from activity_api.models.list_plan_plays_status import ListPlanPlaysStatus
 from activity_api.models.plan_play_changes_status_type_0 import PlanPlayChangesStatusType0 as NewStatus
 from catalog_api.api.plans import get_plans
@@ -45,9 +45,9 @@ def main() -> None:
 
     activity = activity_api.AuthenticatedClient(base_url=STACK["activity"]["url"], token=token)
     created = create(activity, "plan-abc-123", user_id="user-1", planned_lessons=["lesson-1"])
-    assert isinstance(created, PlanPlayAnswer), created
+    assert isinstance(created, OnePlanPlay), created
     completed = update_plan_play.sync(created.data.id, client=activity, body=PlanPlayChanges(status=NewStatus.ENDED))
-    assert isinstance(completed, PlanPlayAnswer), completed
+    assert isinstance(completed, OnePlanPlay), completed
     assert completed.data.completed_at is not None
     newest = list_plan_plays.sync(client=activity, status=ListPlanPlaysStatus.ENDED, limit=1)
     assert isinstance(newest, PlanPlayList), newest
