@@ -100,7 +100,11 @@ async def open_components(
         async with run_tasks([relaying, sweeping, watching], last_round=relay.run_once):
             yield Components(
                 verifier=TokenVerifier(
-                    issuer=settings.token_issuer, audience=settings.token_audience, find_key=keys.find, clock=clock
+                    issuer=settings.token_issuer,
+                    audience=settings.token_audience,
+                    find_key=keys.find,
+                    clock=clock,
+                    metrics=app[METRICS],
                 ),
                 admission=admission,
                 create_plays=CreatePlanPlays(

@@ -80,6 +80,7 @@ async def open_components(
                 audience=settings.token_audience,
                 find_key=key_ring.find_public,
                 clock=clock,
+                metrics=app[METRICS],
             ),
             client_states=ClientStates(pool, metrics),
             encoded_plans=EncodedPlansCache(pool, encode_plans, settings.encoded_plans_limit_bytes, metrics),

@@ -65,20 +65,30 @@ class DemoPlan:
     description: str
     collection_id: str
     color: str
+    created_at: str = "2024-01-13T08:10:00Z"
     documents: dict[str, str] = field(default_factory=dict)
     benefits: dict[str, str] = field(default_factory=dict)
 
 
+# The first two are those of the document that the API comes from, to the letter.
 PLANS = (
     DemoPlan(
         "plan-abc-123",
         "Basic Plan",
-        "A basic plan",
+        "This is a basic plan",
         "collection-123",
-        "#4CAF50",
-        documents={"doc-123": "Plan Document"},
+        "#FF5733",
+        created_at="2024-01-15T10:30:00Z",
     ),
-    DemoPlan("plan-def-456", "Premium Plan", "A premium plan", "collection-123", "#2196F3"),
+    DemoPlan(
+        "plan-def-456",
+        "Premium Plan",
+        "This is a premium plan",
+        "collection-123",
+        "#33FF57",
+        created_at="2024-01-14T09:20:00Z",
+        documents={"doc-123": "Plan Document 1"},
+    ),
     DemoPlan(
         "plan-ghi-789",
         "Family Plan",

@@ -50,21 +50,22 @@ async def _seed_catalog(dsn: str) -> None:
                 client = Client(demo.client_id, name, demo.may_read_other_clients, disabled_at=None, created_at=now)
                 if await clients.insert_client(client):
                     await clients.insert_secret(demo.client_id, hash_secret(demo.client_secret), now)
-                    await plans.upsert_plans(demo.client_id, [_as_plan(plan, now) for plan in PLANS])
+                    await plans.upsert_plans(demo.client_id, [_as_plan(plan) for plan in PLANS])
                     await plans.bump_version(demo.client_id)
     finally:
         await connection.close()
 
 
-def _as_plan(plan: DemoPlan, now: datetime) -> Plan:
+def _as_plan(plan: DemoPlan) -> Plan:
+    created_at = datetime.fromisoformat(plan.created_at)
     return Plan(
         plan_id=plan.plan_id,
         plan_name=plan.plan_name,
         description=plan.description,
         collection_id=plan.collection_id,
         color=plan.color,
-        created_at=now,
-        updated_at=now,
+        created_at=created_at,
+        updated_at=created_at,
         associated_documents=[
             {"document_id": document_id, "document_name": name} for document_id, name in plan.documents.items()
         ],

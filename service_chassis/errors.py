@@ -113,5 +113,16 @@ class DependencyUnavailable(ServiceError):
     code = "internal_error"
 
 
+class KeysUnavailable(ServiceError):
+    """The keys that tokens are verified with were never to be had so far: no token can be judged."""
+
+    status = 503
+    code = "keys_unavailable"
+    message = "Access tokens cannot be verified at the moment"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class OperatorError(Exception):
     """What an operator's command cannot do; the text is the whole message, in one line. Nothing was changed."""

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from activity_service.components import COMPONENTS
 from activity_service.plays.caller import Caller
-from service_chassis.auth.bearer import InvalidToken, read_bearer
+from service_chassis.auth.bearer import InvalidToken
 from service_chassis.errors import Forbidden, Unauthorized
 
 SCOPE = "plan_plays"
@@ -14,7 +14,7 @@ ALL_CLIENTS_SCOPE = "plan_plays:all_clients"
 async def authenticate(request: web.Request) -> Caller:
     """Return who the request acts for. Raises Unauthorized, or Forbidden for a token without our scope."""
     try:
-        token = await request.app[COMPONENTS].verifier.verify(read_bearer(request))
+        token = await request.app[COMPONENTS].verifier.verify_request(request)
     except InvalidToken:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"}) from None
     if SCOPE not in token.scopes:

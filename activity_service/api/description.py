@@ -12,7 +12,7 @@ API = Api(
     version=VERSION,
     description=(
         f"Plan plays, each creation and each completion billed exactly once.\n\n{STRICT_JSON} Unknown fields are "
-        "refused, unknown query parameters ignored. An unknown path is answered 404, another method 405 with "
+        "refused, and so are unknown query parameters of lists. An unknown path is 404, another method 405 with "
         '`Allow`, both as `{"error"}`.'
     ),
     tags={"Plan plays": "A user's way through a plan, from its creation to its completion."},

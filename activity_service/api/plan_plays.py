@@ -30,7 +30,7 @@ MAX_LIMIT = 1000
 _LIST_PARAMETERS = (
     query("clientId", "Another client, for clients that may read all."),
     query("userId", "Plays of this user."),
-    query("status", "Plays in this status.", {"type": "string", "enum": list(STATUSES)}),
+    query("status", f"Plays in this status: {', '.join(STATUSES)}. One that does not exist matches nothing."),
     query("planId", "Plays of this plan."),
     query("limit", "Most plays of a page.", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
     query("cursor", "The `nextCursor` of the page before, with `limit`."),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from activity_service.plays.plan_play import PlanPlay, PlanPlayFilter
+from activity_service.plays.plan_play import STATUSES, PlanPlay, PlanPlayFilter
 from service_chassis.errors import Forbidden, InvalidRequest
 
 
@@ -36,6 +36,8 @@ class Caller:
         `client_id` counts only for a caller that may read all clients' plays.
         """
         if self.user_id is not None and user_id not in (None, self.user_id):
+            return None
+        if status is not None and status not in STATUSES:
             return None
         whose = client_id if client_id is not None and self.may_read_all_clients else self.client_id
         return PlanPlayFilter(whose, self.user_id or user_id, status, plan_id)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from catalog_service.components import COMPONENTS
 from catalog_service.errors import InvalidAccessToken
-from service_chassis.auth.bearer import InvalidToken, read_bearer
+from service_chassis.auth.bearer import InvalidToken
 
 PLANS_SCOPE = "plans"
 
@@ -23,7 +23,7 @@ async def authenticate(request: web.Request) -> Caller:
     """Return who the request acts for. Raises InvalidAccessToken, the same for every fault of a token."""
     components = request.app[COMPONENTS]
     try:
-        token = await components.verifier.verify(read_bearer(request))
+        token = await components.verifier.verify_request(request)
     except InvalidToken:
         raise InvalidAccessToken from None
     state = await components.client_states.fetch(token.client_id) if PLANS_SCOPE in token.scopes else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+import structlog
 from aiohttp import web
 from cachetools import LRUCache
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from service_chassis.clock import Clock
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.json_body import parse_json
+from service_chassis.operations.metrics import Metrics
 
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - the media type of RFC 9068
@@ -31,12 +33,23 @@ _CACHED_TOKENS = 10_000
 _FORBIDDEN_HEADERS = {"jku", "jwk", "x5u", "x5c", "crit", "zip", "b64"}
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
+_REASONS: Mapping[type[Exception], str] = {
+    jwt.InvalidSignatureError: "wrong signature",
+    jwt.InvalidIssuerError: "wrong issuer",
+    jwt.InvalidAudienceError: "wrong audience",
+    jwt.MissingRequiredClaimError: "a claim is missing",
+}
+_log = structlog.get_logger(__name__)
+
 FindKey = Callable[[str], Awaitable[EllipticCurvePublicKey | None]]
 """Returns the public key of a `kid`, or None when there is none."""
 
 
 class InvalidToken(Exception):
-    """The token is missing or not to be believed; the text is for tests and logs, never for the caller."""
+    """The token is missing or not to be believed.
+
+    The text is one of few: the kind of reason, for logs and metrics, never for the caller.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +86,22 @@ class TokenVerifier:
     bounded cache; its expiry is looked at every time, its key and signature once a minute.
     """
 
-    def __init__(self, *, issuer: str, audience: str, find_key: FindKey, clock: Clock) -> None:
+    def __init__(self, *, issuer: str, audience: str, find_key: FindKey, clock: Clock, metrics: Metrics) -> None:
         self._issuer = issuer
         self._audience = audience
         self._find_key = find_key
         self._clock = clock
         self._verified: LRUCache[bytes, _Verified] = LRUCache(_CACHED_TOKENS)
+        self._refused = metrics.counter("access_tokens_refused", "Requests without a token to believe.", ["reason"])
+
+    async def verify_request(self, request: web.Request) -> AccessToken:
+        """Return what the token of `request` says. Raises InvalidToken, counted and logged by its kind of reason."""
+        try:
+            return await self.verify(read_bearer(request))
+        except InvalidToken as error:
+            self._refused.labels(str(error)).inc()
+            _log.info("access_token_refused", reason=str(error))
+            raise
 
     async def verify(self, token: str) -> AccessToken:
         """Return what `token` says. Raises InvalidToken."""
@@ -124,7 +147,7 @@ class TokenVerifier:
                 },
             )
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise InvalidToken("not verified") from error
+            raise InvalidToken(_REASONS.get(type(error), "not verified")) from error
         return claims
 
 

@@ -7,6 +7,7 @@ import aiohttp
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
+from service_chassis.errors import KeysUnavailable
 from service_chassis.http.json_body import parse_json
 from service_chassis.operations.logging import log_fault
 
@@ -35,7 +36,10 @@ class RemoteKeys:
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, kid: str) -> EllipticCurvePublicKey | None:
-        """Return the key named `kid`, or None when the issuer does not publish it."""
+        """Return the key named `kid`, or None when the issuer does not publish it.
+
+        Raises KeysUnavailable while no key was ever had: then nothing can be said of any token.
+        """
         now = time.monotonic()
         if kid not in self._keys:
             # Whoever makes names up can wait for a fetch; known keys are answered beside it.
@@ -47,14 +51,14 @@ class RemoteKeys:
             self._begin_fetch(now)
             if not has_failed:
                 await self._fetch_under_way()
+        if not self._keys:
+            raise KeysUnavailable
         return self._keys.get(kid)
 
     async def check(self) -> None:
-        """Raise LookupError unless at least one key is known; fetches when none is."""
+        """Raise KeysUnavailable unless at least one key is known; fetches when none is."""
         if not self._keys:
             await self.find("")
-        if not self._keys:
-            raise LookupError("no keys")
 
     def _may_fetch(self, now: float, pause_seconds: float) -> bool:
         return self._fetching is None and now - self._tried_at >= pause_seconds

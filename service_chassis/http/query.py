@@ -34,11 +34,12 @@ class Call(Protocol):
 def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
     """Return the value of each of the `parameters` that stand in the query, None for one that is absent.
 
-    Integers are read as such. Parameters that are not listed are ignored here. Raises InvalidRequest naming each
-    parameter that cannot be used.
+    Integers are read as such. Raises InvalidRequest naming each parameter that cannot be used, those that are not
+    listed too: a misspelled filter must not widen what is returned.
     """
     values: dict[str, Any] = {}
-    faults: list[FieldError] = []
+    known = {parameter["name"] for parameter in parameters}
+    faults = [FieldError(name[:100], "Unknown parameter.") for name in request.query if name not in known]
     for parameter in parameters:
         name, schema = parameter["name"], parameter["schema"]
         text = request.query.get(name)

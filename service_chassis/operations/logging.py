@@ -18,6 +18,9 @@ log_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})
 """What every log line of the present context carries: of the request, its id and its trace."""
 
 _PROJECT_ROOT = str(Path(__file__).resolve().parents[2])
+_PLUMBING = ("database/pool.py", "service_chassis/batching.py", "http/error_rendering.py", "http/bounds.py")
+"""Where nearly every fault passes through."""
+_TOLD_FRAMES = 3
 _log = structlog.get_logger(__name__)
 
 
@@ -129,10 +132,14 @@ def log_fault(event: str, error: BaseException, **fields: object) -> None:
 
 
 def _place(error: BaseException) -> str:
-    """Name the innermost line of this project that the error passed through."""
+    """Name the innermost lines of this project that the error passed through, the innermost first.
+
+    Those of the chassis's plumbing alone would be the same for nearly all faults.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(_PROJECT_ROOT) and ".venv" not in frame.filename]
-    if not own:
-        return "outside"
-    last = own[-1]
-    return f"{Path(last.filename).relative_to(_PROJECT_ROOT)}:{last.lineno} {last.name}"
+    told = [frame for frame in own if not frame.filename.endswith(_PLUMBING)][-_TOLD_FRAMES:] or own[-1:]
+    places = [
+        f"{Path(each.filename).relative_to(_PROJECT_ROOT)}:{each.lineno} {each.name}" for each in reversed(told)
+    ]
+    return " < ".join(places) or "outside"

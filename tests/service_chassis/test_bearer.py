@@ -1,4 +1,7 @@
-"""Access tokens: the one way to be believed, and the many ways not to be."""
+"""Access tokens: the one way to be believed, and the many ways not to be.
+
+Long because each of the many ways is tried.
+"""
 
 import hmac
 from collections.abc import Callable
@@ -14,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_encode
 from multidict import CIMultiDict
+from structlog.testing import capture_logs
 
 from service_chassis.auth import bearer
 from service_chassis.auth.bearer import AccessToken, InvalidToken, TokenVerifier, read_bearer
+from service_chassis.operations.metrics import Metrics
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -42,7 +47,7 @@ class Verifier:
         self.lookups = 0
         self.withdrawn = False
         self.verify = TokenVerifier(
-            issuer="issuer", audience="api", find_key=self._find, clock=lambda: self.now
+            issuer="issuer", audience="api", find_key=self._find, clock=lambda: self.now, metrics=Metrics()
         ).verify
 
     async def _find(self, kid: str) -> ec.EllipticCurvePublicKey | None:
@@ -236,3 +241,31 @@ def test_the_credential_is_read_in_any_case_of_the_scheme() -> None:
 def test_no_credential_several_or_another_scheme_is_refused(values: list[str]) -> None:
     with pytest.raises(InvalidToken):
         credential(*values)
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (None, "no credential, or several"),
+        ("nonsense", "not a compact JWS"),
+        (sign(key=ec.generate_private_key(ec.SECP256R1())), "wrong signature"),
+        (sign({"iss": "another"}), "wrong issuer"),
+        (sign({"aud": "another"}), "wrong audience"),
+        (sign({"jti": ...}), "a claim is missing"),
+        (sign({"iat": int(NOW.timestamp()) - 900, "exp": int(NOW.timestamp())}), "expired"),
+        (sign(kid="k2"), "unknown key"),
+    ],
+)
+async def test_why_a_token_was_refused_is_counted_and_logged_by_kind(token: str | None, reason: str) -> None:
+    metrics = Metrics()
+
+    async def find(kid: str) -> ec.EllipticCurvePublicKey | None:
+        return KEY.public_key() if kid == "k1" else None
+
+    verifier = TokenVerifier(issuer="issuer", audience="api", find_key=find, clock=lambda: NOW, metrics=metrics)
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    with capture_logs() as logs, pytest.raises(InvalidToken):
+        await verifier.verify_request(make_mocked_request("GET", "/", headers=headers))
+    assert [(line["event"], line["reason"]) for line in logs] == [("access_token_refused", reason)]
+    assert f'access_tokens_refused_total{{reason="{reason}"}} 1.0' in metrics.render().decode()
+    assert token is None or token not in str(logs)

@@ -9,6 +9,7 @@ from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
+from service_chassis.database.pool import open_pool
 from service_chassis.errors import DependencyUnavailable, HttpFault, InvalidRequest, NotFound, ServiceError
 from service_chassis.http.error_rendering import error_middleware
 from service_chassis.operations import logging as operations_logging
@@ -70,6 +71,33 @@ async def test_a_fault_is_logged_by_its_kinds_and_place_without_its_text(http: T
     assert [line["fault"] for line in logs] == ["KeyError < ValueError", "DependencyUnavailable < ValueError"]
     assert all(line["at"].startswith("tests/service_chassis/test_error_rendering.py:") for line in logs)
     assert "marked" not in str(logs)
+
+
+async def test_a_fault_is_placed_in_the_lines_that_led_to_it_and_not_in_plumbing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(operations_logging, "_log", structlog.get_logger())
+
+    async def ask_the_store() -> None:
+        nowhere = "postgresql://nobody@127.0.0.1:1/none"
+        async with open_pool(nowhere, size=1, application_name="test") as pool, pool.acquire():
+            pass
+
+    async def use_case() -> None:
+        await ask_the_store()
+
+    with capture_logs() as logs:
+        try:
+            await use_case()
+        except OSError as error:
+            log_fault("request_failed", error)
+    [line] = logs
+    assert [place.split()[1] for place in line["at"].split(" < ")] == [
+        "ask_the_store",
+        "use_case",
+        "test_a_fault_is_placed_in_the_lines_that_led_to_it_and_not_in_plumbing",
+    ]
+    assert "pool.py" not in line["at"]
 
 
 async def test_headers_of_an_error_are_sent_and_a_redirect_is_none(http: TestClient[Any, Any]) -> None:

@@ -13,6 +13,7 @@ from jwt.algorithms import ECAlgorithm
 
 from service_chassis.auth import jwks
 from service_chassis.auth.jwks import RemoteKeys
+from service_chassis.errors import KeysUnavailable
 
 ENTRIES: dict[str, dict[str, Any]] = {
     kid: {**ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True), "kid": kid}
@@ -137,16 +138,20 @@ async def test_known_keys_do_not_wait_for_an_issuer_that_hangs(keys: RemoteKeys,
 async def test_a_key_of_another_curve_or_too_large_a_set_is_not_taken(keys: RemoteKeys, issuer: Issuer) -> None:
     other = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True)
     issuer.document = {"keys": [{**other, "kid": "k1", "alg": "ES256"}]}
-    assert await keys.find("k1") is None
+    with pytest.raises(KeysUnavailable):
+        await keys.find("k1")
     issuer.document = {"keys": [ENTRIES["k1"]], "more": "x" * 70_000}
     issuer.now += 1
-    assert await keys.find("k1") is None
+    with pytest.raises(KeysUnavailable):
+        await keys.find("k1")
 
 
 async def test_no_key_at_all_is_not_ready(keys: RemoteKeys, issuer: Issuer) -> None:
     issuer.status = 500
-    with pytest.raises(LookupError):
+    with pytest.raises(KeysUnavailable):
         await keys.check()
+    with pytest.raises(KeysUnavailable):  # of no token can it be said that its key is unknown
+        await keys.find("k1")
     issuer.status = 200
     issuer.now += 1
     await keys.check()

@@ -21,7 +21,7 @@ def read(text: str, parameters: object = PARAMETERS) -> dict[str, object]:
 
 def test_what_is_absent_is_none_and_what_is_there_is_read_by_its_type() -> None:
     assert read("") == {"name": None, "limit": None, "status": None}
-    assert read("name=%C3%A4&limit=1000&status=ended&other=1") == {"name": "ä", "limit": 1000, "status": "ended"}
+    assert read("name=%C3%A4&limit=1000&status=ended") == {"name": "ä", "limit": 1000, "status": "ended"}
     assert read("state=held", REQUIRED) == {"state": "held"}
 
 
@@ -37,6 +37,7 @@ def test_what_is_absent_is_none_and_what_is_there_is_read_by_its_type() -> None:
         ("limit=%D9%A1", "limit", "Must be an integer from 1 to 1000."),
         ("status=gone", "status", "Must be one of: active, ended."),
         ("name=a&name=b", "name", "Must be given once."),
+        ("nmae=a", "nmae", "Unknown parameter."),
         ("name=%00", "name", "Must be text in UTF-8 without NUL characters."),
     ],
 )

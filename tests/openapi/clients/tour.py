@@ -11,7 +11,6 @@ import catalog_api
 import metering_api
 from activity_api.api.plan_plays import create_plan_play, list_plan_plays, update_plan_play
 from activity_api.models import NewPlanPlay, OnePlanPlay, PlanPlayChanges, PlanPlayList, Refusal
-from activity_api.models.list_plan_plays_status import ListPlanPlaysStatus
 from activity_api.models.plan_play_changes_status_type_0 import PlanPlayChangesStatusType0 as NewStatus
 from catalog_api.api.plans import get_plans
 from catalog_api.api.tokens import generate_client_auth_token
@@ -49,7 +48,7 @@ def main() -> None:
     completed = update_plan_play.sync(created.data.id, client=activity, body=PlanPlayChanges(status=NewStatus.ENDED))
     assert isinstance(completed, OnePlanPlay), completed
     assert completed.data.completed_at is not None
-    newest = list_plan_plays.sync(client=activity, status=ListPlanPlaysStatus.ENDED, limit=1)
+    newest = list_plan_plays.sync(client=activity, status="ended", limit=1)
     assert isinstance(newest, PlanPlayList), newest
     assert newest.data[0].id == created.data.id
 
