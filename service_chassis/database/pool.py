@@ -26,6 +26,17 @@ _SERVER_SETTINGS = {
 }
 
 
+_CHANGED_SERVER = (
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.DatabaseDroppedError,
+    asyncpg.IdleSessionTimeoutError,
+)
+"""What a server says that was demoted, restarts or shuts down: a session with it is of no more use, and a busy one
+would never be replaced by itself."""
+
 UNHURRIED: Mapping[str, str] = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 """Server settings of a connection for an operator's long work, whose every statement its caller bounds."""
 OPERATOR_TIMEOUT_SECONDS = 600.0
@@ -63,9 +74,9 @@ class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
 
 
 class _Turn:
-    """One use of a connection, once it is its turn."""
+    """One use of a connection, once it is its turn. A session with a server that has changed is cut at its end."""
 
-    __slots__ = ("_lent", "_timeout_seconds", "_turns", "_work")
+    __slots__ = ("_connection", "_lent", "_timeout_seconds", "_turns", "_work")
 
     def __init__(
         self,
@@ -88,7 +99,8 @@ class _Turn:
             else:
                 await self._turns.acquire()
             try:
-                return await self._lent.__aenter__()
+                self._connection = await self._lent.__aenter__()
+                return self._connection
             except BaseException:
                 self._turns.release()
                 raise
@@ -97,6 +109,8 @@ class _Turn:
             raise
 
     async def __aexit__(self, *fault: Any) -> None:
+        if isinstance(fault[1], _CHANGED_SERVER):
+            self._connection.terminate()
         try:
             await self._lent.__aexit__(*fault)
         finally:
@@ -164,10 +178,14 @@ async def open_snapshot(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]
         yield connection
 
 
+_IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+
+
 async def check_postgres(pool: asyncpg.Pool) -> None:
-    """Raise unless the database answers."""
+    """Raise unless the database answers and takes writes."""
     async with pool.acquire(timeout=1) as connection:
-        await connection.fetchval("SELECT 1")
+        if await connection.fetchval(_IS_READ_ONLY):
+            raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
 
 
 def count_changed(status: str) -> int:

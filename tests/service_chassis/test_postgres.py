@@ -6,7 +6,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from service_chassis.database.pool import open_pool
+from service_chassis.database.pool import check_postgres, open_pool
 
 CALLERS, CONNECTIONS, ROUNDS = 40, 2, 50
 
@@ -97,3 +97,41 @@ async def test_closing_waits_for_no_statement_for_long(
         await at_work.wait()
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await asyncio.wait_for(working, 2)
+
+
+async def test_sessions_with_a_server_that_became_read_only_are_dropped_and_it_is_not_ready_meanwhile(
+    empty_database: Callable[[], str],
+) -> None:
+    dsn = empty_database()
+    name = dsn.rpartition("/")[2]
+    operator = await asyncpg.connect(dsn)
+    await operator.execute("CREATE TABLE thing (n integer)")
+    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    async with open_pool(dsn, size=1, application_name="test") as pool:
+        for _ in range(2):
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                await pool.execute("INSERT INTO thing VALUES (1)")
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                await check_postgres(pool)
+        await operator.execute("SET default_transaction_read_only = off")
+        await operator.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        await check_postgres(pool)
+        await pool.execute("INSERT INTO thing VALUES (1)")
+    await operator.close()
+
+
+async def test_a_session_that_was_shut_down_costs_one_use_only(empty_database: Callable[[], str]) -> None:
+    dsn = empty_database()
+    operator = await asyncpg.connect(dsn)
+    async with open_pool(dsn, size=1, application_name="victim") as pool:
+        pid = await pool.fetchval("SELECT pg_backend_pid()")
+        sleeping = asyncio.create_task(pool.execute("SELECT pg_sleep(3)"))
+        async with asyncio.timeout(5):
+            active = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'"
+            while not await operator.fetchval(active, pid):
+                pass
+        await operator.execute("SELECT pg_terminate_backend($1)", pid)
+        with pytest.raises((asyncpg.AdminShutdownError, asyncpg.ConnectionDoesNotExistError)):
+            await sleeping
+        assert await pool.fetchval("SELECT pg_backend_pid()") != pid
+    await operator.close()
