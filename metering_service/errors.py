@@ -1,6 +1,6 @@
 """The errors of this service, with code, status and sentence; operators' commands show the sentence."""
 
-from service_chassis.errors import Conflict, NotFound
+from service_chassis.errors import Conflict, NotFound, OperatorError
 
 
 class EventNotFound(NotFound):
@@ -19,7 +19,9 @@ class UnknownPolicy(NotFound):
     """The policy that a client is to have does not exist."""
 
     code = "policy_not_found"
-    message = "Policy not found"
+
+    def __init__(self, policy_id: str) -> None:
+        super().__init__(f"Policy {policy_id} not found")
 
 
 class PolicyChanged(Conflict):
@@ -42,3 +44,10 @@ class InsufficientCredits(Conflict):
 
     code = "insufficient_credits"
     message = "The adjustment would take the available credits below zero"
+
+
+class UnknownClient(OperatorError):
+    """Metering never heard of a client that an operator asks about."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(f"there is no client {client_id}: nobody gave it a policy or credits, and it never called")

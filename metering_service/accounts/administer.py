@@ -79,8 +79,8 @@ class AdministerAccounts:
             raise ReferenceReused(reference)
         return entry
 
-    async def fetch_balance(self, client_id: str) -> Balance:
-        """Return what a client has; of one never heard of, nothing."""
+    async def fetch_balance(self, client_id: str) -> Balance | None:
+        """Return what a client has, None for one never heard of."""
         async with self.pool.acquire() as connection:
             return await LedgerStore(connection).fetch_balance(client_id)
 

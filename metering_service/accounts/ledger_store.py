@@ -35,7 +35,7 @@ class LedgerStore:
         try:
             await self._connection.execute(self._ASSIGN_POLICY, client_id, policy_id)
         except asyncpg.ForeignKeyViolationError:
-            raise UnknownPolicy from None
+            raise UnknownPolicy(policy_id) from None
 
     _INSERT_ENTRY = f"""
         INSERT INTO ledger_entry (client_id, kind, reference, credits, source, note, at)
@@ -81,10 +81,10 @@ class LedgerStore:
         SELECT client_id, granted, spent, held, granted - spent - held FROM account WHERE client_id = $1
     """
 
-    async def fetch_balance(self, client_id: str) -> Balance:
-        """Return what a client has; of one never heard of, nothing."""
+    async def fetch_balance(self, client_id: str) -> Balance | None:
+        """Return what a client has, None for one never heard of."""
         row = await self._connection.fetchrow(self._FETCH_BALANCE, client_id)
-        return Balance(*row) if row else Balance(client_id)
+        return row and Balance(*row)
 
     _FETCH_QUOTA = """
         SELECT v.quota_limit, v.quota_period, a.counted_on, a.day_used, a.day_held, a.month_used, a.month_held

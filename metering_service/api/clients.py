@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from metering_service.accounts.account import Balance
 from metering_service.api.auth import authenticate
 from metering_service.api.client_schemas import (
     BalanceSchema,
@@ -64,8 +65,9 @@ async def create_adjustment(request: web.Request) -> web.Response:
 async def get_balance(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/balance."""
     authenticate(request, "admin")
-    balance = await request.app[COMPONENTS].accounts.fetch_balance(read_identifier(request, "clientId"))
-    return respond(balance.as_document())
+    client_id = read_identifier(request, "clientId")
+    balance = await request.app[COMPONENTS].accounts.fetch_balance(client_id)
+    return respond((balance or Balance(client_id)).as_document())
 
 
 async def get_quota(request: web.Request) -> web.Response:

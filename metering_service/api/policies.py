@@ -146,7 +146,7 @@ ENDPOINTS = (
         responses={200: Success("The assignment.", AssignmentSchema, {"clientId": "demo", "policyId": "starter"})},
         failures=[
             describe_wrong_field("policyId", "Missing data for required field."),
-            Failure("There is no such policy.", UnknownPolicy()),
+            Failure("There is no such policy.", UnknownPolicy("starter")),
             *_ADMIN,
         ],
     ),

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from metering_service.accounts.account import LedgerEntry
+from metering_service.accounts.account import Balance, LedgerEntry
 from metering_service.accounts.administer import AdministerAccounts
 from metering_service.cli.identifier import ACTOR, ClientId, PolicyId, read_identifier
+from metering_service.errors import UnknownClient
 from metering_service.policies.policy import MAX_GRANT_CREDITS
 from metering_service.settings import DatabaseSettings
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.commands import NEGATIVE_NUMBERS, AsJson, Result, run_with_pool, show
 from service_chassis.errors import OperatorError
 
 commands = typer.Typer()
@@ -21,13 +22,13 @@ _LEDGER_COLUMNS = ("entryId", "at", "kind", "credits", "eventType", "eventId", "
 
 
 @commands.command("assign")
-def assign(client_id: ClientId, policy_id: PolicyId) -> None:
+def assign(client_id: ClientId, policy_id: PolicyId, as_json: AsJson = False) -> None:
     """Give a client a policy, in force from its next decision."""
     _run(lambda accounts: accounts.assign_policy(client_id, policy_id, actor=ACTOR))
-    typer.echo(f"{client_id} has policy {policy_id}")
+    show({"clientId": client_id, "policyId": policy_id}, as_json)
 
 
-@commands.command("grant")
+@commands.command("grant", context_settings=NEGATIVE_NUMBERS)
 def grant(
     client_id: ClientId,
     credits: Annotated[int, typer.Argument(min=1, max=MAX_GRANT_CREDITS, help="How many credits.")],
@@ -41,12 +42,12 @@ def grant(
     show(entry.as_document(), as_json, _ENTRY_COLUMNS)
 
 
-@commands.command("adjust")
+@commands.command("adjust", context_settings=NEGATIVE_NUMBERS)
 def adjust(
     client_id: ClientId,
     credits: Annotated[
         int,
-        typer.Argument(min=-MAX_GRANT_CREDITS, max=MAX_GRANT_CREDITS, help="Signed; put -- before a negative one."),
+        typer.Argument(min=-MAX_GRANT_CREDITS, max=MAX_GRANT_CREDITS, help="Signed: -5 takes five."),
     ],
     adjustment_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=read_identifier)],
     reason: Annotated[str, typer.Option(help="For the ledger.")],
@@ -62,7 +63,14 @@ def adjust(
 @commands.command("balance")
 def balance(client_id: ClientId, as_json: AsJson = False) -> None:
     """Show what a client was granted, has spent, has held, and has available."""
-    show(_run(lambda accounts: accounts.fetch_balance(client_id)).as_document(), as_json)
+    show(_run(lambda accounts: _fetch_balance(accounts, client_id)).as_document(), as_json)
+
+
+async def _fetch_balance(accounts: AdministerAccounts, client_id: str) -> Balance:
+    balance = await accounts.fetch_balance(client_id)
+    if balance is None:
+        raise UnknownClient(client_id)
+    return balance
 
 
 @commands.command("ledger")
@@ -70,6 +78,7 @@ def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
     """Show every line of a client's ledger, oldest first."""
 
     async def read(accounts: AdministerAccounts) -> list[LedgerEntry]:
+        await _fetch_balance(accounts, client_id)
         found, last = await accounts.list_entries(client_id, 0, _PAGE_ENTRIES)
         entries = [*found]
         while last is not None:

@@ -1,11 +1,10 @@
 """Policies and their versions."""
 
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-import orjson
 import typer
-from marshmallow import ValidationError
 
 from metering_service.cli.identifier import ACTOR, PolicyId
 from metering_service.policies.administer import AdministerPolicies
@@ -13,7 +12,8 @@ from metering_service.policies.policy import PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from metering_service.settings import DatabaseSettings
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
-from service_chassis.errors import OperatorError
+from service_chassis.errors import InvalidRequest, OperatorError
+from service_chassis.http.json_body import load, parse_json
 
 commands = typer.Typer(help="Policies and their versions.", no_args_is_help=True)
 
@@ -47,16 +47,15 @@ def show_history(policy_id: PolicyId, as_json: AsJson = False) -> None:
 @commands.command("put")
 def put(
     policy_id: PolicyId,
-    file: Annotated[typer.FileText, typer.Argument(help="The terms as JSON; - for standard input.")],
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The terms as JSON; - for standard input.")],
     as_json: AsJson = False,
 ) -> None:
     """Set the terms of a policy: each change is a new version."""
     try:
-        policy = make_policy(PolicySchema().load(orjson.loads(file.read())))
-    except orjson.JSONDecodeError as error:
-        raise OperatorError(f"{file.name}: not JSON: {error}") from None
-    except ValidationError as error:
-        raise OperatorError(f"{file.name}: {error.messages}") from None
+        policy = make_policy(load(PolicySchema(), parse_json(file.read().removeprefix(BOM_UTF8))))
+    except InvalidRequest as error:
+        faults = "; ".join(f"{detail.field}: {detail.message}" for detail in error.details)
+        raise OperatorError(f"{file.name}: {faults}") from None
     version = _run(lambda policies: policies.put(policy_id, policy, actor=ACTOR))
     show(version.as_document(), as_json, _COLUMNS)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.table import Table
+
+from service_chassis.cli.columns import print_columns
 
 KEPT_FINDINGS = 100
 """Findings that are kept with their words; all are counted. A broken table of millions must not fill memory."""
@@ -89,23 +89,18 @@ class AuditReport:
 
 
 def show_report(report: AuditReport, *, as_json: bool) -> None:
-    """Print a report: a table and a sentence for people, or one JSON document for programs."""
+    """Print a report: columns and a sentence for people, or one JSON document for programs."""
     if as_json:
         print(orjson.dumps(report.as_document(), option=orjson.OPT_INDENT_2).decode())
         return
-    console = Console(markup=False)  # a bracket in an id or an error is no markup
-    if report.violations or report.unfinished:
-        table = Table("")
-        for heading in ("rule", "about", "what was found"):
-            table.add_column(heading, overflow="fold")  # an id with its end cut off is of no use
-        for mark, findings in (("violation", report.violations), ("unfinished", report.unfinished)):
-            for finding in findings:
-                table.add_row(mark, finding.rule, finding.subject, finding.detail)
-        console.print(table)
-    hidden = report.violation_count + report.unfinished_count - len(report.violations) - len(report.unfinished)
+    rows = [("violation", each.rule, each.subject, each.detail) for each in report.violations]
+    rows += [("unfinished", each.rule, each.subject, each.detail) for each in report.unfinished]
+    if rows:
+        print_columns(("", "rule", "about", "what was found"), rows)
+    hidden = report.violation_count + report.unfinished_count - len(rows)
     if hidden:
-        console.print(f"{hidden:,} more are counted and not shown.")
-    console.print(report.sentence, highlight=False)
+        print(f"{hidden:,} more are counted and not shown.")
+    print(report.sentence)
 
 
 def _as_document(finding: Finding) -> dict[str, str]:

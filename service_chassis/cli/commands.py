@@ -3,23 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import asyncpg
 import orjson
 import psycopg
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from service_chassis.cli.columns import print_columns
 from service_chassis.database.migrations import Schema, apply_schema
 from service_chassis.database.pool import open_pool
 from service_chassis.errors import OperatorError, ServiceError
 from service_chassis.settings import DatabaseSettings, InvalidSettings, read_settings
 from service_chassis.version import VERSION
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of columns.")]
 OfClient = Annotated[str, typer.Option("--client", help="The client whose user it is.")]
 OfUser = Annotated[str, typer.Option("--user", help="The user's id, as in `userId`.")]
 Sure = Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")]
@@ -34,6 +32,9 @@ def _show_version(is_wanted: bool) -> None:
 Version = Annotated[
     bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
 ]
+
+NEGATIVE_NUMBERS = {"ignore_unknown_options": True}
+"""Context settings of a command with signed arguments: `-5` is a number, not an option."""
 
 Result = TypeVar("Result")
 Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -128,7 +129,7 @@ def migrate_and_show(settings_class: type[DatabaseSettings], schema: Schema, as_
 
 
 def show(found: Rows, as_json: bool, columns: Mapping[str, str] | Sequence[str] | None = None) -> None:
-    """Print one row or several as a table, or as JSON. `columns` maps keys to headings; without it, all keys."""
+    """Print one row or several in columns, or as JSON. `columns` maps keys to headings; without it, all keys."""
     if as_json:
         show_json(found)
         return
@@ -137,25 +138,10 @@ def show(found: Rows, as_json: bool, columns: Mapping[str, str] | Sequence[str] 
         typer.echo("none")
         return
     keys: Sequence[str] = list(columns if columns is not None else rows[0])
-    headings = columns if isinstance(columns, Mapping) else {key: key for key in keys}
-    table = Table()
-    for key in keys:
-        table.add_column(headings[key], overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(key)) for key in keys))
-    Console(markup=False).print(table)  # a bracket in a name or a note is no markup
+    headings = list(columns.values()) if isinstance(columns, Mapping) else keys
+    print_columns(headings, [[row.get(key) for key in keys] for row in rows])
 
 
 def show_json(document: Any) -> None:
     """Print `document`, moments as ISO 8601 with `Z`."""
     typer.echo(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)

@@ -39,3 +39,52 @@ async def test_a_malformed_database_url_is_no_verdict_and_tells_no_password() ->
     done = await run_command("metering", "postgresql://metering:pass:word@127.0.0.1:port/metering", "audit")
     assert ended_plainly(done, 3), done
     assert "word" not in done.trace
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b'{"prices": {"a": 1, "a": 2}, "credits": "prepaid"}', "body: Must not repeat a name in an object."),
+        (b'{"prices": {"a": 1.5}}', "prices.a.value: Not a valid integer."),
+        (b'{"price": {}}', "price: Unknown field."),
+        (b"[]", "body: Must be a JSON object."),
+        (b"{", "body: Must be valid JSON in UTF-8."),
+    ],
+)
+async def test_what_is_wrong_in_a_policys_file_is_named_by_field(
+    metering_dsn: str, tmp_path: Path, content: bytes, fault: str
+) -> None:
+    file = tmp_path / "policy.json"
+    file.write_bytes(content)
+    done = await run_command("metering", metering_dsn, "policies", "put", "gold", str(file))
+    assert ended_plainly(done, 1), done
+    assert done.trace.strip() == f"metering_service: {file}: {fault}"
+
+
+async def test_a_policys_file_may_begin_with_a_byte_order_mark(metering_dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_bytes(b'\xef\xbb\xbf{"credits": "unlimited"}')
+    assert (await run_command("metering", metering_dsn, "policies", "put", "gold", str(file))).code == 0
+
+
+@pytest.mark.parametrize("command", ["balance", "ledger"])
+async def test_a_client_that_nobody_ever_heard_of_is_named(metering_dsn: str, command: str) -> None:
+    done = await run_command("metering", metering_dsn, command, "nobody")
+    assert ended_plainly(done, 1), done
+    assert "nobody" in done.trace
+
+
+async def test_a_policy_that_is_not_there_is_named(metering_dsn: str) -> None:
+    done = await run_command("metering", metering_dsn, "assign", "acme", "glod")
+    assert ended_plainly(done, 1), done
+    assert "glod" in done.trace
+    assert (await run_command("metering", metering_dsn, "assign", "acme", "free", "--json")).code == 0
+
+
+async def test_a_negative_number_is_a_number(metering_dsn: str) -> None:
+    options = ("--adjustment-id", "a", "--reason", "r")
+    assert (await run_command("metering", metering_dsn, "grant", "acme", "9", "--grant-id", "g")).code == 0
+    assert (await run_command("metering", metering_dsn, "adjust", "acme", "-5", *options)).code == 0
+    done = await run_command("metering", metering_dsn, "grant", "acme", "-5", "--grant-id", "h")
+    assert ended_plainly(done, 2), done
+    assert "greater than or equal to 1" in " ".join(done.trace.split())
