@@ -1,6 +1,8 @@
 """Read a file of plans, JSON or CSV, into rows that know where they stand in it."""
 
 import csv
+import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,49 +28,60 @@ class PlanRow:
 def read_plan_file(path: Path) -> list[PlanRow]:
     """Read `path` by its suffix: `.json`, an array of plans as in `sync-plan`, or `.csv`, in UTF-8.
 
-    A CSV has a line of names first. Its columns for documents and benefits hold JSON arrays; an empty cell there, or
-    for `plan_id`, is as if it were not given. Raises OperatorError that says where the file is not as it should be.
+    A CSV has a line of names first, and commas, semicolons or tabs between cells, as spreadsheets write them; rows
+    of empty cells are left out. Its columns for documents and benefits hold JSON arrays; an empty cell there, or for
+    `plan_id`, is as if it were not given. Raises OperatorError that says where the file is not as it should be.
     """
     readers = {".json": _read_json, ".csv": _read_csv}
     read = readers.get(path.suffix.lower())
     if read is None:
         raise OperatorError(f"{path.name}: must end in .json or .csv")
     try:
-        return read(path)
-    except UnicodeDecodeError:
-        raise OperatorError(f"{path.name}: must be UTF-8") from None
+        raw = path.read_bytes()
     except OSError as error:
         raise OperatorError(f"{path}: {error.strerror}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        kind = "UTF-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "something else"
+        raise OperatorError(f'{path.name}: must be UTF-8, and is {kind}: save it as "CSV UTF-8" or JSON') from None
+    return read(path, text)
 
 
-def _read_json(path: Path) -> list[PlanRow]:
-    document = _parse(path.read_bytes(), path.name)
+def _read_json(path: Path, text: str) -> list[PlanRow]:
+    document = _parse(text.encode(), path.name)
     if not isinstance(document, list):
         raise OperatorError(f"{path.name}: must hold an array of plans")
     return [PlanRow(f"item {number}", values) for number, values in enumerate(document, start=1)]
 
 
-def _read_csv(path: Path) -> list[PlanRow]:
+def _read_csv(path: Path, text: str) -> list[PlanRow]:
     csv.field_size_limit(_LONGEST_CELL_CHARACTERS)
     rows: list[PlanRow] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        try:
-            missing = [name for name in _NEEDED_COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise OperatorError(f"{path.name}: has no column {', '.join(missing)}")
-            for cells in reader:
-                place = f"line {reader.line_num}"
+    heading = text.partition("\n")[0]
+    delimiter = max(",;\t", key=heading.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        names = [(name or "").strip() for name in reader.fieldnames or ()]
+        missing = [name for name in _NEEDED_COLUMNS if name not in names]
+        if missing:
+            raise OperatorError(f"{path.name}: line 1: has no column {', '.join(missing)}")
+        if twice := sorted({name for name in names if name and names.count(name) > 1}):
+            raise OperatorError(f"{path.name}: line 1: names column {', '.join(twice)} twice")
+        reader.fieldnames = names
+        for cells in reader:
+            place = f"line {reader.line_num}"
+            if any(cell for cell in cells.values()):
                 rows.append(PlanRow(place, _read_cells(cells, f"{path.name}: {place}")))
-        except csv.Error as error:
-            raise OperatorError(f"{path.name}: line {reader.line_num}: {error}") from None
+    except csv.Error as error:
+        raise OperatorError(f"{path.name}: line {reader.line_num}: {error}") from None
     return rows
 
 
 def _read_cells(cells: dict[str | None, Any], where: str) -> dict[str, Any]:
-    if None in cells:
+    if any(cells.pop(None, ())):
         raise OperatorError(f"{where}: has more cells than the file has columns")
-    values = {name: cell for name, cell in cells.items() if name is not None and cell is not None}
+    values = {name: cell for name, cell in cells.items() if name and cell is not None}
     for name in ("plan_id", *_JSON_COLUMNS):
         if values.get(name) == "":
             del values[name]

@@ -84,6 +84,11 @@ async def test_progress_is_told_up_to_the_last_of_many(catalog: Catalog, clock: 
         ("plans.csv", CSV + 'p,n,d,c,r,"{",\n', "line 5: associated_documents: Must be valid JSON"),
         ("plans.csv", CSV + '"open', "line 4: unexpected end"),
         ("plans.csv", "", "has no column"),
+        (
+            "plans.csv",
+            "plan_name,color,description,collection_id,color\na,b,c,d,e\n",
+            "line 1: names column color twice",
+        ),
     ],
 )
 def test_a_file_that_is_not_as_it_should_be_is_refused_by_place(
@@ -100,3 +105,22 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes('[{"plan_name": "Tür"}]'.encode("latin-1"))
         with pytest.raises(OperatorError, match="UTF-8"):
             read_plan_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_file_is_read_as_spreadsheets_write_it(tmp_path: Path, end: str, delimiter: str, mark: bytes) -> None:
+    lines = ["plan_name,description,collection_id,color,", "a,b,c,d,", ",,,,", "e,,g,h,", ",,,,"]
+    text = end.join(line.replace(",", delimiter) for line in lines)
+    (tmp_path / "plans.csv").write_bytes(mark + text.encode())
+    rows = read_plan_file(tmp_path / "plans.csv")
+    assert [(row.place, row.values["plan_name"]) for row in rows] == [("line 2", "a"), ("line 4", "e")]
+    (tmp_path / "plans.json").write_bytes(mark + b'[{"plan_name": "a"}]')
+    assert [row.values for row in read_plan_file(tmp_path / "plans.json")] == [{"plan_name": "a"}]
+
+
+def test_a_file_in_utf_16_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "plans.csv").write_bytes(CSV.encode("utf-16"))
+    with pytest.raises(OperatorError, match="must be UTF-8, and is UTF-16"):
+        read_plan_file(tmp_path / "plans.csv")

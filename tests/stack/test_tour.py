@@ -43,11 +43,22 @@ async def test_plans_of_a_collection_and_none_for_an_unknown_one(api: Api) -> No
     status, answer = await api.catalog("get-plans", {"collection_id": "collection-123"}, token)
     assert (status, answer["statusCode"], answer["message"]) == (200, 200, "OKAY")
     plans = {plan["plan_id"]: plan for plan in answer["data"]}
-    assert plans["plan-abc-123"]["plan_name"] == "Basic Plan"
-    assert plans["plan-def-456"]["plan_name"] == "Premium Plan"
-    documents = [document["document_id"] for document in plans["plan-abc-123"]["associated_documents"]]
-    assert documents == ["doc-123"]
-    assert plans["plan-def-456"]["associated_supplemental_benefits"] == []
+    # The API's source document has these two, to the letter.
+    basic, premium = plans["plan-abc-123"], plans["plan-def-456"]
+    assert {**basic, "plan_name": "Premium Plan"} == {
+        **premium,
+        "plan_id": "plan-abc-123",
+        "description": "This is a basic plan",
+        "color": "#FF5733",
+        "created_at": "2024-01-15T10:30:00Z",
+        "updated_at": "2024-01-15T10:30:00Z",
+        "associated_documents": [],
+    }
+    assert (basic["plan_name"], premium["description"]) == ("Basic Plan", "This is a premium plan")
+    assert (premium["color"], premium["created_at"]) == ("#33FF57", "2024-01-14T09:20:00Z")
+    assert premium["updated_at"] == premium["created_at"]
+    assert premium["associated_documents"] == [{"document_id": "doc-123", "document_name": "Plan Document 1"}]
+    assert premium["associated_supplemental_benefits"] == []
 
     nothing = await api.catalog("get-plans", {"collection_id": "no-such"}, token)
     assert nothing == (200, {"statusCode": 200, "data": [], "message": "OKAY"})
