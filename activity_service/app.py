@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from activity_service.api.description import API, ENDPOINTS
-from activity_service.api.responses import encode_play, render_error
+from activity_service.api.responses import render_error
 from activity_service.components import COMPONENTS, open_components
 from activity_service.settings import ActivitySettings
 from service_chassis.application import create_web_app
@@ -20,7 +20,7 @@ def create_app(settings: ActivitySettings, *, clock: Clock = system_clock) -> we
     add_endpoints(app, ENDPOINTS, API)
 
     async def keep_components(app: web.Application) -> AsyncIterator[None]:
-        async with open_components(app, settings, clock, encode_play) as components:
+        async with open_components(app, settings, clock) as components:
             app[COMPONENTS] = components
             yield
 

@@ -1,8 +1,10 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -10,15 +12,16 @@ import asyncpg
 from aiohttp import web
 
 from activity_service.billing.background import BackgroundTask, run_tasks
+from activity_service.billing.event import BillableEvent
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.relay import GATHER_SECONDS, WATCH_INTERVAL_SECONDS, Relay
 from activity_service.billing.sweeper import Sweeper
 from activity_service.metrics import ActivityMetrics
 from activity_service.plays.admission import Admission
-from activity_service.plays.create import CreatePlanPlays, EncodePlay
+from activity_service.plays.create import CreatePlanPlays
 from activity_service.plays.plan_play import OWN_EVENT_TYPES
 from activity_service.plays.read import ReadPlanPlays
-from activity_service.plays.store import POOL_SETTINGS, STREAM_POOL_SETTINGS
+from activity_service.plays.store import POOL_SETTINGS
 from activity_service.plays.update import UpdatePlanPlays
 from activity_service.settings import ActivitySettings
 from service_chassis.application import METRICS, READINESS
@@ -50,7 +53,7 @@ COMPONENTS = web.AppKey("components", Components)
 
 @asynccontextmanager
 async def open_components(
-    app: web.Application, settings: ActivitySettings, clock: Clock, encode_play: EncodePlay
+    app: web.Application, settings: ActivitySettings, clock: Clock
 ) -> AsyncIterator[Components]:
     """Open pools and HTTP session and put the service together, with what makes it ready; run the background work.
 
@@ -59,34 +62,40 @@ async def open_components(
     size = settings.postgres_pool_size
     async with (
         _open_pool(settings, size, POOL_SETTINGS) as pool,
-        _open_pool(settings, max(2, size // 2), STREAM_POOL_SETTINGS) as stream_pool,
         # Sees the rows of all clients: for statements that many requests share, and for the background work.
         _open_pool(settings, max(4, size // 4), {**POOL_SETTINGS, **ALL_CLIENTS}) as shared_pool,
+        # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
+        _open_pool(settings, 1, {}) as readiness_pool,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
         metrics = ActivityMetrics(app[METRICS])
         keys = RemoteKeys(session, settings.jwks_url)
-        app[READINESS].require("postgres", lambda: check_postgres(pool))
-        app[READINESS].require("migrations", lambda: check_schema(pool, SCHEMA))
+        app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
+        app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA))
         app[READINESS].require("signing_keys", keys.check)
 
+        retention = timedelta(seconds=settings.hold_retention_seconds)
         metering = MeteringClient(
             session,
             url=settings.metering_url,
             key=settings.metering_key,
             deadline_seconds=settings.metering_deadline_seconds,
+            resolve_within_seconds=settings.resolve_after_seconds + math.ceil(settings.sweep_interval_seconds),
             metrics=metrics,
         )
-        relay = Relay(shared_pool, metering, clock, metrics)
+        relay = Relay(shared_pool, metering, metrics)
         sweeper = Sweeper(
-            shared_pool, metering, relay, clock, metrics, OWN_EVENT_TYPES, settings.resolve_after_seconds
+            shared_pool, metering, relay, metrics, OWN_EVENT_TYPES, settings.resolve_after_seconds, retention
         )
-        relaying = BackgroundTask(
+        settling = BackgroundTask(
             "relay",
-            relay.run_once,
-            interval_seconds=settings.relay_poll_seconds,
+            relay.settle_committed,
+            interval_seconds=WATCH_INTERVAL_SECONDS,
             gather_seconds=GATHER_SECONDS,
             metrics=metrics,
+        )
+        polling = BackgroundTask(
+            "outbox poll", relay.settle_due, interval_seconds=settings.relay_poll_seconds, metrics=metrics
         )
         sweeping = BackgroundTask(
             "sweeper", sweeper.run_once, interval_seconds=settings.sweep_interval_seconds, metrics=metrics
@@ -95,9 +104,17 @@ async def open_components(
             "outbox watch", relay.watch_once, interval_seconds=WATCH_INTERVAL_SECONDS, metrics=metrics
         )
 
-        admission = Admission(settings.requests_under_way_limit, metrics)
-        read_plays = ReadPlanPlays(pool, stream_pool)
-        async with run_tasks([relaying, sweeping, watching], last_round=relay.run_once):
+        def settle_soon(event: BillableEvent) -> None:
+            relay.remember(event)
+            settling.kick()
+
+        async def finish() -> None:
+            await relay.settle_committed()
+            await sweeper.finish()
+
+        read_plays = ReadPlanPlays(pool)
+        attempt_seconds = settings.metering_deadline_seconds
+        async with run_tasks([settling, polling, sweeping, watching], last_round=finish):
             yield Components(
                 verifier=TokenVerifier(
                     issuer=settings.token_issuer,
@@ -106,19 +123,21 @@ async def open_components(
                     clock=clock,
                     metrics=app[METRICS],
                 ),
-                admission=admission,
+                admission=Admission(settings.requests_under_way_limit, metrics),
                 create_plays=CreatePlanPlays(
                     shared_pool,
                     metering,
                     sweeper,
-                    admission,
-                    encode_play=encode_play,
-                    kick_relay=relaying.kick,
+                    settle_soon=settle_soon,
+                    attempt_seconds=attempt_seconds,
+                    retention=retention,
                     clock=clock,
                     metrics=metrics,
                 ),
                 read_plays=read_plays,
-                update_plays=UpdatePlanPlays(pool, read_plays, metering, sweeper, admission, relaying.kick, clock),
+                update_plays=UpdatePlanPlays(
+                    pool, read_plays, metering, sweeper, settle_soon, attempt_seconds, retention, clock
+                ),
                 relay=relay,
                 sweeper=sweeper,
             )

@@ -29,7 +29,7 @@ class EventRefused(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """As many creates and first completions are under way as this process takes on. Nothing was done."""
+    """As many requests are under way as this process takes on, of all or of this client. Nothing was done."""
 
     status = 503
     code = "overloaded"
@@ -47,20 +47,42 @@ class EventOfOtherContent(EventConflict):
     """Metering knows this very event otherwise: of a create with a key, that was used with another body before."""
 
 
+class HoldReleased(EventConflict):
+    """The hold of this attempt was given back before metering was asked for it: by a sweeper that took us for
+    dead.
+    """
+
+
 class HoldAbandoned(ServiceError):
     """The hold was taken for left behind while the request was under way. Nothing was done; a retry may succeed."""
 
 
 class HoldTaken(ServiceError):
-    """The hold stands for a fact that another request committed, and there is no stored response to send instead."""
+    """The hold was used for a fact that is not there any more. Nothing was done."""
 
 
 class MeteringUnavailable(DependencyUnavailable):
-    """Metering gave no usable response in time. Whether it holds anything is unknown: the sweeper finds out."""
+    """Metering gave no usable response in time. `may_be_held`: whether it holds anything for the event is unknown."""
+
+    may_be_held = True
+
+
+class NotDecided(MeteringUnavailable):
+    """Metering said of this one event that it could not be decided now, or was never asked. Nothing is held."""
+
+    may_be_held = False
+
+
+class MeteringFault(MeteringUnavailable):
+    """Metering responded to the call as a whole that it failed, which one event of it may have caused."""
 
 
 class MeteringRefusedCall(MeteringUnavailable):
     """Metering did not accept the call as a whole: something in it is malformed in metering's eyes."""
+
+
+class MeteringSlow(Overloaded):
+    """Metering takes longer at the moment than the caller can still wait. It was not asked; nothing was done."""
 
 
 class MalformedResponse(ValueError):

@@ -14,7 +14,8 @@ class ActivityMetrics:
             "activity_metering_failures", "Calls to metering without a usable answer.", ["call"]
         )
         self.overload_refusals = metrics.counter(
-            "activity_overload_refusals", "Creates and first completions refused because too many were under way."
+            "activity_overload_refusals",
+            "Requests refused because too many were under way, of all or of their client.",
         )
         self.settlements = metrics.counter(
             "activity_settlements", "Events sent to be charged, by what came of it.", ["outcome"]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from marshmallow.validate import Range
+
 from service_chassis import settings
 from service_chassis.settings import POSITIVE, ops_port_variable, port_variable, variable
 
@@ -24,8 +26,8 @@ class ActivitySettings(settings.ProcessSettings):
     ops_port: int = ops_port_variable(8085)
     postgres_pool_size: int = variable(
         "POSTGRES_POOL_SIZE",
-        "Most connections to PostgreSQL for short requests. Long lists use up to half as many again, and what "
-        "requests share and the background work a quarter.",
+        "Most connections to PostgreSQL for requests. What requests share and the background work use up to a "
+        "quarter as many again, and readiness one.",
         unit="connections",
         default=20,
         validate=POSITIVE,
@@ -49,11 +51,12 @@ class ActivitySettings(settings.ProcessSettings):
         "How long a request waits for metering's decision, all tries together, before it is answered 500.",
         unit="seconds",
         default=2.0,
-        validate=POSITIVE,
+        validate=Range(min=0, max=30, min_inclusive=False),
     )
     requests_under_way_limit: int = variable(
         "REQUESTS_UNDER_WAY_LIMIT",
-        "Most creates and first completions under way in a process; beyond it they are answered 503 at once.",
+        "Most requests under way in a process that need the database; beyond it they are answered 503 at once. One "
+        "client gets at most half of them while another waits.",
         unit="requests",
         default=512,
         validate=POSITIVE,
@@ -65,6 +68,14 @@ class ActivitySettings(settings.ProcessSettings):
         default=30,
         validate=POSITIVE,
     )
+    hold_retention_seconds: int = variable(
+        "HOLD_RETENTION_SECONDS",
+        "How long a hold that was given up is remembered, and twice as long as an attempt may stand still and go on. "
+        "At least ten times the longest request.",
+        unit="seconds",
+        default=86_400,
+        validate=Range(min=900),
+    )
     sweep_interval_seconds: float = variable(
         "SWEEP_INTERVAL_SECONDS",
         "Pause between two searches for holds left behind.",
@@ -74,8 +85,8 @@ class ActivitySettings(settings.ProcessSettings):
     )
     relay_poll_seconds: float = variable(
         "RELAY_POLL_SECONDS",
-        "Pause between two looks for events to settle, when no commit calls earlier.",
+        "Pause between two looks for events that another process left unsettled, or that were postponed.",
         unit="seconds",
-        default=1.0,
+        default=2.0,
         validate=POSITIVE,
     )

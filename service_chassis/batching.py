@@ -23,10 +23,12 @@ class Batcher(Generic[Item, Outcome]):
 
     `work` returns one outcome per item, in order; an outcome that is an exception is raised in that item's
     caller only. If `work` itself raises, every caller of that batch gets the error, unless it is one of
-    `isolate_on`, which one item can cause: then each item goes alone, and only the bad one fails.
+    `isolate_on`, which one item can cause: then the batch is tried again by halves, and only the bad item fails.
     What one caller submits together stays together, up to `max_size`. With more than one batch in flight nothing
     is said of the order between them: `work` must put up with itself, as with another process. Each then takes its
     share of the callers there are, not all who wait: a large batch and a small one in turn do not overlap much.
+    With `overlap_seconds`, a further batch is begun only beside one that has taken so long: batches stay large while
+    the work is quick, and nobody waits for one that is slow.
     With `timeout_seconds`, TimeoutError is raised in a caller that has waited so long, its turn included. One timer
     serves all callers: a timer each is much of what a small item costs.
     """
@@ -37,6 +39,7 @@ class Batcher(Generic[Item, Outcome]):
         *,
         max_size: int = 500,
         in_flight: int = 1,
+        overlap_seconds: float | None = None,
         timeout_seconds: float | None = None,
         isolate_on: tuple[type[Exception], ...] = (),
         observe_size: Callable[[int], None] | None = None,
@@ -44,6 +47,9 @@ class Batcher(Generic[Item, Outcome]):
         self._work = work
         self._max_size = max_size
         self._in_flight = in_flight
+        self._overlap_seconds = overlap_seconds
+        self._last_began = 0.0
+        self._overlap_timer: asyncio.TimerHandle | None = None
         self._timeout_seconds = timeout_seconds
         self._isolate_on = isolate_on
         self._observe_size = observe_size
@@ -82,12 +88,29 @@ class Batcher(Generic[Item, Outcome]):
             self._deadlines.append((loop.time() + self._timeout_seconds, future))
             if self._timer is None:
                 self._timer = loop.call_later(self._timeout_seconds, self._end_waits)
-        if len(self._workers) < self._in_flight:
-            # A context of its own: the worker outlives the request that happened to start it.
-            worker = asyncio.create_task(self._run(), context=contextvars.Context())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+        if not self._workers or (self._overlap_seconds is None and len(self._workers) < self._in_flight):
+            self._start_worker()
+        elif self._overlap_seconds is not None and self._overlap_timer is None:
+            self._overlap_timer = loop.call_at(self._last_began + self._overlap_seconds, self._overlap)
         return future
+
+    def _start_worker(self) -> None:
+        # A context of its own: the worker outlives the request that happened to start it.
+        worker = asyncio.create_task(self._run(), context=contextvars.Context())
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
+
+    def _overlap(self) -> None:
+        """Begin another batch beside the ones under way, if the youngest of them has taken long, or come again."""
+        self._overlap_timer = None
+        if not self._waiting or len(self._workers) >= self._in_flight or self._overlap_seconds is None:
+            return
+        loop = asyncio.get_running_loop()
+        may_begin_at = self._last_began + self._overlap_seconds
+        if loop.time() >= may_begin_at:
+            self._start_worker()
+        else:
+            self._overlap_timer = loop.call_at(may_begin_at, self._overlap)
 
     def _drop_done(self) -> None:
         while self._deadlines and self._deadlines[0][1].done():
@@ -123,6 +146,7 @@ class Batcher(Generic[Item, Outcome]):
 
     async def _run_batch(self, groups: "list[_Group[Item, Outcome]]") -> None:
         items = [item for items, _ in groups for item in items]
+        self._last_began = asyncio.get_running_loop().time()
         if self._observe_size:
             self._observe_size(len(items))
         try:
@@ -142,15 +166,16 @@ class Batcher(Generic[Item, Outcome]):
         except self._isolate_on as error:
             if len(items) == 1:
                 return [error]
-            alone = [await self._work_on([item]) for item in items]
-            return [outcome for outcomes in alone for outcome in outcomes]
+            middle = len(items) // 2
+            return [*await self._work_on(items[:middle]), *await self._work_on(items[middle:])]
         except Exception as error:
             return [error] * len(items)
 
     def _take(self) -> "list[_Group[Item, Outcome]]":
         groups: list[_Group[Item, Outcome]] = []
         size = 0
-        share = math.ceil((len(self._waiting) + self._groups_at_work) / self._in_flight)
+        batches = self._in_flight if self._overlap_seconds is None else 1
+        share = math.ceil((len(self._waiting) + self._groups_at_work) / batches)
         while self._waiting and len(groups) < share and size + len(self._waiting[0][0]) <= self._max_size:
             group = self._waiting.popleft()
             if not group[1].done():

@@ -12,26 +12,33 @@ from service_chassis.operations.logging import log_fault
 
 PIECE_BYTES = 64 * 1024
 STALL_LIMIT_SECONDS = 30.0
-"""A reader that does not take a piece within this time is cut off: it holds a database connection."""
+"""A reader that does not take a piece within this time is cut off: it holds a connection and what it has not read."""
 
 Batch = Sequence[PlanPlay]
 
 
-async def send_list(request: web.Request, plays: AsyncGenerator[Batch, None]) -> web.StreamResponse:
-    """Send all of `plays`, at least one batch: in one piece when there is no other, else as they are read.
+async def read_ahead(plays: AsyncGenerator[Batch, None]) -> Sequence[Batch]:
+    """Return the first batch of `plays` and the second, if there is one: what shows whether the list is long."""
+    begun = [await anext(plays)]
+    async for batch in plays:
+        return [*begun, batch]
+    return begun
 
-    A fault before the first byte is an error's own response. After it, the connection is cut: nobody may take
-    what was sent for a whole list.
+
+async def send_list(
+    request: web.Request, begun: Sequence[Batch], rest: AsyncGenerator[Batch, None]
+) -> web.StreamResponse:
+    """Send what `read_ahead` returned and the `rest`: in one piece when one batch is all, else as they are read.
+
+    A fault after the first byte cuts the connection: nobody may take what was sent for a whole list.
     """
-    async with aclosing(plays) as batches:
-        first = await anext(batches)
-        second = await anext(batches, None)
-        if second is None:
-            return respond_list(first)
+    async with aclosing(rest):
+        if len(begun) == 1:
+            return respond_list(begun[0])
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         try:
-            await _send(response, (first, second), batches)
+            await _send(response, begun, rest)
         except ConnectionError:
             pass  # the reader went away
         except Exception as error:

@@ -1,12 +1,13 @@
 """Plan plays: created, listed, read and changed by the client or user that is calling."""
 
 import re
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 
 from activity_service.api.auth import authenticate
-from activity_service.api.list_stream import send_list
+from activity_service.api.list_stream import read_ahead, send_list
 from activity_service.api.plan_play_schemas import (
     NewPlanPlaySchema,
     OnePlanPlaySchema,
@@ -46,12 +47,13 @@ _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 async def create_plan_play(request: web.Request) -> web.Response:
     """POST /api/plan-plays."""
     components = request.app[COMPONENTS]
-    components.admission.require_room()  # before the token and the body: a refusal must cost next to nothing
     caller = await authenticate(request)
+    components.admission.require_room(caller.client_id)  # before the body: a refusal must cost next to nothing
     key = _read_idempotency_key(request)
     body = drop_absent(await read_body(request, _load_new_plan_play))
     identity = identify(caller, key, body) if key is not None else None
-    return respond_created(await components.create_plays.create(caller, NewPlanPlay(**body), identity))
+    async with components.admission.take_place(caller.client_id):
+        return respond_created(await components.create_plays.create(caller, NewPlanPlay(**body), identity))
 
 
 async def list_plan_plays(request: web.Request) -> web.StreamResponse:
@@ -62,20 +64,27 @@ async def list_plan_plays(request: web.Request) -> web.StreamResponse:
     wanted = caller.narrow(
         client_id=asked["clientId"], user_id=asked["userId"], status=asked["status"], plan_id=asked["planId"]
     )
-    plays = request.app[COMPONENTS].read_plays
+    components = request.app[COMPONENTS]
     if limit is None:
         if cursor is not None:
             raise InvalidRequest.field("cursor", "Must come with a limit.")
-        return await send_list(request, plays.stream(wanted))
-    after = Position(*decode_cursor(cursor, parse_moment, UUID)) if cursor is not None else None
-    page, last = await plays.list_page(wanted, limit, after)
+        plays = components.read_plays.stream(wanted)
+        async with components.admission.take_place(caller.client_id):
+            begun = await read_ahead(plays)
+        return await send_list(request, begun, plays)  # no place: a slow reader must hold none
+    after = Position(*decode_cursor(cursor, parse_moment, _parse_play_id)) if cursor is not None else None
+    async with components.admission.take_place(caller.client_id):
+        page, last = await components.read_plays.list_page(wanted, limit, after)
     return respond_list(page, nextCursor=encode_cursor(last.created_at, last.id) if last is not None else None)
 
 
 async def read_plan_play(request: web.Request) -> web.Response:
     """GET /api/plan-plays/{id}."""
     caller = await authenticate(request)
-    return respond_play(await request.app[COMPONENTS].read_plays.fetch(caller, _read_play_id(request)))
+    play_id = _read_play_id(request)
+    components = request.app[COMPONENTS]
+    async with components.admission.take_place(caller.client_id):
+        return respond_play(await components.read_plays.fetch(caller, play_id))
 
 
 async def update_plan_play(request: web.Request) -> web.Response:
@@ -83,15 +92,21 @@ async def update_plan_play(request: web.Request) -> web.Response:
     caller = await authenticate(request)
     play_id = _read_play_id(request)
     changes = PlanPlayChanges(**drop_absent(await read_body(request, _CHANGES)))
-    return respond_play(await request.app[COMPONENTS].update_plays.update(caller, play_id, changes))
+    components = request.app[COMPONENTS]
+    async with components.admission.take_place(caller.client_id):
+        return respond_play(await components.update_plays.update(caller, play_id, changes))
 
 
-def _read_play_id(request: web.Request) -> UUID:
+def _read_play_id(request: web.Request) -> str:
     """Return the id in the path. Raises PlanPlayNotFound for anything that no play can have."""
-    text = request.match_info["id"]
+    text: str = request.match_info["id"]
     if not _UUID.fullmatch(text):
         raise PlanPlayNotFound
-    return UUID(text)
+    return text.lower()
+
+
+def _parse_play_id(value: Any) -> str:
+    return str(UUID(value))
 
 
 def _read_idempotency_key(request: web.Request) -> str | None:
@@ -162,7 +177,9 @@ _FAULT = Failure(
     ServiceError(),
 )
 _OVERLOADED = Failure(
-    "As many creates and first completions are under way as the process takes on; nothing was done.", Overloaded()
+    "As many requests are under way as the process takes on, of all or of this client, or metering is slower than "
+    "the request can wait; nothing was done.",
+    Overloaded(),
 )
 
 ENDPOINTS = (
@@ -211,7 +228,7 @@ ENDPOINTS = (
         tag="Plan plays",
         parameters=_LIST_PARAMETERS,
         responses={200: Success("The plays.", PlanPlayListSchema, {"data": [_PLAY], "count": 1, "nextCursor": None})},
-        failures=[_INVALID_QUERY, _UNAUTHORIZED, _DENIED],
+        failures=[_INVALID_QUERY, _UNAUTHORIZED, _DENIED, _OVERLOADED],
     ),
     Endpoint(
         "GET",
@@ -222,7 +239,7 @@ ENDPOINTS = (
         tag="Plan plays",
         parameters=[_PLAY_ID],
         responses={200: Success("The play.", OnePlanPlaySchema, {"data": _PLAY})},
-        failures=[_UNAUTHORIZED, _NOT_YOURS, _NOT_FOUND],
+        failures=[_UNAUTHORIZED, _NOT_YOURS, _NOT_FOUND, _OVERLOADED],
     ),
     Endpoint(
         "PATCH",

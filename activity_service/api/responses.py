@@ -61,7 +61,7 @@ def respond_play(play: PlanPlay) -> web.Response:
 
 def respond_created(created: Created) -> web.Response:
     """Make the response about a play that was created, now or by an earlier request with the same key."""
-    return JsonResponse(created.body, 201, headers=_REPLAYED if created.replayed else None)
+    return JsonResponse(encode_play(created.play), 201, headers=_REPLAYED if created.replayed else None)
 
 
 def respond_list(plays: Sequence[PlanPlay], **more: str | None) -> web.Response:

@@ -34,9 +34,10 @@ class ChargesClient:
                 return
             query = {**query, "cursor": page["nextCursor"]}
 
-    async def fetch_settled_at(self, event_id: str) -> datetime | None:
+    async def fetch_settled_at(self, client_id: str, event_id: str) -> datetime | None:
         """Return when an event was settled; None when it is not. Raises ChargesUnreadable."""
-        event = await self._get(f"/internal/events/{quote(event_id, safe='')}", {}, absent={"state": "none"})
+        path = f"/internal/events/{quote(event_id, safe='')}"
+        event = await self._get(path, {"clientId": client_id}, absent={"state": "none"})
         return datetime.fromisoformat(event["receipt"]["settledAt"]) if event["state"] == "settled" else None
 
     async def _get(self, path: str, query: dict[str, str], absent: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,16 +1,12 @@
-"""What must be true of plays, their fences, keys and charges: pure checks, a row or a pair at a time."""
+"""What must be true of plays, their events and charges: pure checks, a row or a pair at a time."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
-from uuid import UUID
-
-import orjson
 
 from activity_service.billing.outbox_store import UnsettledEvent
 from activity_service.errors import OutOfOrder
-from activity_service.plays.idempotency import IdempotentRequest
 from service_chassis.cli.audit_report import Finding
 
 
@@ -20,33 +16,20 @@ class Fact:
 
     event_id: str
     client_id: str
+    user_id: str | None
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class FencedFact:
-    """A fact beside the rows of `billable_event` that say 'happened' for its event.
-
-    `client_id` and `at` are the play's, None where no play says so; `fence_client_id` is None where no fence does.
+class AnnouncedEvent:
+    """A row of `billable_event` that says 'happened', beside the play that says so; `fact_client_id` None
+    without one.
     """
 
     event_id: str
-    client_id: str | None
-    at: datetime | None
-    fences: int
-    fence_client_id: str | None
-    fence_user_matches: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """An idempotency key with its play and the response stored for it; `user_id` is '' for a client's own key."""
-
     client_id: str
-    user_id: str
-    key: str
-    play_id: UUID
-    response: bytes
+    fact_client_id: str | None
+    is_same_user: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +47,12 @@ Pair = tuple[Fact | None, Charge | None]
 Keyed = TypeVar("Keyed", Fact, Charge)
 
 
-def check_fences(fact: FencedFact) -> Iterator[Finding]:
-    """Yield what is wrong between a play and its fences: each fact has exactly one, no fence is without."""
-    if fact.at is None:
-        yield Finding("fact_missing", fact.event_id, f"{fact.fences} fences say it happened, and no play does")
-        return
-    if fact.fences != 1:
-        yield Finding("fence_count", fact.event_id, f"a play says it happened, and {fact.fences} fences do")
-    elif fact.fence_client_id != fact.client_id or not fact.fence_user_matches:
-        yield Finding("fence_differs", fact.event_id, "play and fence name another client or user")
-
-
-def check_key(stored: StoredKey) -> Iterator[Finding]:
-    """Yield what is wrong with a key: its play is the one whose id it makes, and its response is about that play."""
-    request = IdempotentRequest(stored.client_id, stored.user_id, stored.key, fingerprint=b"")
-    if request.derive_play_id() != stored.play_id:
-        yield Finding("key_of_another_play", str(stored.play_id), "a key stored for it makes another play's id")
-    if _read_play_id(stored.response) != str(stored.play_id):
-        yield Finding(
-            "response_of_another_play", str(stored.play_id), "the response stored for its key is not about it"
-        )
-
-
-def _read_play_id(response: bytes) -> object:
-    try:
-        return orjson.loads(response)["data"]["id"]
-    except (ValueError, KeyError, TypeError):
-        return None
+def check_announced(event: AnnouncedEvent) -> Iterator[Finding]:
+    """Yield what is wrong between an event that is to be charged and the play that it is of."""
+    if event.fact_client_id is None:
+        yield Finding("fact_missing", event.event_id, "is to be charged, and no play says that it happened")
+    elif event.fact_client_id != event.client_id or not event.is_same_user:
+        yield Finding("event_differs", event.event_id, "play and event name another client or user")
 
 
 def describe_waiting(waiting: UnsettledEvent, now: datetime) -> Finding:

@@ -1,5 +1,5 @@
-"""Audit the activity service: has every fact its fence, every key its play, and, joined with metering, every fact its
-one charge? Reads only.
+"""Audit the activity service: is every event that waits of a fact, and, joined with metering, has every fact its one
+charge? Reads only.
 """
 
 from collections.abc import AsyncIterator
@@ -12,8 +12,7 @@ from activity_service.audit.charges_client import ChargesClient
 from activity_service.audit.checks import (
     Charge,
     Pair,
-    check_fences,
-    check_key,
+    check_announced,
     check_pair,
     describe_parked,
     describe_waiting,
@@ -40,8 +39,8 @@ class AuditPlays:
     def _youngest(self) -> datetime:
         return self.now - timedelta(seconds=self.in_flight_seconds)
 
-    async def check_fences(self) -> AuditReport:
-        """Check every play against its fences, and every idempotency key against its play.
+    async def check_outbox(self) -> AuditReport:
+        """Check every event that is to be charged against its play.
 
         What waits to be settled for longer than is to be expected is listed. One snapshot; time in proportion to the
         plays, constant memory.
@@ -49,12 +48,10 @@ class AuditPlays:
         report = AuditReport("activity")
         async with open_snapshot(self.pool) as connection:
             store = AuditStore(connection)
-            async for fact in store.stream_fenced_facts():
-                report.count("facts")
-                report.add_violations(check_fences(fact))
-            async for stored in store.stream_keys():
-                report.count("keys")
-                report.add_violations(check_key(stored))
+            report.count("facts", await store.count_facts())
+            async for event in store.stream_announced():
+                report.count("to be charged")
+                report.add_violations(check_announced(event))
             async for waiting in store.stream_waiting(self._youngest):
                 if waiting.parked_at is not None:
                     report.add_violations([describe_parked(waiting)])
@@ -72,7 +69,7 @@ class AuditPlays:
         async with open_snapshot(self.pool) as connection:
             facts = AuditStore(connection).stream_facts()
             previous = ""
-            async for pair in pair_in_order(facts, _own(charges.stream_charges(), report)):
+            async for pair in pair_in_order(facts, keep_own(charges.stream_charges(), report)):
                 fact, charge = pair
                 report.count("pairs")
                 if charge is not None and charge.event_id == previous:
@@ -94,18 +91,21 @@ class AuditPlays:
     async def _confirm(self, charges: ChargesClient, suspects: list[Pair]) -> list[Pair]:
         """Return those of `suspects` that still lack their twin.
 
-        A fact that was settled since `_youngest` may have missed the list. One settled before should have been in
-        it: its hold says settled, and the charge is gone.
+        A fact that waits in the outbox is not charged yet, and listed there. One that was settled since `_youngest`
+        may have missed the list. One settled before should have been in it: its hold says settled, and the charge
+        is gone.
         """
         orphans = [charge.event_id for _, charge in suspects if charge is not None]
-        happened: set[str] = set()
-        if orphans:
-            async with self.pool.acquire() as connection:
-                happened = {fact.event_id for fact in await AuditStore(connection).list_facts(orphans)}
+        async with self.pool.acquire() as connection:
+            store = AuditStore(connection)
+            happened = {fact.event_id for fact in await store.list_facts(orphans)} if orphans else set()
+            waiting = await store.list_waiting([fact.event_id for fact, _ in suspects if fact is not None])
         confirmed: list[Pair] = []
         for fact, charge in suspects:
             if fact is not None:
-                settled_at = await charges.fetch_settled_at(fact.event_id)
+                if fact.event_id in waiting:
+                    continue
+                settled_at = await charges.fetch_settled_at(fact.client_id, fact.event_id)
                 is_confirmed = settled_at is None or settled_at <= self._youngest
             else:
                 is_confirmed = charge is not None and charge.event_id not in happened
@@ -114,7 +114,7 @@ class AuditPlays:
         return confirmed
 
 
-async def _own(charges: AsyncIterator[Charge], report: AuditReport) -> AsyncIterator[Charge]:
+async def keep_own(charges: AsyncIterator[Charge], report: AuditReport) -> AsyncIterator[Charge]:
     """Yield the charges of this service's facts; count the others."""
     async for charge in charges:
         if charge.event_type in OWN_EVENT_TYPES:

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from activity_service.audit.checks import Fact, FencedFact, StoredKey
+from activity_service.audit.checks import AnnouncedEvent, Fact
 from activity_service.billing.outbox_store import UnsettledEvent
 from service_chassis.database.pool import UNHURRIED
 from service_chassis.database.tenancy import ALL_CLIENTS
@@ -32,31 +32,31 @@ class AuditStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    _FENCED_FACTS = f"""
-        WITH fact AS ({_FACTS}), fence AS (
-            SELECT event_id, count(*) AS fences, min(client_id) AS client_id, min(user_id) AS user_id
-            FROM billable_event WHERE outcome = 'happened' GROUP BY event_id
-        )
-        SELECT coalesce(fact.event_id, fence.event_id), fact.client_id, fact.at, coalesce(fence.fences, 0),
-               fence.client_id, fact.user_id IS NOT DISTINCT FROM fence.user_id
-        FROM fact FULL JOIN fence ON fence.event_id = fact.event_id
+    _ANNOUNCED = f"""
+        WITH fact AS ({_FACTS})
+        SELECT event.event_id, event.client_id, fact.client_id, event.user_id IS NOT DISTINCT FROM fact.user_id
+        FROM billable_event event LEFT JOIN fact ON fact.event_id = event.event_id
+        WHERE event.outcome = 'happened'
     """
 
-    async def stream_fenced_facts(self) -> AsyncIterator[FencedFact]:
-        """Yield every fact beside its fences, and either without the other. Hash joins: linear in the rows."""
-        async for row in self._stream(self._FENCED_FACTS):
-            yield FencedFact(*row)
+    async def stream_announced(self) -> AsyncIterator[AnnouncedEvent]:
+        """Yield every event that is to be charged beside the fact that a play says.
 
-    _KEYS = "SELECT client_id, user_id, key, plan_play_id, response FROM idempotency_key"
+        A hash join: linear in the rows.
+        """
+        async for row in self._stream(self._ANNOUNCED):
+            yield AnnouncedEvent(*row)
 
-    async def stream_keys(self) -> AsyncIterator[StoredKey]:
-        """Yield every idempotency key, in no order."""
-        async for row in self._stream(self._KEYS):
-            yield StoredKey(*row)
+    _COUNT_FACTS = f"SELECT count(*) FROM ({_FACTS}) AS fact"
+
+    async def count_facts(self) -> int:
+        """Return how many facts plays say there are."""
+        count: int = await self._connection.fetchval(self._COUNT_FACTS, timeout=READ_TIMEOUT_SECONDS)
+        return count
 
     _WAITING = """
         SELECT hold_id, event_id, client_id, created_at, parked_at, attempts, last_error FROM billable_event
-        WHERE outcome = 'happened' AND settled_at IS NULL AND (parked_at IS NOT NULL OR created_at <= $1)
+        WHERE outcome = 'happened' AND (parked_at IS NOT NULL OR created_at <= $1)
         ORDER BY created_at, hold_id
     """
 
@@ -68,10 +68,10 @@ class AuditStore:
     # Two walks along the primary key, one after the other: a UUID's bytes are in the order of its text, and
     # 'completed' comes before 'created'.
     _COMPLETIONS = """
-        SELECT 'plan_play.completed:' || id, client_id, first_ended_at FROM plan_play
+        SELECT 'plan_play.completed:' || id, client_id, user_id, first_ended_at FROM plan_play
         WHERE first_ended_at IS NOT NULL ORDER BY id
     """
-    _CREATIONS = "SELECT 'plan_play.created:' || id, client_id, created_at FROM plan_play ORDER BY id"
+    _CREATIONS = "SELECT 'plan_play.created:' || id, client_id, user_id, created_at FROM plan_play ORDER BY id"
 
     async def stream_facts(self) -> AsyncIterator[Fact]:
         """Yield every fact, sorted by event id."""
@@ -79,12 +79,18 @@ class AuditStore:
             async for row in self._stream(statement):
                 yield Fact(*row)
 
-    _LIST_FACTS = f"SELECT event_id, client_id, at FROM ({_FACTS}) fact WHERE event_id = ANY($1::text[])"
+    _LIST_FACTS = f"SELECT event_id, client_id, user_id, at FROM ({_FACTS}) fact WHERE event_id = ANY($1::text[])"
 
     async def list_facts(self, event_ids: list[str]) -> list[Fact]:
         """Return those of `event_ids` that plays say happened. Reads the whole table."""
         rows = await self._connection.fetch(self._LIST_FACTS, event_ids, timeout=READ_TIMEOUT_SECONDS)
         return [Fact(*row) for row in rows]
+
+    _LIST_WAITING = "SELECT event_id FROM billable_event WHERE outcome = 'happened' AND event_id = ANY($1::text[])"
+
+    async def list_waiting(self, event_ids: list[str]) -> set[str]:
+        """Return those of `event_ids` that are in the outbox."""
+        return {event_id for (event_id,) in await self._connection.fetch(self._LIST_WAITING, event_ids)}
 
     def _stream(self, statement: str, *arguments: Any) -> AsyncIterator[asyncpg.Record]:
         cursor: AsyncIterator[asyncpg.Record] = aiter(

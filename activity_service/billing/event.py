@@ -1,35 +1,62 @@
 """Billable events: what metering is asked about before a fact, and told after it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
-from uuid import UUID
 
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BillableEvent:
-    """One attempt (`hold_id`, new each time) to bill one fact (`event_id`, the same for ever)."""
+    """One attempt (`hold_id`, a UUID as text, new each time) to bill one fact (`event_id`, the same for ever).
 
-    hold_id: UUID
+    `happened_at` is the moment of the fact, for an event that is told whole. Nobody changes an event; it is not
+    frozen because making a frozen one takes three times as long.
+    """
+
+    hold_id: str
     event_id: str
     client_id: str
     event_type: str
     user_id: str | None = None
     units: int = 1
+    happened_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Grant:
+    """Metering's word that an event may happen: the hold to go on with, which may be that of an earlier attempt.
+
+    `held_at` is when it was made, ISO 8601 by metering's database; None of a `settled` one: the event was charged
+    before, and nothing more is to be paid.
+    """
+
+    hold_id: str
+    held_at: str | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether the event was charged before."""
+        return self.held_at is None
+
+    @property
+    def attempted_milliseconds(self) -> int:
+        """The hold id's own time, that of the attempt's beginning, in milliseconds since 1970 (UUIDv7, RFC 9562)."""
+        return int(self.hold_id[:8] + self.hold_id[9:13], 16)
 
 
 class Outcome(Enum):
     """What stands in the fence (commit record) of a hold: whoever wrote first decided, everybody else gives way."""
 
-    WON = "won"
-    """We wrote 'happened', together with the fact."""
     HAPPENED = "happened"
-    """Another request wrote 'happened' for this hold, together with the same fact."""
+    """The fact is committed, and metering has not acknowledged it yet."""
     ABANDONED = "abandoned"
     """The hold was given up: it must not be used any more."""
+    CHARGED = "charged"
+    """No row, and the fact is there: it was charged, under this hold or another."""
 
 
 def start_attempt(event_type: str, fact_id: object, client_id: str, user_id: str | None) -> BillableEvent:
     """Make an attempt to bill the fact of this type that `fact_id` names, with a hold id of its own."""
-    return BillableEvent(uuid7(), f"{event_type}:{fact_id}", client_id, event_type, user_id)
+    return BillableEvent(str(uuid7()), f"{event_type}:{fact_id}", client_id, event_type, user_id)

@@ -6,21 +6,25 @@ decision of a batch is that event's own fault.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from activity_service.billing.event import BillableEvent
+from activity_service.billing.event import BillableEvent, Grant
 from activity_service.errors import (
     SENTENCES,
     EventConflict,
     EventOfOtherContent,
     EventRefused,
+    HoldReleased,
     MalformedResponse,
     MeteringUnavailable,
+    NotDecided,
 )
 from service_chassis.errors import ServiceError
 
 MAX_SENTENCE_CHARACTERS = 500
+_CONFLICTS = {"event_with_other_content": EventOfOtherContent, "hold_released": HoldReleased}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +35,44 @@ class HeldPage:
     next_cursor: str | None
 
 
-def read_decisions(document: Any, events: Sequence[BillableEvent]) -> list[UUID | ServiceError]:
-    """Return, for each of `events`, the hold that was granted, or the error that its request ends with."""
+def read_decisions(document: Any, events: Sequence[BillableEvent]) -> list[Grant | ServiceError]:
+    """Return, for each of `events`, the grant, or the error that its request ends with."""
     entries = _entries(document, "decisions", len(events))
     return [_read_decision(entry, event) for entry, event in zip(entries, events, strict=True)]
 
 
-def _read_decision(entry: Any, event: BillableEvent) -> UUID | ServiceError:
+def _read_decision(entry: Any, event: BillableEvent) -> Grant | ServiceError:
     try:
         if _text(entry, "eventId") != event.event_id:
             raise MalformedResponse("a decision about another event")
         match entry.get("decision"):
             case "granted":
-                return _uuid(entry, "holdId")
+                return _read_grant(entry)
             case "denied":
                 return _read_refusal(entry)
-            case "conflict" if entry.get("code") == "event_with_other_content":
-                return EventOfOtherContent()
-            case "conflict" | "invalid":
+            case "conflict":
+                return _CONFLICTS.get(entry.get("code", ""), EventConflict)()
+            case "invalid":
                 return EventConflict()
+            case "error":
+                return NotDecided()
             case _:
                 raise MalformedResponse("no decision")
-    except MalformedResponse as error:
+    except (MalformedResponse, TypeError) as error:
         failure = MeteringUnavailable()
         failure.__cause__ = error
         return failure
+
+
+def _read_grant(entry: dict[str, Any]) -> Grant:
+    hold_id = _uuid(entry, "holdId")
+    match entry.get("state"):
+        case "settled":
+            return Grant(hold_id, None)
+        case "held":
+            return Grant(hold_id, _moment(entry, "heldAt"))
+        case _:
+            raise MalformedResponse("a grant in no known state")
 
 
 def _read_refusal(entry: dict[str, Any]) -> EventRefused:
@@ -78,11 +95,11 @@ def read_settlements(document: Any, events: Sequence[BillableEvent]) -> list[str
     return [_text(entry, "state") for entry in entries]
 
 
-def read_releases(document: Any, hold_ids: Sequence[UUID]) -> list[str]:
-    """Return the state of each of `hold_ids`."""
-    entries = _entries(document, "results", len(hold_ids))
-    for entry, hold_id in zip(entries, hold_ids, strict=True):
-        if _uuid(entry, "holdId") != hold_id:
+def read_releases(document: Any, events: Sequence[BillableEvent]) -> list[str]:
+    """Return the state of the hold of each of `events`."""
+    entries = _entries(document, "results", len(events))
+    for entry, event in zip(entries, events, strict=True):
+        if _uuid(entry, "holdId") != event.hold_id:
             raise MalformedResponse("a release of another hold")
     return [_text(entry, "state") for entry in entries]
 
@@ -104,7 +121,13 @@ def _read_event(entry: Any) -> BillableEvent:
     if type(units) is not int or units < 1:
         raise MalformedResponse("units is no number")
     return BillableEvent(
-        hold_id, _text(entry, "eventId"), _text(entry, "clientId"), _text(entry, "eventType"), user_id, units
+        hold_id,
+        _text(entry, "eventId"),
+        _text(entry, "clientId"),
+        _text(entry, "eventType"),
+        user_id,
+        units,
+        datetime.fromisoformat(_moment(entry, "heldAt")),
     )
 
 
@@ -122,8 +145,19 @@ def _text(entry: Any, name: str) -> str:
     return value
 
 
-def _uuid(entry: Any, name: str) -> UUID:
+def _moment(entry: Any, name: str) -> str:
+    text = _text(entry, name)
     try:
-        return UUID(_text(entry, name))
+        if datetime.fromisoformat(text).tzinfo is None:
+            raise ValueError("no time zone")
+    except ValueError as error:
+        raise MalformedResponse(f"{name} is no moment") from error
+    return text
+
+
+def _uuid(entry: Any, name: str) -> str:
+    text = _text(entry, name)
+    try:
+        return str(UUID(text))
     except ValueError as error:
         raise MalformedResponse(f"{name} is no UUID") from error

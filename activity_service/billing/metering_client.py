@@ -5,12 +5,12 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from uuid import UUID
 
 import aiohttp
 import orjson
+import structlog
 
-from activity_service.billing.event import BillableEvent
+from activity_service.billing.event import BillableEvent, Grant
 from activity_service.billing.metering_answers import (
     HeldPage,
     read_decisions,
@@ -18,7 +18,14 @@ from activity_service.billing.metering_answers import (
     read_releases,
     read_settlements,
 )
-from activity_service.errors import MalformedResponse, MeteringRefusedCall, MeteringUnavailable
+from activity_service.errors import (
+    MalformedResponse,
+    MeteringFault,
+    MeteringRefusedCall,
+    MeteringSlow,
+    MeteringUnavailable,
+    NotDecided,
+)
 from activity_service.metrics import ActivityMetrics
 from service_chassis.batching import Batcher
 from service_chassis.errors import ServiceError
@@ -27,6 +34,9 @@ from service_chassis.http.request_context import onward_headers
 Result = TypeVar("Result")
 
 HELD_PAGE_EVENTS = 500
+CALLS_IN_FLIGHT = 8
+OVERLAP_SECONDS = 0.05
+"""A call that takes longer lets the next one go beside it: while metering is quick, callers share few large calls."""
 RETRY_PAUSE_SECONDS = 0.02
 RETRY_PAUSE_LIMIT_SECONDS = 0.25
 """After a lost connection: again at once, then after up to 20, 40, ... 250 ms, at random, so that the processes which
@@ -38,14 +48,20 @@ _PATHS = {
     "list_held": "/internal/events",
 }
 _MALFORMED_CALL = {400, 413, 422}
+_WRONG_KEY = {401, 403}
 _CONNECTION_FAULTS = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+_FASTER_WEIGHT = 0.1
+"""Of a call that was quicker than the ones before, in what calls are taken to last; a slower one counts whole."""
+
+_log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Question:
-    """An event to be authorized, and what ties the call to the request that asks."""
+    """An event to be authorized, until when its request waits, and what ties the call to the request."""
 
     event: BillableEvent
+    deadline: float
     onward: Mapping[str, str]
 
 
@@ -54,6 +70,7 @@ class MeteringClient:
 
     A lost connection is tried again within it, with the same ids: each call may be repeated safely. Nothing but
     a well-formed response counts as one. Every method raises MeteringUnavailable otherwise.
+    `resolve_within_seconds` is after how long a hold that nobody settled is given back at the latest, while we live.
     """
 
     def __init__(
@@ -63,51 +80,87 @@ class MeteringClient:
         url: str,
         key: str,
         deadline_seconds: float,
+        resolve_within_seconds: int,
         metrics: ActivityMetrics,
     ) -> None:
         self._session = session
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._deadline_seconds = deadline_seconds
+        self._resolve_within_seconds = resolve_within_seconds
         self._failures = metrics.metering_failures
-        self._questions: Batcher[_Question, UUID] = Batcher(
+        self._call_seconds = 0.0
+        self._told_status: int | None = None
+        self._questions: Batcher[_Question, Grant] = Batcher(
             self._authorize_batch,
+            in_flight=CALLS_IN_FLIGHT,
+            overlap_seconds=OVERLAP_SECONDS,
             timeout_seconds=deadline_seconds,
             observe_size=metrics.batch_sizes.labels("authorize").observe,
         )
 
-    async def authorize(self, event: BillableEvent) -> UUID:
-        """Ask whether `event` may happen; return the hold to go on with, which may be an earlier one of the event.
+    async def authorize(self, event: BillableEvent) -> Grant:
+        """Ask whether `event` may happen; return the grant to go on with.
 
         The questions of concurrent requests share a call. Raises EventRefused when it may not, EventConflict
-        when metering knows its ids otherwise.
+        when metering knows its ids otherwise, MeteringSlow when there is not enough time to ask.
         """
+        deadline = asyncio.get_running_loop().time() + self._deadline_seconds
         try:
-            return await self._questions.submit(_Question(event, onward_headers()))
+            return await self._questions.submit(_Question(event, deadline, onward_headers()))
         except TimeoutError as error:
             raise MeteringUnavailable from error
 
-    async def _authorize_batch(self, questions: list[_Question]) -> list[UUID | ServiceError]:
-        events = [question.event for question in questions]
-        return await self._ask(
-            "authorize",
-            lambda document: read_decisions(document, events),
-            body={"events": [_as_json(event) for event in events]},
-            onward=questions[0].onward,
-        )
+    async def _authorize_batch(self, questions: list[_Question]) -> list[Grant | ServiceError]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        fits = [question.deadline - began > self._call_seconds for question in questions]
+        in_time = [question for question, is_in_time in zip(questions, fits, strict=True) if is_in_time]
+        if not in_time:
+            # Forget it bit by bit: without any attempt it could not be seen to be fast again.
+            self._call_seconds *= 1 - _FASTER_WEIGHT
+            return [MeteringSlow() for _ in questions]
+        events = [question.event for question in in_time]
+        seconds_left = max(question.deadline for question in in_time) - began
+        try:
+            decisions = await self._ask(
+                "authorize",
+                lambda document: read_decisions(document, events),
+                body={
+                    "events": [_as_json(event) for event in events],
+                    "resolveWithinSeconds": self._resolve_within_seconds,
+                },
+                headers={**in_time[0].onward, "X-Time-Left-Ms": str(max(1, int(seconds_left * 1000)))},
+            )
+        finally:
+            self._learn(loop.time() - began)
+        made = iter(decisions)
+        return [next(made) if is_in_time else MeteringSlow() for is_in_time in fits]
+
+    def _learn(self, seconds: float) -> None:
+        """Follow how long calls take: a slow one at once, quick ones bit by bit.
+
+        Never more than half of the deadline, so that a caller who has just come is always tried.
+        """
+        if seconds < self._call_seconds:
+            seconds = self._call_seconds + _FASTER_WEIGHT * (seconds - self._call_seconds)
+        self._call_seconds = min(seconds, self._deadline_seconds / 2)
 
     async def settle(self, events: Sequence[BillableEvent]) -> list[str]:
         """Tell that `events`, up to 500, happened; return the state of each, in order: `settled` if all is well.
 
-        Raises MeteringRefusedCall when metering does not accept the call as a whole.
+        Those with `happened_at` are told whole, and charged also where metering knows nothing of them. Raises
+        MeteringRefusedCall when metering does not accept the call as a whole, MeteringFault when it fails.
         """
-        body = {"events": [_as_json(event) for event in events]}
+        body = {"events": [_as_whole(event) if event.happened_at else _as_ids(event) for event in events]}
         return await self._ask("settle", lambda document: read_settlements(document, events), body=body)
 
-    async def release(self, hold_ids: Sequence[UUID]) -> list[str]:
-        """Give back holds, up to 500, whose fact will never be; return the state of each, in order."""
-        body = {"holdIds": [str(hold_id) for hold_id in hold_ids]}
-        return await self._ask("release", lambda document: read_releases(document, hold_ids), body=body)
+    async def release(self, events: Sequence[BillableEvent]) -> list[str]:
+        """Give back the holds of `events`, up to 500, whose fact will never be; return the state of each, in
+        order.
+        """
+        body = {"events": [_as_ids(event) for event in events]}
+        return await self._ask("release", lambda document: read_releases(document, events), body=body)
 
     async def list_held(self, older_than_seconds: int, cursor: str | None) -> HeldPage:
         """Return a page of the holds that nobody has resolved for so long."""
@@ -123,25 +176,32 @@ class MeteringClient:
         *,
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
-        onward: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Result:
         """Send one call, again while the connection is lost and there is time, and read what comes back."""
-        headers = {**self._headers, **(onward or {})}
+        headers = {**self._headers, **(headers or {})}
         pause_seconds = 0.0
+        was_sent = False
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 while True:
                     try:
                         raw = await self._send(_PATHS[call], body, query, headers)
                         break
+                    except aiohttp.ClientConnectorError:
+                        pass  # nobody was there to hear it
                     except _CONNECTION_FAULTS:
-                        await asyncio.sleep(random.uniform(0, pause_seconds))  # noqa: S311 - no secret
+                        was_sent = True
+                    await asyncio.sleep(random.uniform(0, pause_seconds))  # noqa: S311 - no secret
                     pause_seconds = min(max(2 * pause_seconds, RETRY_PAUSE_SECONDS), RETRY_PAUSE_LIMIT_SECONDS)
             return read(orjson.loads(raw))
-        except (aiohttp.ClientError, OSError, ValueError, MeteringRefusedCall) as error:
+        except MeteringUnavailable:
             self._failures.labels(call).inc()
-            if isinstance(error, MeteringRefusedCall):
-                raise
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            self._failures.labels(call).inc()
+            if isinstance(error, TimeoutError) and pause_seconds and not was_sent:
+                raise NotDecided from error
             raise MeteringUnavailable from error
 
     async def _send(
@@ -157,16 +217,33 @@ class MeteringClient:
         async with self._session.request(
             method, self._url + path, data=data, params=query, headers=headers, allow_redirects=False
         ) as response:
+            if response.status == 200:
+                self._told_status = None
+                return await response.read()
+            self._tell(response.status)
             if response.status in _MALFORMED_CALL:
                 raise MeteringRefusedCall
-            if response.status != 200:
-                raise MalformedResponse(f"status {response.status}")
-            return await response.read()
+            if response.status >= 500:
+                raise MeteringFault
+            raise MalformedResponse(f"status {response.status}")
+
+    def _tell(self, status: int) -> None:
+        """Log a response that cannot be used, once per kind: a wrong key or address stays so until a person
+        mends it.
+        """
+        if status != self._told_status:
+            self._told_status = status
+            why = "it does not accept our service key" if status in _WRONG_KEY else None
+            _log.error("metering_call_refused", status=status, metering_url=self._url, why=why)
+
+
+def _as_ids(event: BillableEvent) -> dict[str, object]:
+    return {"clientId": event.client_id, "holdId": event.hold_id, "eventId": event.event_id}
 
 
 def _as_json(event: BillableEvent) -> dict[str, object]:
     document: dict[str, object] = {
-        "holdId": str(event.hold_id),
+        "holdId": event.hold_id,
         "eventId": event.event_id,
         "clientId": event.client_id,
         "eventType": event.event_type,
@@ -175,3 +252,7 @@ def _as_json(event: BillableEvent) -> dict[str, object]:
     if event.user_id is not None:
         document["userId"] = event.user_id
     return document
+
+
+def _as_whole(event: BillableEvent) -> dict[str, object]:
+    return {**_as_json(event), "happenedAt": event.happened_at}

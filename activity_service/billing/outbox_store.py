@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
-from activity_service.billing.event import BillableEvent, Outcome
+from activity_service.billing.event import BillableEvent, Grant, Outcome
+from service_chassis.database.pool import count_changed
 
 BATCH_EVENTS = 500
-"""Events in one transaction and in one call to metering, which takes no more."""
+"""Events in one statement and in one call to metering, which takes no more."""
 
+LEASE_SECONDS = 10.0
+"""How long an event is left to the process that committed or claimed it: several times what a settle may take.
+Another process settles it after that, and if both do, it is charged once."""
 BACKOFF_INITIAL_SECONDS = 1.0
 BACKOFF_LIMIT_SECONDS = 15.0
 """A failed settle is tried again after 1, 2, 4, 8, then every 15 s: once metering is back, bills follow soon."""
@@ -22,7 +28,7 @@ class OutboxState:
     """How much of what happened has not been acknowledged by metering."""
 
     unsettled: int
-    oldest_created_at: datetime | None
+    oldest_age_seconds: float | None
     parked: int
 
 
@@ -39,131 +45,162 @@ class UnsettledEvent:
     last_error: str | None
 
 
-class OutboxStore:
-    """Reads and resolves what the fence holds, through one connection that the caller holds.
+_COLUMNS = "hold_id::text, event_id, client_id, event_type, user_id, units, created_at"
 
-    Closes: two relays at once (SKIP LOCKED: each settles its own share), the sweeper against a request (the
-    primary key: whoever inserts first decides). Leaves to metering: an event settled twice, which charges once.
-    `lock_` and what notes the outcome of the locked events belong in one transaction.
+
+class OutboxStore:
+    """Reads and resolves what the fence holds, through one connection that the caller holds. Needs no transaction.
+
+    Closes: the sweeper or a request that gives up against a request that commits (the primary key: whoever inserts
+    first decides), two relays at once (a claimed event is nobody else's for a while). Leaves to metering: an event
+    settled twice, which charges once. All moments are the database's (`utc_now()`).
     """
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
+    # The hold may be of an attempt that stood still for very long. What was given up is remembered for a retention,
+    # so a hold older than half of it, by either of the clocks that dated it, is not used any more.
     _INSERT_HAPPENED = """
         INSERT INTO billable_event
             (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at, next_attempt_at)
-        VALUES ($1, $2, 'happened', $3, $4, $5, $6, $7, $7)
+        SELECT $1::uuid, $2, 'happened', $3, $4, $5, $6::bigint, $7::timestamptz, utc_now() + $10::interval
+        WHERE least($8::timestamptz, to_timestamp($9::bigint / 1000.0)) > utc_now() - $11::interval / 2
         ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING
-        RETURNING hold_id
+        RETURNING true
     """
 
-    async def insert_happened(self, event: BillableEvent, now: datetime) -> bool:
-        """Write that the fact of `event` happened, in the transaction that stores the fact.
+    async def insert_happened(self, event: BillableEvent, grant: Grant, now: datetime, retention: timedelta) -> bool:
+        """Write that the fact of `event` happened under `grant`, in the transaction that stores the fact.
 
-        False when the fence has the hold already: given up, or used for the same fact by another request.
+        False when the fence has the hold already, given up or used for the same fact by another request, or when the
+        hold is too old to be used.
         """
-        hold_id = await self._connection.fetchval(
+        is_written = await self._connection.fetchval(
             self._INSERT_HAPPENED,
-            event.hold_id,
+            grant.hold_id,
             event.event_id,
             event.client_id,
             event.event_type,
             event.user_id,
             event.units,
             now,
+            datetime.fromisoformat(grant.held_at or ""),
+            grant.attempted_milliseconds,
+            timedelta(seconds=LEASE_SECONDS),
+            retention,
         )
-        return hold_id is not None
+        return bool(is_written)
 
+    # Where the fact is there, nothing was left behind: the hold is to be settled.
     _INSERT_ABANDONED = """
         INSERT INTO billable_event
             (hold_id, event_id, outcome, client_id, event_type, units, created_at, next_attempt_at)
-        SELECT hold_id, event_id, 'abandoned', client_id, event_type, units, $6, $6
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-            AS item (hold_id, event_id, client_id, event_type, units)
+        SELECT hold_id, event_id, 'abandoned', client_id, event_type, units, utc_now(), utc_now()
+        FROM json_to_recordset($1::json)
+            AS item (hold_id uuid, event_id text, client_id text, event_type text, units bigint)
+        WHERE NOT billable_fact_exists(client_id, event_id)
         ORDER BY hold_id
         ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING
     """
+    _LIST_OUTCOMES = """
+        SELECT item.hold_id::text, coalesce(fence.outcome, 'charged')
+        FROM json_to_recordset($1::json) AS item (hold_id uuid, event_id text, client_id text)
+        LEFT JOIN billable_event AS fence ON fence.hold_id = item.hold_id
+        WHERE fence.hold_id IS NOT NULL OR billable_fact_exists(item.client_id, item.event_id)
+    """
 
-    async def insert_abandoned(self, events: Sequence[BillableEvent], now: datetime) -> Mapping[UUID, Outcome]:
-        """Give up the hold of each event unless its fact is committed; return what now stands, for ever, by hold.
+    async def insert_abandoned(self, events: Sequence[BillableEvent]) -> Mapping[str, Outcome]:
+        """Give up the hold of each event whose fact is not committed; return what now stands, by hold.
 
-        The user is not written down: nothing happened, and metering may name one whom we have erased by now.
+        The user is not written down: nothing happened, and metering may name one whom we have erased by now. A hold
+        is missing only where a row of it was settled, and its fact deleted, in that very moment.
         """
-        columns = zip(*((e.hold_id, e.event_id, e.client_id, e.event_type, e.units) for e in events), strict=True)
-        await self._connection.execute(self._INSERT_ABANDONED, *columns, now)
+        items = _as_json(events)
+        await self._connection.execute(self._INSERT_ABANDONED, items)
         # A statement of its own: it must see what committed while the one above waited.
-        return await self.list_outcomes([event.hold_id for event in events])
+        rows = await self._connection.fetch(self._LIST_OUTCOMES, items)
+        return {hold_id: Outcome(outcome) for hold_id, outcome in rows}
 
-    _LIST_OUTCOMES = "SELECT hold_id, outcome FROM billable_event WHERE hold_id = ANY($1::uuid[])"
-
-    async def list_outcomes(self, hold_ids: Sequence[UUID]) -> dict[UUID, Outcome]:
-        """Return what stands in the fence for those of `hold_ids` that are in it."""
-        rows = await self._connection.fetch(self._LIST_OUTCOMES, hold_ids)
-        return {row["hold_id"]: Outcome(row["outcome"]) for row in rows}
-
-    _LOCK_DUE = """
-        SELECT hold_id, event_id, client_id, event_type, user_id, units FROM billable_event
-        WHERE outcome = 'happened' AND settled_at IS NULL AND parked_at IS NULL AND next_attempt_at <= $1
-        ORDER BY next_attempt_at, hold_id LIMIT $2
-        FOR NO KEY UPDATE SKIP LOCKED
+    _LIST_HAPPENED = """
+        SELECT hold_id::text FROM json_to_recordset($1::json) AS item (hold_id uuid, event_id text, client_id text)
+        WHERE billable_fact_exists(client_id, event_id)
     """
 
-    async def lock_due(self, now: datetime, limit: int = BATCH_EVENTS) -> list[BillableEvent]:
-        """Lock up to `limit` events whose next attempt is due and that nobody else is settling."""
-        return [BillableEvent(*row) for row in await self._connection.fetch(self._LOCK_DUE, now, limit)]
+    async def list_happened(self, events: Sequence[BillableEvent]) -> set[str]:
+        """Return the holds of those of `events` whose fact is there."""
+        return {hold_id for (hold_id,) in await self._connection.fetch(self._LIST_HAPPENED, _as_json(events))}
 
-    _LOCK_HAPPENED = """
-        SELECT hold_id, event_id, client_id, event_type, user_id, units FROM billable_event
-        WHERE hold_id = ANY($1::uuid[]) AND outcome = 'happened' AND parked_at IS NULL
-        ORDER BY hold_id
-        FOR NO KEY UPDATE SKIP LOCKED
+    # What is due is found by walking the key from `$3` on: the table is small, and holds are in the order of time.
+    _CLAIM_DUE = f"""
+        UPDATE billable_event SET next_attempt_at = utc_now() + $1::interval
+        WHERE hold_id = ANY (ARRAY(
+            SELECT hold_id FROM billable_event
+            WHERE outcome = 'happened' AND parked_at IS NULL AND next_attempt_at <= utc_now() AND hold_id > $3::uuid
+            ORDER BY hold_id LIMIT $2
+            FOR NO KEY UPDATE SKIP LOCKED
+        ))
+        RETURNING {_COLUMNS}
     """
 
-    async def lock_happened(self, hold_ids: Sequence[UUID]) -> list[BillableEvent]:
-        """Lock those of `hold_ids` whose fact happened, settled or not; not the parked or what others settle."""
-        return [BillableEvent(*row) for row in await self._connection.fetch(self._LOCK_HAPPENED, hold_ids)]
+    async def claim_due(self, after: str, limit: int = BATCH_EVENTS) -> list[BillableEvent]:
+        """Take up to `limit` events that are due, by hold id from after `after` on; nobody else gets them for a
+        while.
+        """
+        rows = await self._connection.fetch(self._CLAIM_DUE, timedelta(seconds=LEASE_SECONDS), limit, after)
+        return sorted((BillableEvent(*row) for row in rows), key=lambda event: event.hold_id)
 
-    _MARK_SETTLED = """
-        UPDATE billable_event SET settled_at = $2, last_error = NULL WHERE hold_id = ANY($1::uuid[])
-    """
+    _DELETE_SETTLED = "DELETE FROM billable_event WHERE hold_id = ANY($1::uuid[]) AND outcome = 'happened'"
 
-    async def mark_settled(self, events: Sequence[BillableEvent], now: datetime) -> None:
-        """Note that metering has charged `events`."""
-        await self._connection.execute(self._MARK_SETTLED, [event.hold_id for event in events], now)
+    async def delete_settled(self, hold_ids: Sequence[str]) -> None:
+        """Forget events that metering has charged."""
+        await self._connection.execute(self._DELETE_SETTLED, hold_ids)
 
     _PARK = """
-        UPDATE billable_event SET parked_at = $2, last_error = $3, attempts = attempts + 1
-        WHERE hold_id = ANY($1::uuid[])
+        UPDATE billable_event SET parked_at = utc_now(), last_error = $2, attempts = attempts + 1
+        WHERE hold_id = $1::uuid AND outcome = 'happened'
     """
 
-    async def park(self, events: Sequence[BillableEvent], reason: str, now: datetime) -> None:
-        """Put `events` aside (dead-letter them) until an operator has them sent again."""
-        await self._connection.execute(self._PARK, [event.hold_id for event in events], now, reason)
+    async def park(self, event: BillableEvent, reason: str) -> None:
+        """Put an event aside (dead-letter it) until an operator has it sent again."""
+        await self._connection.execute(self._PARK, event.hold_id, reason)
 
     _POSTPONE = """
         UPDATE billable_event
-        SET attempts = attempts + 1, last_error = $3,
-            next_attempt_at = $2::timestamptz + make_interval(secs => least($5, $4 * power(2, least(attempts, 20))))
-        WHERE hold_id = ANY($1::uuid[])
+        SET attempts = attempts + 1, last_error = $2,
+            next_attempt_at = utc_now() + make_interval(secs => least($4, $3 * power(2, least(attempts, 20))))
+        WHERE hold_id = ANY($1::uuid[]) AND outcome = 'happened'
     """
 
-    async def postpone(self, events: Sequence[BillableEvent], reason: str, now: datetime) -> None:
-        """Let `events` be sent again later, the later the more often they were sent."""
-        hold_ids = [event.hold_id for event in events]
+    async def postpone(self, hold_ids: Sequence[str], reason: str) -> None:
+        """Let events be sent again later, the later the more often they were sent."""
         await self._connection.execute(
-            self._POSTPONE, hold_ids, now, reason, BACKOFF_INITIAL_SECONDS, BACKOFF_LIMIT_SECONDS
+            self._POSTPONE, hold_ids, reason, BACKOFF_INITIAL_SECONDS, BACKOFF_LIMIT_SECONDS
         )
 
+    _DELETE_EXPIRED = """
+        DELETE FROM billable_event WHERE hold_id = ANY (ARRAY(
+            SELECT hold_id FROM billable_event
+            WHERE outcome = 'abandoned' AND created_at < utc_now() - $1::interval
+            ORDER BY hold_id LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ))
+    """
+
+    async def delete_expired(self, retention: timedelta, limit: int) -> int:
+        """Forget holds that were given up longer ago than `retention`, up to `limit` of them; return how many."""
+        return count_changed(await self._connection.execute(self._DELETE_EXPIRED, retention, limit))
+
     _FETCH_STATE = """
-        SELECT count(*) AS unsettled, min(created_at) AS oldest_created_at,
-               (SELECT count(*) FROM billable_event WHERE parked_at IS NOT NULL) AS parked
-        FROM billable_event WHERE outcome = 'happened' AND settled_at IS NULL AND parked_at IS NULL
+        SELECT count(*) FILTER (WHERE parked_at IS NULL),
+               extract(epoch FROM utc_now() - min(created_at) FILTER (WHERE parked_at IS NULL))::float,
+               count(*) FILTER (WHERE parked_at IS NOT NULL)
+        FROM billable_event WHERE outcome = 'happened'
     """
 
     async def fetch_state(self) -> OutboxState:
         """Return how much is waiting; in proportion to it, so not for every request."""
-        return OutboxState(**await self._connection.fetchrow(self._FETCH_STATE))
+        return OutboxState(*await self._connection.fetchrow(self._FETCH_STATE))
 
     _LIST_PARKED = """
         SELECT hold_id, event_id, client_id, created_at, parked_at, attempts, last_error
@@ -175,11 +212,35 @@ class OutboxStore:
         return [UnsettledEvent(*row) for row in await self._connection.fetch(self._LIST_PARKED, limit)]
 
     _REDRIVE_PARKED = """
-        UPDATE billable_event SET parked_at = NULL, attempts = 0, next_attempt_at = $2
+        UPDATE billable_event SET parked_at = NULL, attempts = 0, next_attempt_at = utc_now()
         WHERE parked_at IS NOT NULL AND ($1::uuid[] IS NULL OR hold_id = ANY($1))
-        RETURNING hold_id
     """
 
-    async def redrive_parked(self, hold_ids: Sequence[UUID] | None, now: datetime) -> int:
+    async def redrive_parked(self, hold_ids: Sequence[UUID] | None) -> int:
         """Have parked events sent again, all of them without `hold_ids`; return how many."""
-        return len(await self._connection.fetch(self._REDRIVE_PARKED, hold_ids, now))
+        return count_changed(await self._connection.execute(self._REDRIVE_PARKED, hold_ids))
+
+    _INSERT_UNCHARGED = """
+        INSERT INTO billable_event
+            (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at, next_attempt_at)
+        SELECT hold_id, event_id, 'happened', client_id, event_type, user_id, units, happened_at, utc_now()
+        FROM json_to_recordset($1::json)
+            AS item (hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
+                     happened_at timestamptz)
+        WHERE NOT EXISTS (
+            SELECT FROM billable_event AS waiting
+            WHERE waiting.event_id = item.event_id AND waiting.client_id = item.client_id
+              AND waiting.outcome = 'happened')
+    """
+
+    async def insert_uncharged(self, events: Sequence[BillableEvent]) -> int:
+        """Put facts that lack their charge into the outbox again, unless they wait in it; return how many."""
+        return count_changed(await self._connection.execute(self._INSERT_UNCHARGED, _as_json(events)))
+
+
+def _as_json(events: Sequence[BillableEvent]) -> str:
+    return orjson.dumps(events, default=_refuse).decode()
+
+
+def _refuse(value: Any) -> Any:
+    raise TypeError(type(value).__name__)

@@ -1,89 +1,106 @@
-"""The relay (outbox publisher): settles (captures) what is in the outbox, until metering has acknowledged it."""
+"""The relay (outbox publisher): has metering charge what happened, again and again until it says so."""
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 import structlog
 
+from activity_service.billing.by_halves import NOT_NOW, call_by_halves
 from activity_service.billing.event import BillableEvent
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.outbox_store import BATCH_EVENTS, OutboxStore
-from activity_service.errors import MeteringRefusedCall, MeteringUnavailable
 from activity_service.metrics import ActivityMetrics
-from service_chassis.clock import Clock
 
 GATHER_SECONDS = 0.02
 """How long a charge waits for others after its commit. Requests that follow each other share a round, instead of each
-having a transaction here, a call and a commit there beside it."""
+having a statement here, a call and a commit there beside it."""
 WATCH_INTERVAL_SECONDS = 5.0
+MAX_REMEMBERED_EVENTS = 10_000
+"""Committed events in memory. What is beyond, or is lost with the process, is found in the outbox after its lease."""
 MAX_STATE_CHARACTERS = 40
 """Of what metering calls a state, which may be any text, in logs and in the outbox."""
+NO_HOLD = "00000000-0000-0000-0000-000000000000"
+"""Before every hold's id."""
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Relay:
-    """Takes events from the outbox, batch after batch. Any number may run, in any number of processes.
+    """Settles what this process has committed, from memory, and what it finds due in the outbox, batch after batch.
 
-    A crash anywhere in it repeats a settle at the worst, and a repeated settle charges nothing. An event that
-    metering refuses for good is parked (dead-lettered) and counted, never dropped, and never in its neighbours' way.
+    Any number may run, in any number of processes, and none holds a transaction or a lock while metering is asked. A
+    crash anywhere in it repeats a settle at the worst, and a repeated settle charges nothing. An event that metering
+    refuses for good is parked (dead-lettered) and counted, never dropped, and never in its neighbours' way.
     """
 
     pool: asyncpg.Pool
     metering: MeteringClient
-    clock: Clock
     metrics: ActivityMetrics
+    _committed: deque[BillableEvent] = field(default_factory=deque)
 
-    async def run_once(self) -> None:
-        """Settle all that is due; stop early when metering does not respond, which the backoff takes note of."""
+    def remember(self, event: BillableEvent) -> None:
+        """Take note of an event that was committed with its fact: the next round settles it."""
+        if len(self._committed) < MAX_REMEMBERED_EVENTS:
+            self._committed.append(event)
+
+    async def settle_committed(self) -> None:
+        """Settle what this process has committed since the last round."""
+        while self._committed:
+            size = min(BATCH_EVENTS, len(self._committed))
+            await self.settle([self._committed.popleft() for _ in range(size)])
+
+    async def settle_due(self) -> None:
+        """Settle what is due in the outbox: left behind by a process that died, or postponed."""
+        after = NO_HOLD
         while True:
-            async with self.pool.acquire() as connection, connection.transaction():
-                store = OutboxStore(connection)
-                events = await store.lock_due(self.clock())
-                is_usable = await self.settle(store, events)
-            if not is_usable or len(events) < BATCH_EVENTS:
+            async with self.pool.acquire() as connection:
+                events = await OutboxStore(connection).claim_due(after)
+            if events:
+                await self.settle(events)
+                after = events[-1].hold_id
+            if len(events) < BATCH_EVENTS:
                 return
 
-    async def settle(self, store: OutboxStore, events: Sequence[BillableEvent]) -> bool:
-        """Tell metering that `events`, which `store` has locked, happened; note each outcome: settled, later, parked.
-
-        False when metering gave no usable response, so that it is better to wait.
-        """
-        if not events:
-            return True
+    async def settle(self, events: Sequence[BillableEvent]) -> None:
+        """Tell metering that `events` happened, and note each outcome: settled, later, parked."""
         self.metrics.batch_sizes.labels("settle").observe(len(events))
-        try:
-            states = await self.metering.settle(events)
-        except MeteringRefusedCall:
-            return await self._settle_apart(store, events)
-        except MeteringUnavailable:
-            await store.postpone(events, "metering unavailable", self.clock())
-            self.metrics.settlements.labels("postponed").inc(len(events))
-            return False
-        settled = [event for event, state in zip(events, states, strict=True) if state == "settled"]
-        if settled:
-            await store.mark_settled(settled, self.clock())
-            self.metrics.settlements.labels("settled").inc(len(settled))
-        for event, state in zip(events, states, strict=True):
-            if state != "settled":
-                await self._park(store, event, f"state {state[:MAX_STATE_CHARACTERS]}")
-        return True
+        states = await self._tell(events)
+        unknown = [event for event, state in zip(events, states, strict=True) if state == "unknown"]
+        if unknown:
+            # Metering was restored to a moment before it held them: told whole, they are charged all the same.
+            told = dict(zip((event.hold_id for event in unknown), await self._tell(unknown, whole=True), strict=True))
+            states = [told.get(event.hold_id, state) for event, state in zip(events, states, strict=True)]
+        await self._note(events, states)
 
-    async def _settle_apart(self, store: OutboxStore, events: Sequence[BillableEvent]) -> bool:
-        """Find which of `events` metering does not even read, by halves."""
-        if len(events) == 1:
-            await self._park(store, events[0], "call refused")
-            return True
-        middle = len(events) // 2
-        first = await self.settle(store, events[:middle])
-        return await self.settle(store, events[middle:]) and first
+    async def _tell(self, events: Sequence[BillableEvent], *, whole: bool = False) -> Sequence[str]:
+        told = events if whole else [replace(event, happened_at=None) for event in events]
+        return await call_by_halves(self.metering.settle, told)
+
+    async def _note(self, events: Sequence[BillableEvent], states: Sequence[str]) -> None:
+        by_state: dict[str, list[str]] = {}
+        for event, state in zip(events, states, strict=True):
+            by_state.setdefault(state, []).append(event.hold_id)
+        settled, later = by_state.pop("settled", []), by_state.pop(NOT_NOW, [])
+        async with self.pool.acquire() as connection:
+            store = OutboxStore(connection)
+            if settled:
+                await store.delete_settled(settled)
+                self.metrics.settlements.labels("settled").inc(len(settled))
+            if later:
+                await store.postpone(later, "metering could not charge it now")
+                self.metrics.settlements.labels("postponed").inc(len(later))
+            if by_state:
+                for event, state in zip(events, states, strict=True):
+                    if state in by_state:
+                        await self._park(store, event, f"state {state[:MAX_STATE_CHARACTERS]}")
 
     async def _park(self, store: OutboxStore, event: BillableEvent, reason: str) -> None:
-        await store.park([event], reason, self.clock())
+        await store.park(event, reason)
         self.metrics.settlements.labels("parked").inc()
-        _log.error("settle_refused", event_id=event.event_id, hold_id=str(event.hold_id), reason=reason)
+        _log.error("settle_refused", event_id=event.event_id, hold_id=event.hold_id, reason=reason)
 
     async def watch_once(self) -> None:
         """Read how much is waiting into the gauges that alerts stand on.
@@ -92,8 +109,6 @@ class Relay:
         """
         async with self.pool.acquire() as connection:
             state = await OutboxStore(connection).fetch_state()
-        oldest = state.oldest_created_at
-        age_seconds = 0.0 if oldest is None else max((self.clock() - oldest).total_seconds(), 0.0)
         self.metrics.unsettled.set(state.unsettled)
-        self.metrics.oldest_unsettled.set(age_seconds)
+        self.metrics.oldest_unsettled.set(max(state.oldest_age_seconds or 0.0, 0.0))
         self.metrics.parked.set(state.parked)

@@ -6,94 +6,154 @@ The fence (commit record) knows: what happened is settled (captured), what was g
 import asyncio
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from uuid import UUID
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 import asyncpg
 import structlog
 
+from activity_service.billing.by_halves import NOT_NOW, call_by_halves
 from activity_service.billing.event import BillableEvent, Outcome
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.outbox_store import OutboxStore
 from activity_service.billing.relay import MAX_STATE_CHARACTERS, Relay
 from activity_service.errors import MalformedResponse
 from activity_service.metrics import ActivityMetrics
-from service_chassis.clock import Clock
+from service_chassis.batching import Batcher
 from service_chassis.operations.logging import log_fault
 
 GIVE_UP_TIMEOUT_SECONDS = 2.0
-"""The caller waits for it, and an error it has already: what takes longer is left to the next search."""
+"""A request that gives up waits for its row in the fence, and an error it has already: what takes longer is left to
+the next search."""
+MAX_GIVING_BACK = 1000
+"""Releases on their way beside the requests that sent them. What is beyond is the next search's."""
+EXPIRED_HOLDS_A_ROUND = 5000
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sweeper:
     """Closes holds at metering by what stands in the fence. Any number may run at once.
 
     Whoever comes second gives way: a request that commits first keeps its hold, and one that comes after us
     finds it abandoned. A crash between abandoning and releasing is mended by the next round. Only holds of
-    `own_event_types` are touched: of others the fence says nothing.
+    `own_event_types` are touched: of others the fence says nothing. What was given up is remembered for `retention`.
     """
 
     pool: asyncpg.Pool
     metering: MeteringClient
     relay: Relay
-    clock: Clock
     metrics: ActivityMetrics
     own_event_types: AbstractSet[str]
     older_than_seconds: int
+    retention: timedelta
+    _releases: Batcher[BillableEvent, str] = field(init=False)
+    _giving_back: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._releases = Batcher(self._release, in_flight=2)
 
     async def run_once(self) -> None:
-        """Resolve every old hold of ours, page after page. Others' are counted and left alone."""
+        """Resolve every old hold of ours, page after page, past those that fail.
+
+        Others' are counted and left alone.
+        """
         cursor: str | None = None
         found = 0
+        failure: Exception | None = None
         while True:
             page = await self.metering.list_held(self.older_than_seconds, cursor)
             own = [event for event in page.events if event.event_type in self.own_event_types]
             self.metrics.holds_resolved.labels("not ours").inc(len(page.events) - len(own))
             found += len(own)
             self.metrics.holds_left_behind.set(found)
-            await self._resolve(own)
+            try:
+                await self._resolve(own)
+            except Exception as error:  # one page's trouble must not keep the others' holds
+                failure = error
             if page.next_cursor is None:
-                return
+                break
             if page.next_cursor == cursor:
                 raise MalformedResponse("a page that is followed by itself")
             cursor = page.next_cursor
+        if failure is not None:
+            raise failure
+        async with self.pool.acquire() as connection:
+            await OutboxStore(connection).delete_expired(self.retention, EXPIRED_HOLDS_A_ROUND)
 
-    async def give_up(self, event: BillableEvent) -> None:
-        """Give a hold back at once whose request is certain that it never used it.
+    async def give_up(self, event: BillableEvent) -> Outcome | None:
+        """Give up the hold of `event` through the fence, and return what now stands there; None when that failed.
 
-        Through the fence like any other, since another request may share it. Tried once, and never raises: what
-        fails here is done by a later round.
+        Where that is ABANDONED the release is on its way. Tried once, and never raises: what fails here is done by a
+        later search.
         """
         try:
-            async with asyncio.timeout(GIVE_UP_TIMEOUT_SECONDS):
-                await self._resolve([event])
+            async with asyncio.timeout(GIVE_UP_TIMEOUT_SECONDS), self.pool.acquire() as connection:
+                outcomes = await OutboxStore(connection).insert_abandoned([event])
         except Exception as error:
             log_fault("give_up_hold_failed", error, event_id=event.event_id)
+            return None
+        outcome = outcomes.get(event.hold_id)
+        if outcome is Outcome.ABANDONED:
+            self.give_back(event)
+        return outcome
+
+    def give_back(self, event: BillableEvent) -> None:
+        """Send the release of a hold that no request can use any more, beside whatever goes on; tried once."""
+        if len(self._giving_back) < MAX_GIVING_BACK:
+            task = asyncio.create_task(self._give_back(event))
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
+
+    async def _give_back(self, event: BillableEvent) -> None:
+        try:
+            await self._releases.submit(event)
+        except Exception as error:
+            log_fault("give_back_hold_failed", error, event_id=event.event_id)
+
+    async def await_release(self, event: BillableEvent) -> bool:
+        """Release an abandoned hold, harmless twice, and return whether metering says that it is.
+
+        Until then metering would grant the same hold again to a new attempt at its event.
+        """
+        return await self._releases.submit(event) == "released"
+
+    async def finish(self) -> None:
+        """Wait for the releases that are on their way."""
+        await asyncio.gather(*self._giving_back, return_exceptions=True)
 
     async def _resolve(self, events: Sequence[BillableEvent]) -> None:
-        """Resolve the holds of `events`, up to 500. Raises MeteringUnavailable, or what the database raises."""
+        """Resolve the holds of `events`, up to 500: release what was given up, settle what happened."""
         if not events:
             return
         async with self.pool.acquire() as connection:
-            outcomes = await OutboxStore(connection).insert_abandoned(events, self.clock())
-        abandoned = [event.hold_id for event in events if outcomes[event.hold_id] is Outcome.ABANDONED]
-        happened = [event.hold_id for event in events if outcomes[event.hold_id] is Outcome.HAPPENED]
+            outcomes = await OutboxStore(connection).insert_abandoned(events)
+        abandoned = [event for event in events if outcomes.get(event.hold_id) is Outcome.ABANDONED]
+        happened = [
+            event for event in events if outcomes.get(event.hold_id, Outcome.ABANDONED) is not Outcome.ABANDONED
+        ]
         if abandoned:
             await self._release(abandoned)
         if happened:
-            async with self.pool.acquire() as connection, connection.transaction():
-                store = OutboxStore(connection)
-                locked = await store.lock_happened(happened)
-                await self.relay.settle(store, locked)
-            self.metrics.holds_resolved.labels("settled").inc(len(locked))
+            await self.relay.settle(happened)
+            self.metrics.holds_resolved.labels("settled").inc(len(happened))
 
-    async def _release(self, hold_ids: Sequence[UUID]) -> None:
-        states = await self.metering.release(hold_ids)
-        for hold_id, state in zip(hold_ids, states, strict=True):
-            self.metrics.holds_resolved.labels("released" if state == "released" else "contradicted").inc()
-            if state != "released":
+    async def _release(self, events: Sequence[BillableEvent]) -> list[str]:
+        by_hold = {event.hold_id: event for event in events}  # requests with one key share a hold
+        states = await call_by_halves(self.metering.release, list(by_hold.values()))
+        state_of = dict(zip(by_hold, states, strict=True))
+        settled = [event for hold_id, event in by_hold.items() if state_of[hold_id] == "settled"]
+        happened: AbstractSet[str] = set()
+        if settled:
+            # Normal where the fact is there after all: metering was restored, and charged it under this hold.
+            async with self.pool.acquire() as connection:
+                happened = await OutboxStore(connection).list_happened(settled)
+        for hold_id, state in state_of.items():
+            if state in ("released", NOT_NOW):
+                self.metrics.holds_resolved.labels(state).inc()
+            elif hold_id not in happened:
                 # Nothing happened for this hold, and yet metering charged it. Nobody but a person can say why.
-                _log.error("abandoned_hold_not_released", hold_id=str(hold_id), state=state[:MAX_STATE_CHARACTERS])
+                self.metrics.holds_resolved.labels("contradicted").inc()
+                _log.error("abandoned_hold_not_released", hold_id=hold_id, state=state[:MAX_STATE_CHARACTERS])
+        return [state_of[event.hold_id] for event in events]

@@ -1,4 +1,4 @@
-"""Check the books: plays against their fences and, with metering, against their charges."""
+"""Check the books: what waits against its plays and, with metering, plays against their charges."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,20 +15,22 @@ from service_chassis.cli.audit_report import AuditReport, show_report
 from service_chassis.cli.commands import AsJson, audit_errors, run_with_pool
 from service_chassis.clock import system_clock
 
+MeteringUrl = Annotated[str, typer.Option(help="Metering's root: plays are held against its charges.")]
+MeteringKeyFile = Annotated[
+    Path, typer.Option(exists=True, dir_okay=False, help="File with a service key of scope admin.")
+]
+InFlightSeconds = Annotated[
+    float, typer.Option(min=0, max=1e9, help="Age up to which a fact may be on its way to metering.")
+]
+
 
 def audit(
-    metering_url: Annotated[
-        str | None, typer.Option(help="Metering's root: holds every play against its charge, too.")
-    ] = None,
-    metering_key_file: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="File with a service key of scope admin.")
-    ] = None,
-    in_flight_seconds: Annotated[
-        float, typer.Option(min=0, max=1e9, help="Age up to which a fact may be on its way to metering.")
-    ] = 60.0,
+    metering_url: MeteringUrl | None = None,
+    metering_key_file: MeteringKeyFile | None = None,
+    in_flight_seconds: InFlightSeconds = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check that each fact has its one fence, each key its play and, with metering, each fact its one charge.
+    """Check that what is to be charged happened and, with metering, that each fact has its one charge.
 
     Reads only. Exit code 1 for a violation, 3 when it cannot look.
     """
@@ -48,7 +50,7 @@ def audit(
 
 
 async def _audit(pool: asyncpg.Pool, metering_url: str | None, key: str, in_flight_seconds: float) -> AuditReport:
-    report = await AuditPlays(pool, system_clock(), in_flight_seconds).check_fences()
+    report = await AuditPlays(pool, system_clock(), in_flight_seconds).check_outbox()
     if metering_url is None:
         return report
     whole = AuditReport("activity and metering")

@@ -4,12 +4,17 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 from uuid import UUID
 
+import aiohttp
 import asyncpg
 import typer
 
+from activity_service.audit.charges_client import ChargesClient
+from activity_service.audit.recharge import Recharged, RechargeFacts
+from activity_service.audit.store import CONNECTION_SETTINGS
 from activity_service.billing.outbox_store import OutboxStore
+from activity_service.cli.audit import InFlightSeconds, MeteringKeyFile, MeteringUrl
 from activity_service.settings import DatabaseSettings
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.commands import AsJson, Result, audit_errors, run_with_pool, show
 from service_chassis.clock import system_clock
 from service_chassis.database.tenancy import ALL_CLIENTS
 
@@ -20,8 +25,7 @@ commands = typer.Typer(help="Look at what waits to be charged, and mend what is 
 def status(as_json: AsJson = False) -> None:
     """Count what happened and is not charged yet, and what metering refused to charge."""
     state = _with_store(lambda store: store.fetch_state())
-    oldest = state.oldest_created_at
-    age_seconds = None if oldest is None else round((system_clock() - oldest).total_seconds(), 1)
+    age_seconds = None if state.oldest_age_seconds is None else round(state.oldest_age_seconds, 1)
     show({"unsettled": state.unsettled, "oldestUnsettledSeconds": age_seconds, "parked": state.parked}, as_json)
 
 
@@ -51,8 +55,32 @@ def redrive(
     as_json: AsJson = False,
 ) -> None:
     """Have parked events sent again, once what refused them is mended."""
-    count = _with_store(lambda store: store.redrive_parked(hold_ids or None, system_clock()))
+    count = _with_store(lambda store: store.redrive_parked(hold_ids or None))
     show({"redriven": count}, as_json)
+
+
+@commands.command("recharge")
+def recharge(
+    metering_url: MeteringUrl,
+    metering_key_file: MeteringKeyFile,
+    in_flight_seconds: InFlightSeconds = 60.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have facts charged that lack their charge, after metering's database was restored. Harmless twice."""
+    with audit_errors():
+        key = metering_key_file.read_text().strip()
+
+    async def with_client(pool: asyncpg.Pool) -> Recharged:
+        async with aiohttp.ClientSession() as session:
+            charges = ChargesClient(session, url=metering_url, key=key)
+            return await RechargeFacts(pool, system_clock(), in_flight_seconds).recharge(charges, dry_run=dry_run)
+
+    with audit_errors():
+        done = run_with_pool(
+            DatabaseSettings, with_client, command="activity_service billing recharge", settings=CONNECTION_SETTINGS
+        )
+    show({"uncharged": done.uncharged, "announced": done.announced, "dryRun": dry_run}, as_json)
 
 
 def _with_store(work: Callable[[OutboxStore], Awaitable[Result]]) -> Result:

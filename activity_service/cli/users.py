@@ -34,7 +34,6 @@ def erase(client_id: OfClient, user_id: OfUser, sure: Sure = False, as_json: AsJ
         {
             "pseudonym": erasure.pseudonym,
             "planPlays": erasure.plays,
-            "storedResponses": erasure.stored_responses,
             "billableEvents": erasure.billable_events,
         },
         as_json,

@@ -1,4 +1,4 @@
--- Plan plays, the billable events that fence and announce them, and the responses stored for Idempotency-Keys.
+-- Plan plays, and the billable events that fence and announce them.
 --
 -- Why: the first version of this database.
 -- Lock: none that anybody waits for; every table is new.
@@ -25,6 +25,9 @@ CREATE TABLE plan_play (
     completed_at timestamptz,
     -- When it was ended for the first time, which is billed; null while it never was. Reopening does not clear it.
     first_ended_at timestamptz,
+    -- Of a play created with an Idempotency-Key: SHA-256 of what that request said. Its id is made from the key. Null
+    -- without a key, and where the user was erased: then the key is refused by name.
+    fingerprint bytea,
     CONSTRAINT plan_play_pkey PRIMARY KEY (id),
     CONSTRAINT plan_play_status CHECK (status IN ('active', 'paused', 'ended', 'cancelled')),
     CONSTRAINT plan_play_ended_is_billed CHECK (status <> 'ended' OR first_ended_at IS NOT NULL),
@@ -36,8 +39,11 @@ CREATE TABLE plan_play (
 CREATE INDEX plan_play_of_client ON plan_play (client_id, created_at DESC, id DESC);
 CREATE INDEX plan_play_of_user ON plan_play (client_id, user_id, created_at DESC, id DESC);
 
--- Outbox and fence at once. The primary key decides between a request that commits its fact and the sweeper that
--- takes its hold for lost: one of them writes the row, the other finds it.
+-- Outbox and fence at once. The primary key decides between a request that commits its fact and whoever takes its hold
+-- for lost: one of them writes the row, the other finds it. A row that says 'happened' stays until metering has charged
+-- it; one that says 'abandoned' for as long as its attempt might still come back (ACTIVITY_HOLD_RETENTION_SECONDS).
+-- No index but the key: the process that committed knows what to settle, and whoever looks for what others left behind
+-- walks through a small table.
 CREATE TABLE billable_event (
     hold_id uuid NOT NULL,
     event_id text NOT NULL,
@@ -47,35 +53,15 @@ CREATE TABLE billable_event (
     user_id text,
     units bigint NOT NULL,
     created_at timestamptz NOT NULL,
-    settled_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
+    -- When somebody may settle it; until then it is left to the process that committed it, or that tried last.
     next_attempt_at timestamptz NOT NULL,
     parked_at timestamptz,
     last_error text,
     CONSTRAINT billable_event_pkey PRIMARY KEY (hold_id),
     CONSTRAINT billable_event_outcome CHECK (outcome IN ('happened', 'abandoned')),
-    CONSTRAINT billable_event_units CHECK (units > 0),
-    CONSTRAINT billable_event_abandoned_stays_unsettled CHECK (outcome = 'happened' OR settled_at IS NULL)
-);
-
--- What the relay has to send. Holds no row at rest.
-CREATE INDEX billable_event_unsettled ON billable_event (next_attempt_at, hold_id)
-    WHERE outcome = 'happened' AND settled_at IS NULL AND parked_at IS NULL;
-
--- What metering refused to settle. Holds no row while all is well.
-CREATE INDEX billable_event_parked ON billable_event (parked_at, hold_id) WHERE parked_at IS NOT NULL;
-
-CREATE TABLE idempotency_key (
-    client_id text NOT NULL,
-    -- The user that a user token acts for; empty for a client token.
-    user_id text NOT NULL,
-    key text NOT NULL,
-    fingerprint bytea NOT NULL,
-    plan_play_id uuid NOT NULL,
-    -- The body of the first response, which every later one repeats.
-    response bytea NOT NULL,
-    created_at timestamptz NOT NULL,
-    CONSTRAINT idempotency_key_pkey PRIMARY KEY (client_id, user_id, key),
-    CONSTRAINT idempotency_key_plan_play_key UNIQUE (plan_play_id),
-    CONSTRAINT idempotency_key_plan_play_fkey FOREIGN KEY (plan_play_id) REFERENCES plan_play (id) ON DELETE CASCADE
+    CONSTRAINT billable_event_units CHECK (units > 0)
+) WITH (
+    -- Every row is soon deleted: to be vacuumed by number, not by share.
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1
 );

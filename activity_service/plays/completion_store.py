@@ -2,13 +2,12 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
-from uuid import UUID
 
 import asyncpg
 
-from activity_service.billing.event import BillableEvent
+from activity_service.billing.event import BillableEvent, Grant
 from activity_service.billing.outbox_store import OutboxStore
 from activity_service.errors import NotCommitted
 from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges
@@ -22,11 +21,12 @@ class Completion(Enum):
     COMPLETED = "completed"
     """The play and its billable event are committed."""
     ENDED_BEFORE = "ended before"
-    """Another request ended it first, with its event; the changes are applied without one."""
+    """The event was charged, or another request ended it first, with its event; the changes are applied without
+    one."""
     VANISHED = "vanished"
     """There is no such play of this user any more: it was deleted, or the user was erased. Nothing is stored."""
     ABANDONED = "abandoned"
-    """The hold was given up before. Nothing is stored."""
+    """The hold was given up before, or is too old to be used. Nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,22 @@ class CompletionStore:
         self._connection = connection
 
     async def complete_plan_play(
-        self, play_id: UUID, changes: PlanPlayChanges, event: BillableEvent, now: datetime
+        self,
+        play_id: str,
+        changes: PlanPlayChanges,
+        event: BillableEvent,
+        grant: Grant,
+        now: datetime,
+        retention: timedelta,
     ) -> CompletionOutcome:
-        """Apply `changes`, which end the play, and bill `event` for it, all or nothing.
+        """Apply `changes`, which end the play, and bill `event` for it under `grant`, all or nothing.
 
         Raises NotCommitted when it failed before COMMIT was sent; after any other error the outcome is unknown.
         """
         transaction = self._connection.transaction()
         try:
             await transaction.start()
-            outcome = await self._write(play_id, changes, event, now)
+            outcome = await self._write(play_id, changes, event, grant, now, retention)
             if outcome.play is None:
                 await transaction.rollback()
                 return outcome
@@ -85,19 +91,25 @@ class CompletionStore:
     """
 
     async def _write(
-        self, play_id: UUID, changes: PlanPlayChanges, event: BillableEvent, now: datetime
+        self,
+        play_id: str,
+        changes: PlanPlayChanges,
+        event: BillableEvent,
+        grant: Grant,
+        now: datetime,
+        retention: timedelta,
     ) -> CompletionOutcome:
         row = await self._connection.fetchrow(self._LOCK, event.client_id, play_id, event.user_id)
         if row is None:
             return CompletionOutcome(Completion.VANISHED)
-        completion, first_ended_at = Completion.ENDED_BEFORE, None
-        if row["first_ended_at"] is None:
-            # What else can stand in the fence, under the play's lock, is 'abandoned'.
-            if not await OutboxStore(self._connection).insert_happened(event, now):
-                return CompletionOutcome(Completion.ABANDONED)
-            completion, first_ended_at = Completion.COMPLETED, now
+        completion = Completion.ENDED_BEFORE
+        # Also where the play was ended before: metering was restored, and knows the fact by this hold alone.
+        if not grant.is_settled and await OutboxStore(self._connection).insert_happened(event, grant, now, retention):
+            completion = Completion.COMPLETED
+        elif not grant.is_settled and row["first_ended_at"] is None:
+            return CompletionOutcome(Completion.ABANDONED)
         play = await PlanPlayStore(self._connection).update_plan_play(
-            event.client_id, play_id, changes, now, first_ended_at=first_ended_at
+            event.client_id, play_id, changes, now, first_ended_at=row["first_ended_at"] or now
         )
         assert play is not None  # noqa: S101 - it is locked
         return CompletionOutcome(completion, play)

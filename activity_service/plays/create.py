@@ -1,45 +1,51 @@
 """Create a plan play, and bill it exactly once."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
-from activity_service.billing.event import Outcome
+from activity_service.billing.event import BillableEvent, Grant, Outcome
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.sweeper import Sweeper
-from activity_service.errors import EventConflict, EventOfOtherContent, HoldAbandoned, HoldTaken
+from activity_service.errors import (
+    EventOfOtherContent,
+    HoldAbandoned,
+    HoldReleased,
+    HoldTaken,
+    MeteringUnavailable,
+)
 from activity_service.metrics import ActivityMetrics
-from activity_service.plays.admission import Admission
 from activity_service.plays.caller import Caller
-from activity_service.plays.creation_store import REFUSED_ROWS, Creation, CreationStore
-from activity_service.plays.idempotency import IdempotentRequest, StoredResponse
+from activity_service.plays.creation_store import REFUSED_ROWS, Creation, CreationStore, Stored
+from activity_service.plays.idempotency import IdempotentRequest
 from activity_service.plays.plan_play import NewPlanPlay, PlanPlay, play_created, start_plan_play
 from service_chassis.batching import Batcher
 from service_chassis.clock import Clock
+from service_chassis.errors import ServiceError
 
 DATABASE_DEADLINE_SECONDS = 6.0
 """How long a request waits for one of its shared statements, waiting for its turn included."""
 
-EncodePlay = Callable[[PlanPlay], bytes]
-"""Writes the body of the response about a new play."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Created:
-    """The body of the response, to the byte; `replayed` when it is the one that was sent before."""
+    """The play as it was when it was new; `replayed` when it was created by an earlier request with the same key."""
 
-    body: bytes
+    play: PlanPlay
     replayed: bool
 
 
 class CreatePlanPlays:
-    """Replay, else authorize, then one transaction with the play, its fence and its key, then the relay.
+    """Authorize, then one statement with the play and its fence, then the relay.
 
-    Statements of concurrent requests are gathered. Once a statement was sent, nobody here gives back the hold
-    unless the database refused the row for certain: relay and sweeper read in the fence what happened.
-    `pool` sees the rows of all clients.
+    Statements of concurrent requests are gathered. No key is looked up before: metering knows an event that was
+    charged or is held, and the play's own key stops a second one. Once a statement was sent, nobody here gives back
+    the hold unless the fence says that it was given up: relay and sweeper read there what happened. `pool` sees the
+    rows of all clients.
     """
 
     def __init__(
@@ -47,26 +53,26 @@ class CreatePlanPlays:
         pool: asyncpg.Pool,
         metering: MeteringClient,
         sweeper: Sweeper,
-        admission: Admission,
         *,
-        encode_play: EncodePlay,
-        kick_relay: Callable[[], None],
+        settle_soon: Callable[[BillableEvent], None],
+        attempt_seconds: float,
+        retention: timedelta,
         clock: Clock,
         metrics: ActivityMetrics,
     ) -> None:
         self._pool = pool
         self._metering = metering
         self._sweeper = sweeper
-        self._admission = admission
-        self._encode_play = encode_play
-        self._kick_relay = kick_relay
+        self._settle_soon = settle_soon
+        self._attempt_seconds = attempt_seconds
+        self._retention = retention
         self._clock = clock
-        self._responses: Batcher[IdempotentRequest, StoredResponse | None] = Batcher(
-            self._list_responses,
+        self._plays: Batcher[str, tuple[PlanPlay, bytes | None] | None] = Batcher(
+            self._list_plays,
             timeout_seconds=DATABASE_DEADLINE_SECONDS,
             observe_size=metrics.batch_sizes.labels("replay").observe,
         )
-        self._creations: Batcher[Creation, Outcome] = Batcher(
+        self._creations: Batcher[Creation, Stored] = Batcher(
             self._insert_plan_plays,
             timeout_seconds=DATABASE_DEADLINE_SECONDS,
             isolate_on=REFUSED_ROWS,
@@ -77,69 +83,86 @@ class CreatePlanPlays:
         """Create what `new` says; with `request`, the identity of a create with a key, at most once.
 
         Raises InvalidRequest for another user's play or a key used for another body, EventRefused when metering
-        denies it, Overloaded, and ServiceErrors of status 500 when it cannot be known or done.
+        denies it, MeteringSlow, and ServiceErrors of status 500 when it cannot be known or done.
         """
-        with self._admission.take_place():
-            return await self._create(caller, new, request)
-
-    async def _create(self, caller: Caller, new: NewPlanPlay, request: IdempotentRequest | None) -> Created:
         user_id = caller.choose_user(new.user_id)
-        if request is not None and (replayed := await self._find_response(request)):
-            return replayed
-        play_id = uuid7() if request is None else request.derive_play_id()
+        play_id = str(uuid7()) if request is None else request.play_id
         play = start_plan_play(play_id, caller.client_id, user_id, new, self._clock())
+        second_until = asyncio.get_running_loop().time() + self._attempt_seconds
+        try:
+            return await self._attempt(play, request)
+        except (HoldAbandoned, HoldReleased):
+            # Somebody took us for dead and gave our hold back. Another attempt has a hold of its own, and time for
+            # one.
+            if asyncio.get_running_loop().time() > second_until:
+                raise
+            return await self._attempt(play, request)
+
+    async def _attempt(self, play: PlanPlay, request: IdempotentRequest | None) -> Created:
+        """Ask for a hold and store the play under it. Raises HoldAbandoned where the hold is over, and released."""
         event = play_created(play)
         try:
-            event = replace(event, hold_id=await self._metering.authorize(event))
-        except EventConflict as error:
-            # The same key with another userId at the same time. The first one's response may be there by now; if not,
-            # it is under way: only a live hold or a charge makes metering say that it knows this event otherwise.
-            if request is not None and isinstance(error, EventOfOtherContent):
-                return await self._require_response(request, request.say_other_body())
-            return await self._require_response(request, error)
-        return await self._store_play(Creation(play, event, request, self._encode_play(play)))
-
-    async def _store_play(self, creation: Creation) -> Created:
+            grant = await self._metering.authorize(event)
+        except ServiceError as error:
+            await self._give_up(event, error, request)
+            return await self._require_replay(request, error)
+        if grant.is_settled and (replay := await self._find_replay(request)):
+            return replay
+        event.hold_id = grant.hold_id
         try:
-            outcome = await self._creations.submit(creation)
+            stored = await self._creations.submit(
+                Creation(play, event, grant, request.fingerprint if request else None)
+            )
         except REFUSED_ROWS as error:
-            await self._sweeper.give_up(creation.event)
-            return await self._require_response(creation.request, error)
-        if outcome is Outcome.ABANDONED:
-            raise HoldAbandoned
-        if outcome is Outcome.HAPPENED:
-            return await self._require_response(creation.request, HoldTaken())
-        self._kick_relay()
-        return Created(creation.response, replayed=False)
+            await self._sweeper.give_up(event)
+            return await self._require_replay(request, error)
+        if stored.is_announced:
+            event.happened_at = play.created_at
+            self._settle_soon(event)
+        if stored.is_new:
+            return Created(play, replayed=False)
+        return await self._find_replay(request) or await self._end_attempt(event, grant, request)
 
-    async def _find_response(self, request: IdempotentRequest) -> Created | None:
-        stored = await self._responses.submit(request)
-        if stored is None:
-            return None
-        stored.require_same_body(request)
-        return Created(stored.body, replayed=True)
+    async def _give_up(self, event: BillableEvent, error: ServiceError, request: IdempotentRequest | None) -> None:
+        """Give back at once what metering may hold for an attempt that ends here.
 
-    async def _require_response(self, request: IdempotentRequest | None, error: Exception) -> Created:
-        """Return the response that a request with the same key got meanwhile; raise `error` when there was none.
-
-        A play and its stored response are committed together, so a play without one has lost it to an erasure: then
-        raises InvalidRequest naming the key.
+        With a key another request may share the hold: then the fence decides. A hold that nobody shares needs no row.
         """
-        if request is None:
-            raise error
-        replayed = await self._find_response(request)
-        if replayed is not None:
-            return replayed
-        async with self._pool.acquire() as connection:
-            has_play = await CreationStore(connection).has_play(request.derive_play_id())
-        if has_play:
-            raise request.say_forgotten() from error
+        if isinstance(error, MeteringUnavailable) and error.may_be_held:
+            if request is None:
+                self._sweeper.give_back(event)
+            else:
+                await self._sweeper.give_up(event)
+
+    async def _end_attempt(self, event: BillableEvent, grant: Grant, request: IdempotentRequest | None) -> Created:
+        """End an attempt whose hold could not be used, and whose play is not there."""
+        is_over = not grant.is_settled and await self._sweeper.give_up(event) is Outcome.ABANDONED
+        if is_over and await self._sweeper.await_release(event):
+            raise HoldAbandoned
+        return await self._require_replay(request, HoldTaken())
+
+    async def _require_replay(self, request: IdempotentRequest | None, error: Exception) -> Created:
+        """Return the response that a request with the same key got before; raise `error` when there was none."""
+        if (replay := await self._find_replay(request)) is not None:
+            return replay
+        if request is not None and isinstance(error, EventOfOtherContent):
+            # The same key with another userId at the same time, and the first one's play is not there yet.
+            raise request.say_other_body()
         raise error
 
-    async def _list_responses(self, requests: list[IdempotentRequest]) -> list[StoredResponse | None]:
-        async with self._pool.acquire() as connection:
-            return await CreationStore(connection).list_responses(requests)
+    async def _find_replay(self, request: IdempotentRequest | None) -> Created | None:
+        """Return the play that the key of `request` made before. Raises InvalidRequest where its body was another."""
+        found = None if request is None else await self._plays.submit(request.play_id)
+        if request is None or found is None:
+            return None
+        play, fingerprint = found
+        request.require_same_body(fingerprint)
+        return Created(play.as_created(), replayed=True)
 
-    async def _insert_plan_plays(self, creations: list[Creation]) -> list[Outcome]:
+    async def _list_plays(self, play_ids: list[str]) -> list[tuple[PlanPlay, bytes | None] | None]:
         async with self._pool.acquire() as connection:
-            return await CreationStore(connection).insert_plan_plays(creations)
+            return await CreationStore(connection).list_plays(play_ids)
+
+    async def _insert_plan_plays(self, creations: list[Creation]) -> list[Stored]:
+        async with self._pool.acquire() as connection:
+            return await CreationStore(connection).insert_plan_plays(creations, self._retention)

@@ -1,10 +1,9 @@
 """A plan play: one user's (or client's) way through one plan, and the rules about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, get_args
-from uuid import UUID
 
 from activity_service.billing.event import BillableEvent, start_attempt
 
@@ -17,11 +16,14 @@ OWN_EVENT_TYPES = frozenset({PLAY_CREATED, PLAY_COMPLETED})
 """What is billed: the facts that this service knows the truth about."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlanPlay:
-    """One play as it is stored; the fields are in the order of the table's columns."""
+    """One play as it is stored; the fields are in the order of the table's columns. `id` is a UUID as text.
 
-    id: UUID
+    Nobody changes a play. It is not frozen because making a frozen one takes three times as long.
+    """
+
+    id: str
     client_id: str
     user_id: str | None
     plan_id: str
@@ -41,6 +43,21 @@ class PlanPlay:
     last_played_at: datetime | None
     completed_at: datetime | None
     first_ended_at: datetime | None
+
+    def as_created(self) -> "PlanPlay":
+        """Return the play as it was when it was new: what the response to its creation said."""
+        return replace(
+            self,
+            status="active",
+            current_lesson_index=0,
+            completed_lessons=(),
+            completed_lesson_plays=(),
+            total_lessons_completed=0,
+            updated_at=self.created_at,
+            last_played_at=None,
+            completed_at=None,
+            first_ended_at=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +106,10 @@ class Position:
     """A place in a list, newest first: after the play with these two."""
 
     created_at: datetime
-    play_id: UUID
+    play_id: str
 
 
-def start_plan_play(play_id: UUID, client_id: str, user_id: str | None, new: NewPlanPlay, now: datetime) -> PlanPlay:
+def start_plan_play(play_id: str, client_id: str, user_id: str | None, new: NewPlanPlay, now: datetime) -> PlanPlay:
     """Make the play that `new` asks for, as it is at its beginning."""
     return PlanPlay(
         id=play_id,

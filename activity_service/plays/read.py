@@ -1,32 +1,28 @@
 """Read plan plays: one, a page of them, or all."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
-from uuid import UUID
 
 import asyncpg
 
 from activity_service.errors import PlanPlayNotFound
 from activity_service.plays.caller import Caller
 from activity_service.plays.plan_play import PlanPlay, PlanPlayFilter, Position
-from activity_service.plays.store import STREAM_BATCH_ROWS, PlanPlayStore
+from activity_service.plays.store import PlanPlayStore
 from service_chassis.errors import Forbidden
 from service_chassis.http.cursor import cut_page
+
+STREAM_BATCH_PLAYS = 200
+"""Plays of a long list that are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPlanPlays:
-    """Finds plays. Lists are newest first; `wanted` is what the caller may get, None a list that can hold nothing.
-
-    `stream_pool` has connections of its own (STREAM_POOL_SETTINGS), so that slow readers of long lists never
-    take those that short requests need.
-    """
+    """Finds plays. Lists are newest first; `wanted` is what the caller may get, None a list that can hold nothing."""
 
     pool: asyncpg.Pool
-    stream_pool: asyncpg.Pool
 
-    async def fetch(self, caller: Caller, play_id: UUID) -> PlanPlay:
+    async def fetch(self, caller: Caller, play_id: str) -> PlanPlay:
         """Return a play. Raises PlanPlayNotFound, or Forbidden for another client's or user's."""
         async with self.pool.acquire() as connection:
             store = PlanPlayStore(connection)
@@ -51,18 +47,13 @@ class ReadPlanPlays:
     async def stream(self, wanted: PlanPlayFilter | None) -> AsyncGenerator[Sequence[PlanPlay], None]:
         """Yield all plays in batches, at least one, which may be empty.
 
-        A list that fits into one batch takes one statement and no transaction. Close it when done: a longer one
-        holds a connection meanwhile.
+        Each batch is a page of its own: between them nothing is held, however slowly the list is read. A play that is
+        created meanwhile is not in it, and one that is changed meanwhile is in it once, before or after the change.
         """
-        plays, last = await self.list_page(wanted, STREAM_BATCH_ROWS, None)
-        if wanted is None or last is None:
+        after: Position | None = None
+        while True:
+            plays, last = await self.list_page(wanted, STREAM_BATCH_PLAYS, after)
             yield plays
-            return
-        del plays, last
-        async with (
-            self.stream_pool.acquire() as connection,
-            connection.transaction(readonly=True),
-            aclosing(PlanPlayStore(connection).stream_plan_plays(wanted)) as batches,
-        ):
-            async for batch in batches:
-                yield batch
+            if last is None:
+                return
+            after = Position(last.created_at, last.id)

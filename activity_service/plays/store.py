@@ -3,7 +3,6 @@
 Every statement names the client, and its transaction tells it to row-level security (database/tenancy.py).
 """
 
-from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -11,9 +10,6 @@ import asyncpg
 
 from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges, PlanPlayFilter, Position
 from service_chassis.database.tenancy import CALLER
-
-STREAM_BATCH_ROWS = 200
-"""Rows of a long list that are in memory at once."""
 
 POOL_SETTINGS = {
     # Every statement here has its index, in its order. Plans are kept, and one made while a table was small would
@@ -23,19 +19,16 @@ POOL_SETTINGS = {
     # So there is nothing that a plan for the very parameters could do better, and each costs more than a page of it.
     "plan_cache_mode": "force_generic_plan",
 }
-STREAM_POOL_SETTINGS = {
-    **POOL_SETTINGS,
-    # A long list's transaction rests while its reader reads. Whoever writes to the reader bounds each piece far
-    # more tightly; this is for a process that stands still.
-    "idle_in_transaction_session_timeout": "600000",
-}
 
 COLUMNS = """id, client_id, user_id, plan_id, status, planned_lessons, current_lesson_index, completed_lessons,
     completed_lesson_plays, total_lessons_completed, email, display_name, photo_url, assignment_source, risk_level,
     created_at, updated_at, last_played_at, completed_at, first_ended_at"""
-_COLUMNS_OF_PLAY = ", ".join(f"play.{name.strip()}" for name in COLUMNS.split(","))
+"""In the order of PlanPlay's fields."""
+PLAN_PLAY = COLUMNS.replace("id,", "id::text,", 1)
+"""The same, to be read into a PlanPlay. Not within a list in the order of ids, which would then be that of texts."""
+_COLUMNS_OF_PLAY = ", ".join(f"play.{name.strip()}" for name in PLAN_PLAY.split(","))
 
-_FIRST = Position(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
+_FIRST = Position(datetime.max.replace(tzinfo=UTC), str(UUID(int=2**128 - 1)))
 """Before every play: asyncpg sends datetime.max as `infinity`."""
 
 
@@ -55,14 +48,14 @@ class PlanPlayStore:
         ) AS play
     """
 
-    async def fetch_plan_play(self, client_id: str, play_id: UUID) -> PlanPlay | None:
+    async def fetch_plan_play(self, client_id: str, play_id: str) -> PlanPlay | None:
         """Return the client's play, or None when it has no such play."""
         row = await self._connection.fetchrow(self._FETCH_PLAN_PLAY, client_id, play_id)
         return row and PlanPlay(*row)
 
     _EXISTS = "SELECT plan_play_exists($1)"
 
-    async def exists_for_anybody(self, play_id: UUID) -> bool:
+    async def exists_for_anybody(self, play_id: str) -> bool:
         """Return whether any client has this play: the one question that reaches through the isolation."""
         exists: bool = await self._connection.fetchval(self._EXISTS, play_id)
         return exists
@@ -79,13 +72,13 @@ class PlanPlayStore:
             first_ended_at = coalesce(first_ended_at, $10),
             updated_at = $2
         WHERE id = $1 AND client_id = $11
-        RETURNING {COLUMNS}
+        RETURNING {PLAN_PLAY}
     """
 
     async def update_plan_play(
         self,
         client_id: str,
-        play_id: UUID,
+        play_id: str,
         changes: PlanPlayChanges,
         now: datetime,
         *,
@@ -137,16 +130,7 @@ class PlanPlayStore:
         statement, parameters = self._list_statement(wanted, after or _FIRST, limit)
         return [PlanPlay(*row) for row in await self._connection.fetch(statement, *parameters)]
 
-    async def stream_plan_plays(self, wanted: PlanPlayFilter) -> AsyncGenerator[Sequence[PlanPlay], None]:
-        """Yield all plays, newest first, in batches, as they were when it began. Within a transaction."""
-        statement, parameters = self._list_statement(wanted, _FIRST, None)
-        cursor = await self._connection.cursor(statement, *parameters)
-        while rows := await cursor.fetch(STREAM_BATCH_ROWS):
-            yield [PlanPlay(*row) for row in rows]
-
-    def _list_statement(
-        self, wanted: PlanPlayFilter, after: Position, limit: int | None
-    ) -> tuple[str, tuple[object, ...]]:
+    def _list_statement(self, wanted: PlanPlayFilter, after: Position, limit: int) -> tuple[str, tuple[object, ...]]:
         parameters = (wanted.client_id, after.created_at, after.play_id, wanted.status, wanted.plan_id, limit)
         if wanted.user_id is None:
             return self._LIST_OF_CLIENT, parameters

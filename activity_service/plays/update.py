@@ -1,15 +1,23 @@
 """Change a plan play, and bill its first completion exactly once."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from uuid import UUID
+from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
 
+from activity_service.billing.event import BillableEvent, Outcome
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.sweeper import Sweeper
-from activity_service.errors import HoldAbandoned, NotCommitted, PlanPlayNotFound
-from activity_service.plays.admission import Admission
+from activity_service.errors import (
+    HoldAbandoned,
+    HoldReleased,
+    HoldTaken,
+    MeteringUnavailable,
+    NotCommitted,
+    PlanPlayNotFound,
+)
 from activity_service.plays.caller import Caller
 from activity_service.plays.completion_store import Completion, CompletionStore
 from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges, play_completed
@@ -30,19 +38,26 @@ class UpdatePlanPlays:
     read: ReadPlanPlays
     metering: MeteringClient
     sweeper: Sweeper
-    admission: Admission
-    kick_relay: Callable[[], None]
+    settle_soon: Callable[[BillableEvent], None]
+    attempt_seconds: float
+    retention: timedelta
     clock: Clock
 
-    async def update(self, caller: Caller, play_id: UUID, changes: PlanPlayChanges) -> PlanPlay:
+    async def update(self, caller: Caller, play_id: str, changes: PlanPlayChanges) -> PlanPlay:
         """Return the play as it is after `changes`.
 
-        Raises PlanPlayNotFound, Forbidden, EventRefused or Overloaded when a first completion may not be (the
+        Raises PlanPlayNotFound, Forbidden, EventRefused or MeteringSlow when a first completion may not be (the
         play is then as it was), and ServiceErrors of status 500 when it cannot be known or done.
         """
         play = await self.read.fetch(caller, play_id)
         if changes.end_first(play):
-            with self.admission.take_place():
+            second_until = asyncio.get_running_loop().time() + self.attempt_seconds
+            try:
+                return await self._complete(play, changes)
+            except (HoldAbandoned, HoldReleased):
+                # Somebody took us for dead and gave our hold back. Another attempt has a hold of its own.
+                if asyncio.get_running_loop().time() > second_until:
+                    raise
                 return await self._complete(play, changes)
         async with begin_for(self.pool, play.client_id) as connection:
             changed = await PlanPlayStore(connection).update_plan_play(play.client_id, play_id, changes, self.clock())
@@ -51,11 +66,21 @@ class UpdatePlanPlays:
         return changed
 
     async def _complete(self, play: PlanPlay, changes: PlanPlayChanges) -> PlanPlay:
+        """Raises HoldAbandoned where the hold is over, and released."""
         event = play_completed(play)
-        event = replace(event, hold_id=await self.metering.authorize(event))
+        try:
+            grant = await self.metering.authorize(event)
+        except MeteringUnavailable as error:
+            if error.may_be_held:
+                await self.sweeper.give_up(event)
+            raise
+        event.hold_id = grant.hold_id
+        now = self.clock()
         try:
             async with self.pool.acquire() as connection:
-                outcome = await CompletionStore(connection).complete_plan_play(play.id, changes, event, self.clock())
+                outcome = await CompletionStore(connection).complete_plan_play(
+                    play.id, changes, event, grant, now, self.retention
+                )
         except NotCommitted:
             await self.sweeper.give_up(event)
             raise
@@ -64,8 +89,12 @@ class UpdatePlanPlays:
                 await self.sweeper.give_up(event)
                 raise PlanPlayNotFound
             case Completion.ABANDONED:
-                raise HoldAbandoned
+                is_over = await self.sweeper.give_up(event) is Outcome.ABANDONED
+                if is_over and await self.sweeper.await_release(event):
+                    raise HoldAbandoned
+                raise HoldTaken
             case Completion.COMPLETED:
-                self.kick_relay()
+                event.happened_at = now
+                self.settle_soon(event)
         assert outcome.play is not None  # noqa: S101 - says what the two cases left have in common
         return outcome.play

@@ -24,7 +24,6 @@ class Erasure:
 
     pseudonym: str | None
     plays: int
-    stored_responses: int
     billable_events: int
 
 
@@ -45,7 +44,6 @@ class PersonalData:
                 "userId": user_id,
                 "exportedAt": self.clock(),
                 "planPlays": await store.list_plays(client_id, user_id),
-                "storedResponses": await store.list_responses(client_id, user_id),
                 "billableEvents": await store.list_events(client_id, user_id),
             }
         _log.info("user_exported", client_id=client_id, plays=len(document["planPlays"]))
@@ -54,7 +52,7 @@ class PersonalData:
     async def erase(self, client_id: str, user_id: str) -> Erasure:
         """Take the person out of all that is held about a user: plays stay as facts under a pseudonym of their own.
 
-        Email, name and photo go; stored responses of Idempotency-Keys go whole, so that an old key repeated is an
+        Email, name and photo go, and what was asked for with an Idempotency-Key, so that an old key repeated is an
         error and never a second play. Plays and the events that billed them get the same pseudonym, and what was
         charged stays. Raises NotYetCharged, and has then changed nothing.
         """
@@ -63,8 +61,7 @@ class PersonalData:
             store = PersonalDataStore(connection)
             if open_events := await store.lock_events(client_id, user_id):
                 raise NotYetCharged(open_events)
-            responses = await store.delete_responses(client_id, user_id)
             plays = await store.erase_plays(client_id, user_id, pseudonym)
             events = await store.erase_events(client_id, user_id, pseudonym)
-        _log.info("user_erased", client_id=client_id, plays=plays, stored_responses=responses, billable_events=events)
-        return Erasure(pseudonym if plays + responses + events else None, plays, responses, events)
+        _log.info("user_erased", client_id=client_id, plays=plays, billable_events=events)
+        return Erasure(pseudonym if plays + events else None, plays, events)

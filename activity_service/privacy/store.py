@@ -3,7 +3,6 @@
 from typing import Any
 
 import asyncpg
-import orjson
 
 from activity_service.plays.store import COLUMNS
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
@@ -22,6 +21,7 @@ class PersonalDataStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
+    # Not the fingerprints of Idempotency-Keys' requests, which nobody can read anything from.
     _LIST_PLAYS = f"""
         SELECT {COLUMNS} FROM plan_play WHERE client_id = $1 AND user_id = $2 ORDER BY created_at, id
     """
@@ -30,20 +30,8 @@ class PersonalDataStore:
         """Return the user's plays, every column, oldest first."""
         return await self._fetch(self._LIST_PLAYS, client_id, user_id)
 
-    _LIST_RESPONSES = """
-        SELECT stored.key, stored.user_id, stored.plan_play_id, stored.response, stored.created_at
-        FROM idempotency_key AS stored JOIN plan_play ON plan_play.id = stored.plan_play_id
-        WHERE stored.client_id = $1 AND plan_play.client_id = $1 AND plan_play.user_id = $2
-        ORDER BY stored.created_at, stored.key
-    """
-
-    async def list_responses(self, client_id: str, user_id: str) -> list[dict[str, Any]]:
-        """Return what is stored for Idempotency-Keys of the user's plays; `response` repeats a play's fields."""
-        rows = await self._fetch(self._LIST_RESPONSES, client_id, user_id)
-        return [{**row, "response": orjson.loads(row["response"])} for row in rows]
-
     _LIST_EVENTS = """
-        SELECT hold_id, event_id, event_type, outcome, units, created_at, settled_at
+        SELECT hold_id, event_id, event_type, outcome, units, created_at
         FROM billable_event WHERE client_id = $1 AND user_id = $2 ORDER BY created_at, hold_id
     """
 
@@ -52,7 +40,7 @@ class PersonalDataStore:
         return await self._fetch(self._LIST_EVENTS, client_id, user_id)
 
     _LOCK_EVENTS = """
-        SELECT hold_id, outcome = 'happened' AND settled_at IS NULL AS is_open
+        SELECT hold_id, outcome = 'happened' AS is_open
         FROM billable_event WHERE client_id = $1 AND user_id = $2 ORDER BY hold_id FOR NO KEY UPDATE
     """
 
@@ -60,23 +48,17 @@ class PersonalDataStore:
         """Hold the user's events until the transaction ends; return how many of them are not charged yet."""
         return sum(row["is_open"] for row in await self._fetch(self._LOCK_EVENTS, client_id, user_id))
 
-    _DELETE_RESPONSES = """
-        DELETE FROM idempotency_key AS stored USING plan_play
-        WHERE plan_play.id = stored.plan_play_id AND stored.client_id = $1
-          AND plan_play.client_id = $1 AND plan_play.user_id = $2
-    """
-
-    async def delete_responses(self, client_id: str, user_id: str) -> int:
-        """Delete what is stored for Idempotency-Keys of the user's plays; return how many. Before `erase_plays`."""
-        return await self._change(self._DELETE_RESPONSES, client_id, user_id)
-
     _ERASE_PLAYS = """
-        UPDATE plan_play SET user_id = $3, email = NULL, display_name = NULL, photo_url = NULL
+        UPDATE plan_play
+        SET user_id = $3, email = NULL, display_name = NULL, photo_url = NULL, fingerprint = NULL
         WHERE client_id = $1 AND user_id = $2
     """
 
     async def erase_plays(self, client_id: str, user_id: str, pseudonym: str) -> int:
-        """Put `pseudonym` in the user's place, and forget email, name and photo; return how many plays."""
+        """Put `pseudonym` in the user's place, and forget email, name, photo and what keys were used for.
+
+        Returns how many plays.
+        """
         return await self._change(self._ERASE_PLAYS, client_id, user_id, pseudonym)
 
     _ERASE_EVENTS = "UPDATE billable_event SET user_id = $3 WHERE client_id = $1 AND user_id = $2"

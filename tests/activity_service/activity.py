@@ -109,12 +109,13 @@ class Activity:
         return await self.call("GET", "/api/plan-plays", token=token, params=query)
 
     async def settle_all(self) -> None:
-        """Have the relay go round, and wait until its own rounds, which may have been quicker, are over too."""
-        first_try = "settled_at IS NULL AND parked_at IS NULL AND attempts = 0 AND outcome = 'happened'"
+        """Have the relay go round, and wait until nothing is left that it has not tried yet."""
+        first_try = "parked_at IS NULL AND attempts = 0 AND outcome = 'happened'"
         async with asyncio.timeout(10):
-            await self.components.relay.run_once()
+            await self.components.relay.settle_committed()
+            await self.pool.execute(f"UPDATE billable_event SET next_attempt_at = utc_now() WHERE {first_try}")
             while await self.pool.fetchval(f"SELECT count(*) FROM billable_event WHERE {first_try}"):
-                await self.components.relay.run_once()
+                await self.components.relay.settle_due()
 
     async def sweep(self) -> None:
         await self.components.sweeper.run_once()
@@ -128,7 +129,7 @@ class Activity:
 
     async def finish_first_rounds(self) -> None:
         """Wait until the background work, which begins with a round of each, rests."""
-        for task in ("relay", "sweeper", "outbox watch"):
+        for task in ("relay", "outbox poll", "sweeper", "outbox watch"):
             await until(lambda task=task: self.rounds(task) > 0)  # type: ignore[misc]
 
     def rounds(self, task: str) -> float:

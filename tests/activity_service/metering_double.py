@@ -52,6 +52,8 @@ class MeteringDouble:
         self.credits: int | None = None
         self.poisoned: set[str] = set()
         self.malformed: set[str] = set()
+        self.breaking: set[str] = set()
+        self.undecidable: set[str] = set()
         self.held_page_size = 500
         self.says: dict[str, tuple[int, bytes]] = {}
         self.answered = {name: Gate() for name in ("authorize", "settle", "release", "list_held")}
@@ -87,10 +89,12 @@ class MeteringDouble:
         live = self._live_hold(event["eventId"])
         if known and known.state == "released":
             return {**answer, "decision": "conflict", "code": "hold_released", "message": "No."}
+        if event["eventId"] in self.undecidable:
+            return {**answer, "decision": "error", "code": "not_decided", "message": "Not now."}
         if live and self.holds[live].event != content:
             return {**answer, "decision": "conflict", "code": "event_with_other_content", "message": "No."}
         if live:
-            return {**answer, "holdId": live, "decision": "granted"}
+            return {**answer, "decision": "granted", "holdId": live, **self._say_state(live)}
         if self.refusal:
             return {**answer, "decision": "denied", **self.refusal}
         if self.credits is not None:
@@ -98,11 +102,15 @@ class MeteringDouble:
                 return {**answer, "decision": "denied", "code": "api_balance_exhausted", "retryAfterSeconds": None}
             self.credits -= 1
         self.holds[event["holdId"]] = Hold(content)
-        return {**answer, "decision": "granted", "receipt": {"credits": 1}}
+        return {**answer, "decision": "granted", **self._say_state(event["holdId"]), "receipt": {"credits": 1}}
+
+    def _say_state(self, hold_id: str) -> dict[str, Any]:
+        hold = self.holds[hold_id]
+        return {"state": hold.state} | ({"heldAt": hold.held_at.isoformat()} if hold.state == "held" else {})
 
     def _live_hold(self, event_id: str) -> str | None:
         found = (
-            i for i, hold in self.holds.items() if hold.event["eventId"] == event_id and hold.state != "released"
+            i for i, hold in self.holds.items() if hold.event.get("eventId") == event_id and hold.state != "released"
         )
         return next(found, None)
 
@@ -110,24 +118,34 @@ class MeteringDouble:
         events = await self._read(request, "settle")
         if any(event["eventId"] in self.malformed for event in events):
             return web.json_response({"error": "Invalid request"}, status=400)
+        if any(event["eventId"] in self.breaking for event in events):
+            return web.json_response({"error": "Internal server error"}, status=500)
         return await self._answer("settle", {"results": [self._charge(event) for event in events]})
 
     def _charge(self, event: dict[str, Any]) -> dict[str, Any]:
         answer = {"holdId": event["holdId"], "eventId": event["eventId"]}
         if event["eventId"] in self.poisoned:
-            return {**answer, "state": "conflict", "credits": None, "late": None}
-        hold = self.holds.setdefault(event["holdId"], Hold({**event}))
-        hold.state = "settled"
-        self.charges.setdefault(event["eventId"], 0)
+            return {**answer, "state": "conflict", "code": "hold_of_another_event", "message": "No."}
+        if event["eventId"] in self.undecidable:
+            return {**answer, "state": "error", "code": "not_decided", "message": "Not now."}
+        hold_id = event["holdId"]
+        if hold_id not in self.holds or self.holds[hold_id].state == "released":
+            hold_id = self._live_hold(event["eventId"]) or hold_id
+        if hold_id not in self.holds or self.holds[hold_id].state == "released":
+            if "eventType" not in event:
+                return {**answer, "state": "unknown"}
+            self.holds[hold_id] = Hold({n: v for n, v in event.items() if n not in ("holdId", "happenedAt")})
+        self.holds[hold_id].state = "settled"
         self.charges[event["eventId"]] = 1
         return {**answer, "state": "settled", "credits": 1, "late": False}
 
     async def _release(self, request: web.Request) -> web.Response:
-        hold_ids = (await self._read_body(request, "release"))["holdIds"]
-        return await self._answer("release", {"results": [self._give_back(hold_id) for hold_id in hold_ids]})
+        events = await self._read(request, "release")
+        assert len({event["holdId"] for event in events}) == len(events)
+        return await self._answer("release", {"results": [self._give_back(event["holdId"]) for event in events]})
 
     def _give_back(self, hold_id: str) -> dict[str, str]:
-        hold = self.holds.setdefault(hold_id, Hold({"eventId": ""}, "released"))
+        hold = self.holds.setdefault(hold_id, Hold({}, "released"))
         if hold.state == "held":
             hold.state = "released"
             if self.credits is not None:
