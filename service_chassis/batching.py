@@ -9,13 +9,14 @@ import contextvars
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 Outcomes = Sequence[Outcome | BaseException]
-_Group = tuple[Sequence[Item], "asyncio.Future[Outcomes[Outcome]]"]
-"""What one caller submitted together, and where its outcomes go."""
+_Group = tuple[Sequence[Item], "asyncio.Future[Any]", bool]
+"""What one caller submitted together, where its outcomes go, and whether it is one item whose outcome is wanted
+bare."""
 
 
 class Batcher(Generic[Item, Outcome]):
@@ -29,8 +30,10 @@ class Batcher(Generic[Item, Outcome]):
     share of the callers there are, not all who wait: a large batch and a small one in turn do not overlap much.
     With `overlap_seconds`, a further batch is begun only beside one that has taken so long: batches stay large while
     the work is quick, and nobody waits for one that is slow.
-    With `timeout_seconds`, TimeoutError is raised in a caller that has waited so long, its turn included. One timer
-    serves all callers: a timer each is much of what a small item costs.
+    With `timeout_seconds`, `timeout_error` is raised in a caller that has waited so long, its turn included. One
+    timer serves all callers: a timer each is much of what a small item costs. An error of a batch is raised in each
+    of its callers as a copy of its own: one object raised in hundreds of them would have each add its frames to the
+    same traceback, which takes seconds to walk.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Batcher(Generic[Item, Outcome]):
         in_flight: int = 1,
         overlap_seconds: float | None = None,
         timeout_seconds: float | None = None,
+        timeout_error: Callable[[], Exception] = TimeoutError,
         isolate_on: tuple[type[Exception], ...] = (),
         observe_size: Callable[[int], None] | None = None,
     ) -> None:
@@ -51,40 +55,40 @@ class Batcher(Generic[Item, Outcome]):
         self._last_began = 0.0
         self._overlap_timer: asyncio.TimerHandle | None = None
         self._timeout_seconds = timeout_seconds
+        self._timeout_error = timeout_error
         self._isolate_on = isolate_on
         self._observe_size = observe_size
-        self._waiting: deque[_Group[Item, Outcome]] = deque()
+        self._waiting: deque[_Group[Item]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._groups_at_work = 0
-        self._deadlines: deque[tuple[float, asyncio.Future[Outcomes[Outcome]]]] = deque()
+        self._deadlines: deque[tuple[float, asyncio.Future[Any]]] = deque()
         """Until when each caller waits, oldest first; those done already leave when they come to the front."""
         self._timer: asyncio.TimerHandle | None = None
 
-    async def submit(self, item: Item) -> Outcome:
-        """Put `item` in the next batch and return its outcome.
+    def submit(self, item: Item) -> "asyncio.Future[Outcome]":
+        """Put `item` in the next batch and return a future of its outcome.
 
         A caller that is cancelled while its item waits takes the item back; once the batch runs, the work is
         done all the same.
         """
-        return _raise_first(await self._enqueue([item]))[0]
+        return self._enqueue([item], is_single=True)
 
     async def submit_all(self, items: Sequence[Item]) -> list[Outcome]:
         """Put `items` in the next batches and return their outcomes, in order. Raises the first error."""
         size = self._max_size
         if len(items) <= size:
-            return _raise_first(await self._enqueue(items)) if items else []
+            return _raise_first(await self._enqueue(items, is_single=False)) if items else []
         groups = await asyncio.gather(
-            *[self._enqueue(items[begin : begin + size]) for begin in range(0, len(items), size)]
+            *[self._enqueue(items[begin : begin + size], is_single=False) for begin in range(0, len(items), size)]
         )
         return _raise_first([outcome for outcomes in groups for outcome in outcomes])
 
-    def _enqueue(self, items: Sequence[Item]) -> "asyncio.Future[Outcomes[Outcome]]":
+    def _enqueue(self, items: Sequence[Item], *, is_single: bool) -> "asyncio.Future[Any]":
         # One future for all of them: a future each is much of what a small item costs.
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Outcomes[Outcome]] = loop.create_future()
-        self._waiting.append((items, future))
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((items, future, is_single))
         if self._timeout_seconds is not None:
-            self._drop_done()
             self._deadlines.append((loop.time() + self._timeout_seconds, future))
             if self._timer is None:
                 self._timer = loop.call_later(self._timeout_seconds, self._end_waits)
@@ -123,7 +127,7 @@ class Batcher(Generic[Item, Outcome]):
         while self._deadlines and self._deadlines[0][0] <= loop.time():
             _, future = self._deadlines.popleft()
             if not future.done():
-                future.set_exception(TimeoutError())
+                future.set_exception(self._timeout_error())
         self._drop_done()
         if self._deadlines:
             self._timer = loop.call_at(self._deadlines[0][0], self._end_waits)
@@ -144,18 +148,19 @@ class Batcher(Generic[Item, Outcome]):
             if worker is not None:
                 self._workers.discard(worker)
 
-    async def _run_batch(self, groups: "list[_Group[Item, Outcome]]") -> None:
-        items = [item for items, _ in groups for item in items]
+    async def _run_batch(self, groups: "list[_Group[Item]]") -> None:
+        items = [item for items, _, _ in groups for item in items]
         self._last_began = asyncio.get_running_loop().time()
         if self._observe_size:
             self._observe_size(len(items))
         try:
             outcomes = await self._work_on(items)
         except BaseException:  # cancelled, at shutdown: nobody may be left waiting
-            for _, future in groups:
+            for _, future, _ in groups:
                 future.cancel()
             raise
         _hand_out(groups, outcomes)
+        self._drop_done()
 
     async def _work_on(self, items: list[Item]) -> Outcomes[Outcome]:
         try:
@@ -169,27 +174,33 @@ class Batcher(Generic[Item, Outcome]):
             middle = len(items) // 2
             return [*await self._work_on(items[:middle]), *await self._work_on(items[middle:])]
         except Exception as error:
-            return [error] * len(items)
+            return [copy_error(error) for _ in items]
 
-    def _take(self) -> "list[_Group[Item, Outcome]]":
-        groups: list[_Group[Item, Outcome]] = []
-        size = 0
+    def _take(self) -> "list[_Group[Item]]":
+        groups: list[_Group[Item]] = []
+        waiting, room = self._waiting, self._max_size
         batches = self._in_flight if self._overlap_seconds is None else 1
-        share = math.ceil((len(self._waiting) + self._groups_at_work) / batches)
-        while self._waiting and len(groups) < share and size + len(self._waiting[0][0]) <= self._max_size:
-            group = self._waiting.popleft()
+        for _ in range(math.ceil((len(waiting) + self._groups_at_work) / batches)):
+            if not waiting or len(waiting[0][0]) > room:
+                break
+            group = waiting.popleft()
             if not group[1].done():
                 groups.append(group)
-                size += len(group[0])
+                room -= len(group[0])
         return groups
 
 
-def _hand_out(groups: "list[_Group[Item, Outcome]]", outcomes: Outcomes[Outcome]) -> None:
+def _hand_out(groups: "list[_Group[Any]]", outcomes: Outcomes[Any]) -> None:
     begin = 0
-    for items, future in groups:
+    for items, future, is_single in groups:
         end = begin + len(items)
         if not future.done():
-            future.set_result(outcomes[begin:end])
+            if not is_single:
+                future.set_result(outcomes[begin:end])
+            elif isinstance(outcome := outcomes[begin], BaseException):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
         begin = end
 
 
@@ -200,3 +211,11 @@ def _raise_first(outcomes: Outcomes[Outcome]) -> list[Outcome]:
             raise outcome
         answers.append(outcome)
     return answers
+
+
+def copy_error(error: Exception) -> Exception:
+    """Return an exception like `error`, with its cause and the traceback that it has now."""
+    copied: Exception = type(error).__new__(type(error), *error.args)
+    copied.__dict__.update(error.__dict__)
+    copied.__cause__, copied.__context__ = error.__cause__, error.__context__
+    return copied.with_traceback(error.__traceback__)

@@ -7,6 +7,7 @@ decision of a batch is that event's own fault.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -47,7 +48,7 @@ def _read_decision(entry: Any, event: BillableEvent) -> Grant | ServiceError:
             raise MalformedResponse("a decision about another event")
         match entry.get("decision"):
             case "granted":
-                return _read_grant(entry)
+                return _read_grant(entry, event)
             case "denied":
                 return _read_refusal(entry)
             case "conflict":
@@ -64,8 +65,8 @@ def _read_decision(entry: Any, event: BillableEvent) -> Grant | ServiceError:
         return failure
 
 
-def _read_grant(entry: dict[str, Any]) -> Grant:
-    hold_id = _uuid(entry, "holdId")
+def _read_grant(entry: dict[str, Any], event: BillableEvent) -> Grant:
+    hold_id = event.hold_id if entry.get("holdId") == event.hold_id else _uuid(entry, "holdId")
     match entry.get("state"):
         case "settled":
             return Grant(hold_id, None)
@@ -99,7 +100,7 @@ def read_releases(document: Any, events: Sequence[BillableEvent]) -> list[str]:
     """Return the state of the hold of each of `events`."""
     entries = _entries(document, "results", len(events))
     for entry, event in zip(entries, events, strict=True):
-        if _uuid(entry, "holdId") != event.hold_id:
+        if _text(entry, "holdId") != event.hold_id:
             raise MalformedResponse("a release of another hold")
     return [_text(entry, "state") for entry in entries]
 
@@ -147,12 +148,17 @@ def _text(entry: Any, name: str) -> str:
 
 def _moment(entry: Any, name: str) -> str:
     text = _text(entry, name)
-    try:
-        if datetime.fromisoformat(text).tzinfo is None:
-            raise ValueError("no time zone")
-    except ValueError as error:
-        raise MalformedResponse(f"{name} is no moment") from error
+    if not _is_moment(text):
+        raise MalformedResponse(f"{name} is no moment")
     return text
+
+
+@lru_cache(64)  # a batch has one or a few of them
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _uuid(entry: Any, name: str) -> str:

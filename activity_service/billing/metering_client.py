@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -96,20 +96,18 @@ class MeteringClient:
             in_flight=CALLS_IN_FLIGHT,
             overlap_seconds=OVERLAP_SECONDS,
             timeout_seconds=deadline_seconds,
+            timeout_error=MeteringUnavailable,
             observe_size=metrics.batch_sizes.labels("authorize").observe,
         )
 
-    async def authorize(self, event: BillableEvent) -> Grant:
-        """Ask whether `event` may happen; return the grant to go on with.
+    def authorize(self, event: BillableEvent) -> Awaitable[Grant]:
+        """Ask whether `event` may happen; return what brings the grant to go on with.
 
-        The questions of concurrent requests share a call. Raises EventRefused when it may not, EventConflict
+        The questions of concurrent requests share a call. Awaiting raises EventRefused when it may not, EventConflict
         when metering knows its ids otherwise, MeteringSlow when there is not enough time to ask.
         """
         deadline = asyncio.get_running_loop().time() + self._deadline_seconds
-        try:
-            return await self._questions.submit(_Question(event, deadline, onward_headers()))
-        except TimeoutError as error:
-            raise MeteringUnavailable from error
+        return self._questions.submit(_Question(event, deadline, onward_headers()))
 
     async def _authorize_batch(self, questions: list[_Question]) -> list[Grant | ServiceError]:
         loop = asyncio.get_running_loop()
@@ -146,13 +144,14 @@ class MeteringClient:
             seconds = self._call_seconds + _FASTER_WEIGHT * (seconds - self._call_seconds)
         self._call_seconds = min(seconds, self._deadline_seconds / 2)
 
-    async def settle(self, events: Sequence[BillableEvent]) -> list[str]:
+    async def settle(self, events: Sequence[BillableEvent], *, whole: bool = False) -> list[str]:
         """Tell that `events`, up to 500, happened; return the state of each, in order: `settled` if all is well.
 
-        Those with `happened_at` are told whole, and charged also where metering knows nothing of them. Raises
+        Told `whole` they are charged also where metering knows nothing of them. Raises
         MeteringRefusedCall when metering does not accept the call as a whole, MeteringFault when it fails.
         """
-        body = {"events": [_as_whole(event) if event.happened_at else _as_ids(event) for event in events]}
+        tell = _as_whole if whole else _as_ids
+        body = {"events": [tell(event) for event in events]}
         return await self._ask("settle", lambda document: read_settlements(document, events), body=body)
 
     async def release(self, events: Sequence[BillableEvent]) -> list[str]:

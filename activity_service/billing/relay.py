@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 
 import asyncpg
 import structlog
@@ -76,8 +77,7 @@ class Relay:
         await self._note(events, states)
 
     async def _tell(self, events: Sequence[BillableEvent], *, whole: bool = False) -> Sequence[str]:
-        told = events if whole else [replace(event, happened_at=None) for event in events]
-        return await call_by_halves(self.metering.settle, told)
+        return await call_by_halves(partial(self.metering.settle, whole=whole), events)
 
     async def _note(self, events: Sequence[BillableEvent], states: Sequence[str]) -> None:
         by_state: dict[str, list[str]] = {}

@@ -45,11 +45,12 @@ class Admission:
 
         Takes no place: a caller that sends its body slowly must hold none.
         """
-        is_beyond_share = self._of_client[client_id] >= max(1, self._limit // 2)
-        if is_beyond_share and (self._waiting or self._under_way >= self._limit):
-            self._refused.inc()
-            raise Overloaded
-        if len(self._waiting) >= self._most:
+        if self._under_way < self._limit and not self._waiting:
+            return
+        share = max(1, self._limit // 2)
+        # Whoever has less than its share waits for those who have more to end; without any of them nobody waits.
+        may_wait = self._of_client[client_id] < share < max(self._of_client.values()) + 1
+        if not may_wait or len(self._waiting) >= self._most:
             self._refused.inc()
             raise Overloaded
 
@@ -57,14 +58,18 @@ class Admission:
         """Count as under way within `async with`. Raises Overloaded when there is no room."""
         return _Place(self, client_id)
 
-    async def enter(self, client_id: str) -> None:
-        """Take a place, which `leave` gives back; wait for one where the client has less than its share."""
-        self.require_room(client_id)
-        if self._under_way >= self._limit:
-            await self._await_turn(client_id)
-        else:
+    async def enter(self, client_id: str) -> float:
+        """Take a place, which `leave` gives back, and return the moment, in seconds of the monotonic clock.
+
+        Waits for a place where the client has less than its share.
+        """
+        if self._under_way < self._limit and not self._waiting:
             self._under_way += 1
+        else:
+            self.require_room(client_id)
+            await self._await_turn(client_id)
         self._of_client[client_id] += 1
+        return self._now()
 
     async def _await_turn(self, client_id: str) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -84,11 +89,16 @@ class Admission:
             raise
 
     def leave(self, client_id: str, began: float) -> None:
-        """Give a place back that was taken at `began`, in seconds of the monotonic clock."""
-        self._of_client[client_id] -= 1
-        if not self._of_client[client_id]:
+        """Give a place back that was taken at `began`."""
+        if self._of_client[client_id] == 1:
             del self._of_client[client_id]
-        self._learn(began)
+        else:
+            self._of_client[client_id] -= 1
+        now = self._now()
+        if now - began > SLOW_SECONDS:
+            self._lower(began, now)
+        elif self._limit < self._most:
+            self._limit += 1
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -100,17 +110,11 @@ class Admission:
                 return
         self._under_way -= 1
 
-    def _learn(self, began: float) -> None:
-        now = self._now()
-        if now - began <= SLOW_SECONDS:
-            self._limit = min(self._most, self._limit + 1)
-        elif began >= self._lowered_at:
+    def _lower(self, began: float, now: float) -> None:
+        """Take on half as much, once for all that were under way together."""
+        if began >= self._lowered_at:
             self._limit = max(self._least, self._limit // 2)
             self._lowered_at = now
-
-    def read_clock(self) -> float:
-        """Return the moment, in seconds of the monotonic clock."""
-        return self._now()
 
 
 class _Place:
@@ -123,8 +127,7 @@ class _Place:
         self._client_id = client_id
 
     async def __aenter__(self) -> None:
-        await self._admission.enter(self._client_id)
-        self._began = self._admission.read_clock()
+        self._began = await self._admission.enter(self._client_id)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -44,11 +44,11 @@ def text(longest: int, *, shortest: int | None = 1, **options: Any) -> fields.St
 
     Without `shortest`, the document does not speak of a shortest one.
     """
-    return fields.String(validate=[validate.Length(shortest, longest), _require_storable], **options)
+    return fields.String(validate=[validate.Length(shortest, longest), require_storable], **options)
 
 
-def _require_storable(value: str) -> None:
-    # A JSON body cannot bring these here; a row of a file can.
+def require_storable(value: str) -> None:
+    """Raise ValidationError for a text that PostgreSQL cannot hold. No JSON body brings one; a row of a file can."""
     if "\x00" in value or (not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value)):
         raise ValidationError("Must not hold NUL characters or lone surrogates.")
 

@@ -5,12 +5,12 @@ checks; a document that passes them is loaded as `Schema.load` would, and one th
 reason, is handed to `Schema.load` itself, which finds the words. The schema stays the only definition.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing, validate
 
-from service_chassis.schema.fields import BoundedList
+from service_chassis.schema.fields import BoundedList, require_storable
 
 
 def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
@@ -18,7 +18,8 @@ def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
 
     Plain strings, strict integers, and lists of those or of anything, are compiled; what else there is goes through
     its field's own `deserialize`, when it is there. Raises TypeError for a schema that takes unknown fields in, and
-    for one with hooks (`validates_schema`, `validates`, `post_load` and their kin), which would not be run.
+    for one with hooks (`validates_schema`, `validates`, `post_load` and their kin), which would not be run. What no
+    body of JSON can hold (`require_storable`) is not looked for: the documents come from one.
     """
     if any(schema._hooks.values()):  # marshmallow's register of decorated methods, which it publishes no other way
         raise TypeError(f"{type(schema).__name__} has hooks, and a compiled schema runs none")
@@ -26,64 +27,48 @@ def compile_load(schema: Schema) -> Callable[[Any], dict[str, Any]]:
         raise TypeError(f"{type(schema).__name__} must refuse unknown fields, or leave them out")
     refuses_unknown = schema.unknown == RAISE
     compiled = [_CompiledField(name, field) for name, field in schema.load_fields.items()]
+    by_key = {field.key: field for field in compiled}
+    required = sum(field.required for field in compiled)
+    defaults = {field.attribute: field.default for field in compiled if field.default is not missing}
+
+    def load_plain(document: dict[str, Any]) -> dict[str, Any] | None:
+        """Load `document` if nothing about it needs a second look, else return None."""
+        loaded = defaults.copy()
+        still_required = required
+        for key, value in document.items():
+            field = by_key.get(key)
+            if field is None:
+                if refuses_unknown:
+                    return None
+                continue
+            still_required -= field.required
+            if field.kind is None:
+                try:
+                    value = field.deserialize(value)
+                except ValidationError:
+                    return None
+            elif type(value) is field.kind:
+                if not field.is_plain(value):
+                    return None
+            elif value is not None or not field.allow_none:
+                return None
+            loaded[field.attribute] = value
+        return loaded if not still_required else None
 
     def load(document: Any) -> dict[str, Any]:
-        loaded = _load_plain(compiled, document, refuses_unknown) if type(document) is dict else None
+        loaded = load_plain(document) if type(document) is dict else None
         return loaded if loaded is not None else dict(schema.load(document))
 
     return load
 
 
-def _load_plain(
-    compiled: list["_CompiledField"], document: dict[str, Any], refuses_unknown: bool
-) -> dict[str, Any] | None:
-    """Load `document` if nothing about it needs a second look, else return None."""
-    loaded: dict[str, Any] = {}
-    used = 0
-    for field in compiled:
-        value = document.get(field.key, _ABSENT)
-        if value is _ABSENT:
-            if field.required:
-                return None
-            if field.default is not missing:
-                loaded[field.attribute] = field.default
-            continue
-        used += 1
-        if field.kind is None:
-            try:
-                value = field.deserialize(value)
-            except ValidationError:
-                return None
-        elif type(value) is field.kind:
-            for is_valid in field.checks:
-                if not is_valid(value):
-                    return None
-            if field.inner is not None and not _all_plain(field.inner, value):
-                return None
-        elif value is not None or not field.allow_none:
-            return None
-        loaded[field.attribute] = value
-    return loaded if used == len(document) or not refuses_unknown else None
-
-
-def _all_plain(inner: "_CompiledField", values: Any) -> bool:
-    """Tell whether each of a list's values is one that the inner field loads as it is."""
-    kind = inner.kind
-    for value in values:
-        if type(value) is not kind:
-            return False
-        for is_valid in inner.checks:
-            if not is_valid(value):
-                return False
-    return True
-
-
-_ABSENT = object()
 _KINDS: dict[type, type] = {fields.String: str, fields.Integer: int, fields.List: list, BoundedList: list}
 
 
 class _CompiledField:
-    __slots__ = ("allow_none", "attribute", "checks", "default", "deserialize", "inner", "key", "kind", "required")
+    """How one field is loaded: `is_plain` tells whether a value of its `kind` is one that it loads as it is."""
+
+    __slots__ = ("allow_none", "attribute", "default", "deserialize", "is_plain", "key", "kind", "required")
 
     def __init__(self, name: str, field: fields.Field[Any]) -> None:
         kind = _KINDS.get(type(field))
@@ -99,12 +84,24 @@ class _CompiledField:
         self.key = field.data_key or name
         self.attribute = field.attribute or name
         self.kind: type | None = kind
-        self.inner: _CompiledField | None = inner
         self.deserialize = field.deserialize
         self.required = field.required
         self.default = field.load_default
         self.allow_none = field.allow_none
-        self.checks = [_compile_validator(validator) for validator in field.validators]
+        self.is_plain = _compile_checks(field.validators, inner)
+
+
+def _compile_checks(
+    validators: Sequence[Callable[[Any], Any]], inner: _CompiledField | None
+) -> Callable[[Any], bool]:
+    """Return whether a value passes all `validators`, and its elements, if it has any, those of `inner`."""
+    checks = [_compile_validator(each) for each in validators if each is not require_storable]
+    if inner is not None:
+        kind, is_plain = inner.kind, inner.is_plain
+        checks.append(lambda values: all(type(value) is kind and is_plain(value) for value in values))
+    if len(checks) == 1:
+        return checks[0]
+    return lambda value: all(is_valid(value) for is_valid in checks)
 
 
 def _compile_validator(validator: Callable[[Any], Any]) -> Callable[[Any], bool]:
@@ -127,6 +124,7 @@ def _compile_validator(validator: Callable[[Any], Any]) -> Callable[[Any], bool]
 
 def _compile_length(length: validate.Length) -> Callable[[Any], bool]:
     least, most = (length.min, length.max) if length.equal is None else (length.equal, length.equal)
+    least = least or 0
     if most is None:
-        return lambda value: len(value) >= (least or 0)
-    return lambda value: (least or 0) <= len(value) <= most
+        return lambda value: len(value) >= least
+    return lambda value: least <= len(value) <= most

@@ -1,6 +1,7 @@
 """Callers share batches: one in flight, nobody waits for a timer, one bad item hurts nobody else."""
 
 import asyncio
+import traceback
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -41,16 +42,16 @@ def work() -> Work:
     return Work()
 
 
-async def hold_first(work: Work, batcher: Batcher[int, int]) -> asyncio.Task[int]:
+async def hold_first(work: Work, batcher: Batcher[int, int]) -> asyncio.Future[int]:
     """Start a batch of one that is held until `work.go` is set."""
     work.go.clear()
-    first = asyncio.create_task(batcher.submit(0))
+    first = asyncio.ensure_future(batcher.submit(0))
     await work.began.wait()
     return first
 
 
-async def submit(batcher: Batcher[int, int], items: Sequence[int]) -> list[asyncio.Task[int]]:
-    tasks = [asyncio.create_task(batcher.submit(item)) for item in items]
+async def submit(batcher: Batcher[int, int], items: Sequence[int]) -> list[asyncio.Future[int]]:
+    tasks = [asyncio.ensure_future(batcher.submit(item)) for item in items]
     await asyncio.sleep(0)  # let each of them get in line
     return tasks
 
@@ -140,13 +141,48 @@ async def test_a_failed_batch_fails_its_callers_and_no_later_ones(work: Work) ->
     assert await batcher.submit(2) == 4
 
 
-async def test_an_error_that_one_item_can_cause_is_found_by_trying_each_alone(work: Work) -> None:
+async def test_an_error_that_one_item_can_cause_is_found_by_halves(work: Work) -> None:
     work.fail_with, work.refuse = KeyError, {2}
     tasks = await submit(Batcher(work, isolate_on=(KeyError,)), [1, 2, 3])
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [answers[0], answers[2]] == [2, 6]
     assert isinstance(answers[1], KeyError)
-    assert work.batches == [[1, 2, 3], [1], [2], [3]]
+    assert work.batches == [[1, 2, 3], [1], [2, 3], [2], [3]]
+
+
+async def test_an_error_of_a_batch_is_each_callers_own(work: Work) -> None:
+    """One object raised in hundreds of callers has each add its frames: the walks through it block the loop."""
+    work.fail_with, work.refuse = RuntimeError, {0}
+    batcher = Batcher(work)
+
+    async def wait_for(number: int) -> int:
+        return await batcher.submit(number)
+
+    errors = await asyncio.gather(*[wait_for(number) for number in range(200)], return_exceptions=True)
+    assert len({id(error) for error in errors}) == 200
+    for error in errors:
+        assert isinstance(error, RuntimeError)
+        assert len(traceback.extract_tb(error.__traceback__)) < 10
+
+
+async def test_with_overlap_a_batch_goes_beside_one_that_is_slow() -> None:
+    work = Work(most_in_flight=2)
+    batcher = Batcher(work, in_flight=2, overlap_seconds=0.01)
+    first = await hold_first(work, batcher)
+    second = asyncio.ensure_future(batcher.submit(1))
+    while len(work.batches) < 2:
+        await asyncio.sleep(0.001)
+    work.go.set()
+    assert list(await asyncio.gather(first, second)) == [0, 2]
+
+
+async def test_with_overlap_those_who_come_during_a_quick_batch_share_the_next(work: Work) -> None:
+    batcher = Batcher(work, in_flight=8, overlap_seconds=60)
+    first = await hold_first(work, batcher)
+    others = await submit(batcher, [1, 2, 3])
+    work.go.set()
+    await asyncio.gather(first, *others)
+    assert work.batches == [[0], [1, 2, 3]]
 
 
 async def test_a_caller_that_gives_up_while_waiting_takes_its_item_back(work: Work) -> None:
