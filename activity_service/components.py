@@ -11,7 +11,6 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from activity_service.billing.background import BackgroundTask, run_tasks
 from activity_service.billing.event import BillableEvent
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.relay import GATHER_SECONDS, WATCH_INTERVAL_SECONDS, Relay
@@ -27,6 +26,7 @@ from activity_service.settings import ActivitySettings
 from service_chassis.application import METRICS, READINESS
 from service_chassis.auth.bearer import TokenVerifier
 from service_chassis.auth.jwks import RemoteKeys
+from service_chassis.background import BackgroundTask, run_tasks
 from service_chassis.clock import Clock
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
@@ -92,16 +92,25 @@ async def open_components(
             relay.settle_committed,
             interval_seconds=WATCH_INTERVAL_SECONDS,
             gather_seconds=GATHER_SECONDS,
-            metrics=metrics,
+            rounds=metrics.background_rounds,
         )
         polling = BackgroundTask(
-            "outbox poll", relay.settle_due, interval_seconds=settings.relay_poll_seconds, metrics=metrics
+            "outbox poll",
+            relay.settle_due,
+            interval_seconds=settings.relay_poll_seconds,
+            rounds=metrics.background_rounds,
         )
         sweeping = BackgroundTask(
-            "sweeper", sweeper.run_once, interval_seconds=settings.sweep_interval_seconds, metrics=metrics
+            "sweeper",
+            sweeper.run_once,
+            interval_seconds=settings.sweep_interval_seconds,
+            rounds=metrics.background_rounds,
         )
         watching = BackgroundTask(
-            "outbox watch", relay.watch_once, interval_seconds=WATCH_INTERVAL_SECONDS, metrics=metrics
+            "outbox watch",
+            relay.watch_once,
+            interval_seconds=WATCH_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
         )
 
         def settle_soon(event: BillableEvent) -> None:

@@ -1,27 +1,33 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 from aiohttp import web
 
 from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.quota import ReadQuotas
+from metering_service.errors import ClusterRefused
 from metering_service.events.authorize import AuthorizeEvents
+from metering_service.events.hold_store import CHARGING_SETTINGS
 from metering_service.events.read import ReadEvents
-from metering_service.events.release import ReleaseHolds
+from metering_service.events.release import FORGET_INTERVAL_SECONDS, ForgetReleased, ReleaseHolds
 from metering_service.events.settle import SettleEvents
 from metering_service.metrics import MeteringMetrics
-from metering_service.policies.administer import AdministerPolicies
+from metering_service.policies.administer import AdministerPolicies, check_policy
 from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.settings import MeteringSettings, ServiceKey
 from service_chassis.application import METRICS, READINESS
+from service_chassis.background import BackgroundTask, run_tasks
 from service_chassis.clock import Clock
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
+from service_chassis.settings import InvalidSettings
 
 SCHEMA = Schema.of(Path(__file__).parent)
 
@@ -50,31 +56,62 @@ COMPONENTS = web.AppKey("components", Components)
 async def open_components(
     app: web.Application, settings: MeteringSettings, service_keys: Mapping[bytes, ServiceKey], clock: Clock
 ) -> AsyncIterator[Components]:
-    """Open PostgreSQL and Redis and put the service together, with what makes it ready; close them at the end."""
+    """Open PostgreSQL and Redis and put the service together, with what makes it ready; close them at the end.
+
+    Raises InvalidSettings for a server of request rates that cannot be used.
+    """
     metrics = MeteringMetrics(app[METRICS])
     default_policy = settings.default_policy
+    size = settings.postgres_pool_size
     async with (
-        open_pool(
-            settings.postgres_dsn,
-            size=settings.postgres_pool_size,
-            application_name="metering_service",
-            acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
-        ) as pool,
+        _open_pool(settings, size, CHARGING_SETTINGS) as charging_pool,
+        # For everything that no request for a charge waits for, and for the policies of clients not seen before.
+        _open_pool(settings, max(2, size // 2), {}) as pool,
+        # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
+        _open_pool(settings, 1, {}) as readiness_pool,
         aclosing(
             RateLimiter(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds, metrics=metrics)
         ) as rates,
     ):
+        try:
+            await rates.connect()
+        except ClusterRefused:
+            raise InvalidSettings(
+                "METERING_REDIS_URL: the server is a cluster; request rates need one server, or one with replicas"
+            ) from None
         # Redis is not a condition: without it requests pass their rates unchecked, and everything else goes on.
-        app[READINESS].require("postgres", lambda: check_postgres(pool))
-        app[READINESS].require("migrations", lambda: check_schema(pool, SCHEMA))
+        app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
+        app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA))
+        app[READINESS].require("default_policy", lambda: check_policy(readiness_pool, default_policy))
         policies = PolicyCache(pool, default_policy=default_policy)
-        yield Components(
-            service_keys=service_keys,
-            authorizations=AuthorizeEvents(pool, policies, rates, clock, metrics, default_policy=default_policy),
-            settlements=SettleEvents(pool, clock, metrics, default_policy=default_policy),
-            releases=ReleaseHolds(pool, clock),
-            events=ReadEvents(pool, clock),
-            policies=AdministerPolicies(pool, clock),
-            accounts=AdministerAccounts(pool, clock),
-            quotas=ReadQuotas(pool, clock, default_policy),
+        forgetting = BackgroundTask(
+            "forget released holds",
+            ForgetReleased(pool, timedelta(seconds=settings.hold_retention_seconds)).run_once,
+            interval_seconds=FORGET_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
         )
+        async with run_tasks([forgetting]):
+            yield Components(
+                service_keys=service_keys,
+                authorizations=AuthorizeEvents(
+                    charging_pool, policies, rates, metrics, default_policy=default_policy
+                ),
+                settlements=SettleEvents(charging_pool, metrics, default_policy=default_policy),
+                releases=ReleaseHolds(charging_pool),
+                events=ReadEvents(pool),
+                policies=AdministerPolicies(pool, clock),
+                accounts=AdministerAccounts(pool, clock),
+                quotas=ReadQuotas(pool, default_policy),
+            )
+
+
+def _open_pool(
+    settings: MeteringSettings, size: int, server_settings: Mapping[str, str]
+) -> AbstractAsyncContextManager[asyncpg.Pool]:
+    return open_pool(
+        settings.postgres_dsn,
+        size=size,
+        application_name="metering_service",
+        settings=server_settings,
+        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+    )

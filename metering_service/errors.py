@@ -51,3 +51,7 @@ class UnknownClient(OperatorError):
 
     def __init__(self, client_id: str) -> None:
         super().__init__(f"there is no client {client_id}: nobody gave it a policy or credits, and it never called")
+
+
+class ClusterRefused(Exception):
+    """The server of request rates is a cluster: one script about several clients needs their keys on one node."""

@@ -15,7 +15,14 @@ class MeteringMetrics:
         self.settle_batch = metrics.size_histogram("metering_settle_batch_events", "Events settled in one statement.")
         # Kept: `labels` takes a lock and builds strings. There are few of them.
         self.decisions = cache(metrics.counter("metering_decisions", "Decisions.", ["decision", "code"]).labels)
+        self.background_rounds = metrics.counter(
+            "metering_background_rounds", "Rounds of a background task, by how they ended.", ["task", "outcome"]
+        )
         self.charged = metrics.counter("metering_charged", "Events charged.", ["late"])
         self.unchecked_rates = metrics.counter(
             "metering_rate_open", "Requests that passed without a rate check because Redis did not answer."
+        )
+        self.rates_failing_open = metrics.gauge(
+            "metering_rates_failing_open_since_seconds",
+            "Since when requests pass without a rate check, in seconds since 1970; 0 while rates are checked.",
         )

@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from marshmallow.validate import Range
+
 from service_chassis import settings
 from service_chassis.settings import POSITIVE, InvalidSettings, ops_port_variable, port_variable, variable
 
 PREFIX = "METERING_"
 
-_KEY_ENTRY = re.compile(r"(events|admin):([0-9a-fA-F]{64})")
+_KEY_ENTRY = re.compile(r"(events|admin):([a-z0-9_-]{1,64}):([0-9a-fA-F]{64})")
 
 
 class DatabaseSettings(settings.DatabaseSettings):
@@ -28,7 +30,12 @@ class MeteringSettings(settings.ProcessSettings):
     ops_port: int = ops_port_variable(8086)
     default_policy: str = variable("DEFAULT_POLICY", "Policy of a client that has none assigned.", default="free")
     postgres_pool_size: int = variable(
-        "POSTGRES_POOL_SIZE", "Most connections to PostgreSQL.", unit="connections", default=10, validate=POSITIVE
+        "POSTGRES_POOL_SIZE",
+        "Most connections to PostgreSQL for decisions and charges. Everything else uses half as many again, and "
+        "readiness one.",
+        unit="connections",
+        default=10,
+        validate=POSITIVE,
     )
     redis_url: str = variable("REDIS_URL", "Redis or Valkey for request rates, as a redis:// URL.")
     redis_timeout_seconds: float = variable(
@@ -38,23 +45,31 @@ class MeteringSettings(settings.ProcessSettings):
         default=0.1,
         validate=POSITIVE,
     )
+    hold_retention_seconds: int = variable(
+        "HOLD_RETENTION_SECONDS",
+        "How long a released hold is remembered, so that a late authorize of it is refused. At least ten times the "
+        "longest request.",
+        unit="seconds",
+        default=86_400,
+        validate=Range(min=900),
+    )
     service_keys: tuple[str, ...] = variable(
         "SERVICE_KEYS",
-        "Keys that callers may use: scope:sha256 of the key in hex, comma separated; scope is events or admin. "
-        "Two keys of a scope may live at once, for rotation.",
+        "Keys that callers may use: scope:name:sha256 of the key in hex, comma separated; scope is events or admin. "
+        "A hold is the name's that made it. Two keys of a name may live at once, for rotation.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
-    """What a key opens. `actor` names it in the audit trail of admin changes."""
+    """What a key opens. `name` is whose holds are its own, and stands in the audit trail of admin changes."""
 
     scope: str
-    actor: str
+    name: str
 
 
 def read_service_keys(entries: Iterable[str]) -> Mapping[bytes, ServiceKey]:
-    """Return the keys of `scope:sha256hex` entries by their SHA-256. Raises InvalidSettings.
+    """Return the keys of `scope:name:sha256hex` entries by their SHA-256. Raises InvalidSettings.
 
     A key is random and long, so its plain hash is safe to keep and to look up.
     """
@@ -62,6 +77,9 @@ def read_service_keys(entries: Iterable[str]) -> Mapping[bytes, ServiceKey]:
     for entry in entries:
         match = _KEY_ENTRY.fullmatch(entry.strip())
         if match is None:
-            raise InvalidSettings(f"{PREFIX}SERVICE_KEYS: each entry must be events:SHA256 or admin:SHA256, in hex")
-        keys[bytes.fromhex(match[2])] = ServiceKey(match[1], f"key:{match[1]}")
+            raise InvalidSettings(
+                f"{PREFIX}SERVICE_KEYS: each entry must be scope:name:SHA256, the scope events or admin, the name of "
+                "1 to 64 small letters, digits, _ and -, the hash in hex"
+            )
+        keys[bytes.fromhex(match[3])] = ServiceKey(match[1], match[2])
     return keys

@@ -25,7 +25,7 @@ class AdministerAccounts:
         now = self.clock()
         async with self.pool.acquire() as connection, connection.transaction():
             store = LedgerStore(connection)
-            await store.lock_account(client_id, now)
+            await store.lock_account(client_id)
             await store.assign_policy(client_id, policy_id)
             await AdminAuditStore(connection).insert_line(now, actor, "assign_policy", client_id, policyId=policy_id)
 
@@ -67,7 +67,7 @@ class AdministerAccounts:
         now = self.clock()
         async with self.pool.acquire() as connection, connection.transaction():
             store = LedgerStore(connection)
-            await store.lock_account(client_id, now)
+            await store.lock_account(client_id)
             entry, is_new = await store.insert_entry(
                 client_id, kind, reference, credits, source=source, note=note, now=now
             )
@@ -91,7 +91,10 @@ class AdministerAccounts:
         async with self.pool.acquire() as connection:
             return cut_page(await LedgerStore(connection).list_entries(client_id, after, limit + 1), limit)
 
-    async def list_charges(self, after: str, limit: int) -> tuple[Sequence[Charge], Charge | None]:
-        """Return a page of all clients' spends by event id, from after `after` on; its last one if more follow."""
+    async def list_charges(self, after: tuple[str, str], limit: int) -> tuple[Sequence[Charge], Charge | None]:
+        """Return a page of all clients' spends by event and client id, from after `after` on.
+
+        With its last one if more follow.
+        """
         async with self.pool.acquire() as connection:
             return cut_page(await LedgerStore(connection).list_charges(after, limit + 1), limit)

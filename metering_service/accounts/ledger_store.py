@@ -8,7 +8,8 @@ from metering_service.accounts.account import Balance, Charge, Counters, LedgerE
 from metering_service.errors import InsufficientCredits, UnknownPolicy
 from metering_service.policies.policy import Quota
 
-_COLUMNS = "entry_id, kind, reference, credits, event_id, event_type, source, note, late, at"
+_COLUMNS = """entry_id, kind, reference, credits, event_id, event_type, source, note,
+    kind = 'spend' AND held_at IS NULL AS late, at"""
 
 
 class LedgerStore:
@@ -22,11 +23,11 @@ class LedgerStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    _LOCK_ACCOUNT = "SELECT lock_accounts($1::text[], $2)"
+    _LOCK_ACCOUNT = "SELECT lock_accounts($1::text[])"
 
-    async def lock_account(self, client_id: str, now: datetime) -> None:
+    async def lock_account(self, client_id: str) -> None:
         """Lock a client's account, making it if need be: decisions about this client wait."""
-        await self._connection.execute(self._LOCK_ACCOUNT, [client_id], now.date())
+        await self._connection.execute(self._LOCK_ACCOUNT, [client_id])
 
     _ASSIGN_POLICY = "UPDATE account SET policy_id = $2 WHERE client_id = $1"
 
@@ -87,25 +88,29 @@ class LedgerStore:
         return row and Balance(*row)
 
     _FETCH_QUOTA = """
-        SELECT v.quota_limit, v.quota_period, a.counted_on, a.day_used, a.day_held, a.month_used, a.month_held
+        SELECT v.quota_limit, v.quota_period, a.counted_on, a.day_used, a.day_held, a.month_used, a.month_held,
+               utc_now() AS now
         FROM policy p
         JOIN policy_version v ON v.policy_id = p.policy_id AND v.version = p.version
         LEFT JOIN account a ON a.client_id = $1
         WHERE p.policy_id = coalesce(a.policy_id, $2)
     """
 
-    async def fetch_quota(self, client_id: str, default_policy: str) -> tuple[Quota | None, Counters | None]:
-        """Return the terms of the client's quota, None without one, beside its account's counters, None without one.
+    async def fetch_quota(
+        self, client_id: str, default_policy: str
+    ) -> tuple[Quota | None, Counters | None, datetime]:
+        """Return the terms of the client's quota and its account's counters, None where it has none, and the moment.
 
         Raises LookupError when there is no default policy.
         """
         row = await self._connection.fetchrow(self._FETCH_QUOTA, client_id, default_policy)
         if row is None:
             raise LookupError(f"no policy {default_policy}")
-        limit, period, *counters = row
+        limit, period, *counters, now = row
         return (
             Quota(limit, period) if limit is not None else None,
             Counters(*counters) if counters[0] is not None else None,
+            now,
         )
 
     _LIST_ENTRIES = f"""
@@ -123,13 +128,13 @@ class LedgerStore:
 
     # In the order of the index ledger_entry_event_once, which is the order of bytes.
     _LIST_CHARGES = """
-        SELECT event_id, hold_id, client_id, event_type, credits, late, at
+        SELECT event_id, hold_id, client_id, event_type, credits, held_at IS NULL, at
         FROM ledger_entry
-        WHERE kind = 'spend' AND event_id COLLATE "C" > $1
-        ORDER BY event_id COLLATE "C"
-        LIMIT $2
+        WHERE kind = 'spend' AND (event_id, client_id) > ($1, $2)
+        ORDER BY event_id, client_id
+        LIMIT $3
     """
 
-    async def list_charges(self, after: str, limit: int) -> list[Charge]:
-        """Return all clients' spends by event id, from after event `after` on."""
-        return [Charge(*row) for row in await self._connection.fetch(self._LIST_CHARGES, after, limit)]
+    async def list_charges(self, after: tuple[str, str], limit: int) -> list[Charge]:
+        """Return all clients' spends by event id and client id, from after those two of `after` on."""
+        return [Charge(*row) for row in await self._connection.fetch(self._LIST_CHARGES, *after, limit)]

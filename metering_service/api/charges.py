@@ -24,9 +24,9 @@ _dump_charge = compile_dump(ChargeSchema())
 async def list_charges(request: web.Request) -> web.Response:
     """GET /internal/charges."""
     authenticate(request, "admin")
-    limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), ("",), parse_id)
-    charges, last = await request.app[COMPONENTS].accounts.list_charges(after, limit)
-    next_cursor = encode_cursor(last.event_id) if last else None
+    limit, (event_id, client_id) = read_page(read_query(request, PAGE_PARAMETERS), ("", ""), parse_id, parse_id)
+    charges, last = await request.app[COMPONENTS].accounts.list_charges((event_id, client_id), limit)
+    next_cursor = encode_cursor(last.event_id, last.client_id) if last else None
     return respond({"charges": [_dump_charge(charge) for charge in charges], "nextCursor": next_cursor})
 
 

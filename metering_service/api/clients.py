@@ -39,7 +39,7 @@ async def create_grant(request: web.Request) -> web.Response:
     key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     grant = await read_body(request, _CREATE_GRANT)
-    entry = await request.app[COMPONENTS].accounts.grant(client_id, **grant, actor=key.actor)
+    entry = await request.app[COMPONENTS].accounts.grant(client_id, **grant, actor=key.name)
     return respond(
         {
             "grantId": entry.reference,
@@ -58,7 +58,7 @@ async def create_adjustment(request: web.Request) -> web.Response:
     key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     adjustment = await read_body(request, _CREATE_ADJUSTMENT)
-    entry = await request.app[COMPONENTS].accounts.adjust(client_id, **adjustment, actor=key.actor)
+    entry = await request.app[COMPONENTS].accounts.adjust(client_id, **adjustment, actor=key.name)
     return respond(entry.as_document())
 
 

@@ -4,7 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from metering_service.events.event import MAX_BATCH_EVENTS
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, MAX_UNITS
-from service_chassis.schema.fields import BoundedList, ClosedSchema, integer
+from service_chassis.schema.fields import BoundedList, ClosedSchema, UtcDateTime, integer
 
 # For each event of each call: `fields.text` would look for what no JSON body can hold.
 _IDENTIFIER = validate.Length(min=1, max=MAX_IDENTIFIER_CHARACTERS)
@@ -36,10 +36,44 @@ class BillableEventSchema(ClosedSchema):
     units = integer(1, MAX_UNITS, load_default=1)
 
 
+class HoldSchema(ClosedSchema):
+    """A hold, with the event that it is for."""
+
+    client_id = fields.String(data_key="clientId", required=True, validate=_IDENTIFIER)
+    hold_id = fields.String(data_key="holdId", required=True, validate=_UUID_TEXT, metadata={"format": "uuid"})
+    event_id = fields.String(data_key="eventId", required=True, validate=_IDENTIFIER)
+
+
+class SettledEventSchema(HoldSchema):
+    """A fact to be charged: its ids and, told whole, its type, user, units and moment.
+
+    Without `units` as many are charged as were held.
+    """
+
+    units = integer(0, MAX_UNITS, load_default=None)
+    event_type = fields.String(data_key="eventType", load_default=None, validate=_IDENTIFIER)
+    user_id = fields.String(data_key="userId", load_default=None, allow_none=True, validate=_IDENTIFIER)
+    happened_at = UtcDateTime(
+        data_key="happenedAt",
+        load_default=None,
+        metadata={"description": "With `eventType`: charged also where metering knows nothing of the event."},
+    )
+
+
+_RESOLVE_WITHIN = integer(
+    1,
+    86_400,
+    data_key="resolveWithinSeconds",
+    load_default=60,
+    metadata={"description": "When the caller will have settled or released what is granted, at the latest."},
+)
+
+
 class EventsSchema(ClosedSchema):
     """1 to 500 events."""
 
     events = BoundedList(fields.Nested(BillableEventSchema), required=True, validate=_BATCH)
+    resolve_within_seconds = _RESOLVE_WITHIN
 
 
 class EventsFrameSchema(EventsSchema):
@@ -48,10 +82,22 @@ class EventsFrameSchema(EventsSchema):
     events = BoundedList(fields.Raw(allow_none=True), required=True, validate=_BATCH)
 
 
-class HoldIdsSchema(ClosedSchema):
-    """1 to 500 holds."""
+class SettledEventsSchema(ClosedSchema):
+    """1 to 500 facts to be charged."""
 
-    hold_ids = BoundedList(fields.UUID(), data_key="holdIds", required=True, validate=_BATCH)
+    events = BoundedList(fields.Nested(SettledEventSchema), required=True, validate=_BATCH)
+
+
+class HoldsSchema(ClosedSchema):
+    """1 to 500 holds to be given back, none of them twice."""
+
+    events = BoundedList(fields.Nested(HoldSchema), required=True, validate=_BATCH)
+
+
+class FrameSchema(ClosedSchema):
+    """The frame of a list of events alone: what is wrong with one of them is said of that one."""
+
+    events = BoundedList(fields.Raw(allow_none=True), required=True, validate=_BATCH)
 
 
 class UsedGateSchema(Schema):
@@ -105,7 +151,11 @@ class DecisionSchema(Schema):
 
     hold_id = fields.String(data_key="holdId", allow_none=True, required=True)
     event_id = fields.String(data_key="eventId", allow_none=True, required=True)
-    decision = fields.String(required=True, validate=validate.OneOf(["granted", "denied", "conflict", "invalid"]))
+    decision = fields.String(
+        required=True, validate=validate.OneOf(["granted", "denied", "conflict", "invalid", "error"])
+    )
+    state = fields.String(validate=validate.OneOf(["held", "settled"]))
+    held_at = fields.DateTime(data_key="heldAt")
     code = fields.String()
     retry_after_seconds = fields.Integer(data_key="retryAfterSeconds", allow_none=True)
     message = fields.String()
@@ -119,11 +169,16 @@ class DecisionsSchema(Schema):
 
 
 class SettlementSchema(Schema):
-    """The state of one event after a settle. `conflict` and `invalid` charge nothing, and say why."""
+    """The state of one event after a settle. All but `settled` charge nothing, and say why.
+
+    `unknown`: neither held nor charged, and not told whole. `error`: not now, ask again.
+    """
 
     hold_id = fields.String(data_key="holdId", allow_none=True, required=True)
     event_id = fields.String(data_key="eventId", allow_none=True, required=True)
-    state = fields.String(required=True, validate=validate.OneOf(["settled", "conflict", "invalid"]))
+    state = fields.String(
+        required=True, validate=validate.OneOf(["settled", "unknown", "conflict", "invalid", "error"])
+    )
     credits = fields.Integer(allow_none=True)
     late = fields.Boolean(allow_none=True)
     code = fields.String()
@@ -137,10 +192,15 @@ class SettlementsSchema(Schema):
 
 
 class ReleaseSchema(Schema):
-    """The state of one hold after a release."""
+    """The state of one hold after a release. `eventId` stands beside `invalid`, where it could be read."""
 
-    hold_id = fields.String(data_key="holdId", required=True)
-    state = fields.String(required=True, validate=validate.OneOf(["released", "settled"]))
+    event_id = fields.String(data_key="eventId", allow_none=True)
+    hold_id = fields.String(data_key="holdId", allow_none=True, required=True)
+    state = fields.String(
+        required=True, validate=validate.OneOf(["released", "settled", "conflict", "invalid", "error"])
+    )
+    code = fields.String()
+    message = fields.String()
 
 
 class ReleasesSchema(Schema):

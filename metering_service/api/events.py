@@ -3,11 +3,12 @@
 Long because what is published about five calls, half of it examples, stands beside their handlers.
 """
 
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-import orjson
 from aiohttp import web
 from marshmallow import ValidationError
 
@@ -18,9 +19,13 @@ from metering_service.api.event_schemas import (
     EventsFrameSchema,
     EventsSchema,
     EventStateSchema,
+    FrameSchema,
     HeldEventsSchema,
-    HoldIdsSchema,
+    HoldSchema,
+    HoldsSchema,
     ReleasesSchema,
+    SettledEventSchema,
+    SettledEventsSchema,
     SettlementsSchema,
 )
 from metering_service.api.responses import (
@@ -37,25 +42,42 @@ from metering_service.api.responses import (
 from metering_service.components import COMPONENTS
 from metering_service.errors import EventNotFound
 from metering_service.events.event import (
-    EVENT_WITH_OTHER_CONTENT,
     SENTENCES,
     BillableEvent,
     Decision,
     EventState,
     HeldEvent,
+    Release,
+    ReleasedEvent,
+    SettledEvent,
     Settlement,
 )
 from metering_service.events.read import FIRST_HELD
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
+from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_query
-from service_chassis.openapi.endpoint import Endpoint, Success, query
+from service_chassis.openapi.endpoint import Endpoint, Success, header, query
 from service_chassis.schema.load import compile_load
 
-_HOLD_IDS = HoldIdsSchema()
-_load_frame = compile_load(EventsFrameSchema())
-_load_event = compile_load(BillableEventSchema())
+Event = TypeVar("Event", BillableEvent, SettledEvent, ReleasedEvent)
 
+TIME_LEFT = "X-Time-Left-Ms"
+MAX_TIME_LEFT_MILLISECONDS = 600_000
+
+_load_events_frame = compile_load(EventsFrameSchema())
+_load_frame = compile_load(FrameSchema())
+_load_event = compile_load(BillableEventSchema())
+_load_settled = compile_load(SettledEventSchema())
+_load_hold = compile_load(HoldSchema())
+
+_CLIENT = {
+    **query(
+        "clientId", "Whose event it is.", {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS}
+    ),
+    "required": True,
+}
 _HELD_PARAMETERS = (
     {**query("state", "Must be held.", {"type": "string", "enum": ["held"]}), "required": True},
     query(
@@ -69,61 +91,54 @@ _HELD_PARAMETERS = (
 
 async def authorize_events(request: web.Request) -> web.Response:
     """POST /internal/events/authorize."""
-    authenticate(request, "events")
-    events, faults = await _read_events(request)
-    decisions = iter(await request.app[COMPONENTS].authorizations.authorize(events))
-    return respond(
-        {
-            "decisions": [
-                _render_invalid(*fault, "decision") if fault else _render_decision(next(decisions))
-                for fault in faults
-            ]
-        }
-    )
+    key = authenticate(request, "events")
+    until = _read_until(request)
+    frame = await read_body(request, _load_events_frame)
+    resolve_within = frame["resolve_within_seconds"]
+    events, faults = _read_events(frame["events"], _load_event, BillableEvent)
+    for event in events:
+        event.resolve_within_seconds = resolve_within
+    decisions = await request.app[COMPONENTS].authorizations.authorize(events, service=key.name, until=until)
+    rendered = (_render_decision(*each) for each in zip(events, decisions, strict=True))
+    return respond({"decisions": _merge(rendered, faults, "decision")})
 
 
 async def settle_events(request: web.Request) -> web.Response:
     """POST /internal/events/settle."""
-    authenticate(request, "events")
-    events, faults = await _read_events(request)
-    settlements = iter(await request.app[COMPONENTS].settlements.settle(events))
-    return respond(
-        {
-            "results": [
-                _render_invalid(*fault, "state") if fault else _render_settlement(next(settlements))
-                for fault in faults
-            ]
-        }
-    )
+    key = authenticate(request, "events")
+    frame = await read_body(request, _load_frame)
+    events, faults = _read_events(frame["events"], _load_whole_or_ids, SettledEvent)
+    settlements = await request.app[COMPONENTS].settlements.settle(events, service=key.name)
+    rendered = (_render_settlement(*each) for each in zip(events, settlements, strict=True))
+    return respond({"results": _merge(rendered, faults, "state")})
 
 
 async def release_holds(request: web.Request) -> web.Response:
     """POST /internal/events/release."""
-    authenticate(request, "events")
-    hold_ids = (await read_body(request, _HOLD_IDS))["hold_ids"]
-    states = await request.app[COMPONENTS].releases.release(hold_ids)
-    return respond(
-        {
-            "results": [
-                {"holdId": str(hold_id), "state": state} for hold_id, state in zip(hold_ids, states, strict=True)
-            ]
-        }
-    )
+    key = authenticate(request, "events")
+    frame = await read_body(request, _load_frame)
+    events, faults = _read_events(frame["events"], _load_hold, ReleasedEvent)
+    _require_distinct(events)
+    releases = await request.app[COMPONENTS].releases.release(events, service=key.name)
+    rendered = (_render_release(*each) for each in zip(events, releases, strict=True))
+    return respond({"results": _merge(rendered, faults, "state")})
 
 
 async def get_event(request: web.Request) -> web.Response:
     """GET /internal/events/{eventId}."""
     authenticate(request, "events", "admin")
-    return respond(_render_state(await request.app[COMPONENTS].events.fetch(read_identifier(request, "eventId"))))
+    event_id = read_identifier(request, "eventId")
+    client_id = read_query(request, (_CLIENT,))["clientId"]
+    return respond(_render_state(await request.app[COMPONENTS].events.fetch(client_id, event_id)))
 
 
 async def list_held_events(request: web.Request) -> web.Response:
     """GET /internal/events?state=held."""
-    authenticate(request, "events", "admin")
+    key = authenticate(request, "events", "admin")
     wanted = read_query(request, _HELD_PARAMETERS)
     limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, _parse_moment, _parse_uuid)
     events, last = await request.app[COMPONENTS].events.list_held(
-        wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
+        key.name if key.scope == "events" else None, wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
     )
     next_cursor = encode_cursor(last.held_at, last.hold_id) if last else None
     return respond({"events": [_render_held(event) for event in events], "nextCursor": next_cursor})
@@ -142,21 +157,55 @@ def _parse_uuid(value: Any) -> UUID:
     return UUID(value)
 
 
-async def _read_events(request: web.Request) -> tuple[list[BillableEvent], list[tuple[Any, str] | None]]:
-    """Return the good events, and per event of the request None or (the event, what is wrong with it)."""
-    documents = (await read_body(request, _load_frame))["events"]
-    events: list[BillableEvent] = []
+def _read_until(request: web.Request) -> float:
+    """Return until when the caller waits, by the monotonic clock. Raises InvalidRequest naming the header."""
+    text = request.headers.get(TIME_LEFT)
+    if text is None:
+        milliseconds = MAX_TIME_LEFT_MILLISECONDS
+    elif len(text) > 9 or not text.isascii() or not text.isdigit():
+        raise InvalidRequest.field(TIME_LEFT, "Must be a number of milliseconds.")
+    else:
+        milliseconds = min(int(text), MAX_TIME_LEFT_MILLISECONDS)
+    return time.monotonic() + milliseconds / 1000
+
+
+def _read_events(
+    documents: Sequence[Any], load: Callable[[Any], Mapping[str, Any]], kind: type[Event]
+) -> tuple[list[Event], list[tuple[Any, str] | None]]:
+    """Return the good events, and per document of the request None or (the document, what is wrong with it)."""
+    events: list[Event] = []
     faults: list[tuple[Any, str] | None] = []
     for document in documents:
         try:
-            loaded = _load_event(document)
+            event = kind(**load(document))
         except ValidationError as error:
             faults.append((document, _explain(error)))
             continue
-        loaded["hold_id"] = loaded["hold_id"].lower()
-        events.append(BillableEvent(**loaded))
+        event.hold_id = event.hold_id.lower()
+        events.append(event)
         faults.append(None)
     return events, faults
+
+
+def _load_whole_or_ids(document: Any) -> Mapping[str, Any]:
+    """Load a fact to be charged. Raises ValidationError for one that is told by halves."""
+    loaded = _load_settled(document)
+    if loaded["event_type"] is not None:
+        if loaded["happened_at"] is None:
+            raise ValidationError({"happenedAt": "Must be there with eventType."})
+        if loaded["units"] is None:
+            loaded["units"] = 1
+    elif loaded["happened_at"] is not None or loaded["user_id"] is not None:
+        raise ValidationError({"eventType": "Must be there with userId and happenedAt."})
+    return loaded
+
+
+def _require_distinct(events: Sequence[ReleasedEvent]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for number, event in enumerate(events):
+        if (event.client_id, event.hold_id) in seen:
+            raise InvalidRequest.field(f"events.{number}.holdId", "Must not be named twice.")
+        seen.add((event.client_id, event.hold_id))
 
 
 def _explain(error: ValidationError) -> str:
@@ -172,6 +221,13 @@ def _explain(error: ValidationError) -> str:
     )
 
 
+def _merge(
+    rendered: Iterator[dict[str, Any]], faults: Sequence[tuple[Any, str] | None], verdict: str
+) -> list[dict[str, Any]]:
+    """Return what is said of each event of the request, in order."""
+    return [next(rendered) if fault is None else _render_invalid(*fault, verdict) for fault in faults]
+
+
 def _render_invalid(document: Any, message: str, verdict: str) -> dict[str, Any]:
     ids = document if isinstance(document, dict) else {}
     return {
@@ -183,42 +239,52 @@ def _render_invalid(document: Any, message: str, verdict: str) -> dict[str, Any]
     }
 
 
-def _render_decision(decision: Decision) -> dict[str, Any]:
+def _render_decision(event: BillableEvent, decision: Decision) -> dict[str, Any]:
     document: dict[str, Any] = {
         "holdId": decision.hold_id,
-        "eventId": decision.event_id,
+        "eventId": event.event_id,
         "decision": decision.decision,
     }
-    if decision.code is not None:
+    if decision.receipt is not None:
+        document["state"] = "settled" if decision.held_at is None else "held"
+        if decision.held_at is not None:
+            document["heldAt"] = decision.held_at
+        document["receipt"] = decision.receipt.as_document()
+    elif decision.code is not None:
         document["code"] = decision.code
         document["message"] = SENTENCES[decision.code]
-    if decision.decision == "denied":
-        document["retryAfterSeconds"] = decision.retry_after_seconds
-    if decision.receipt is not None:
-        document["receipt"] = orjson.Fragment(decision.receipt)
+        if decision.decision == "denied":
+            document["retryAfterSeconds"] = decision.retry_after_seconds
     return document
 
 
-def _render_settlement(settlement: Settlement) -> dict[str, Any]:
+def _render_settlement(event: SettledEvent, settlement: Settlement) -> dict[str, Any]:
     document: dict[str, Any] = {
         "holdId": settlement.hold_id,
-        "eventId": settlement.event_id,
+        "eventId": event.event_id,
         "state": settlement.state,
     }
     if settlement.state == "settled":
         document |= {"credits": settlement.credits, "late": settlement.late}
-    else:
-        document["message"] = SENTENCES[EVENT_WITH_OTHER_CONTENT]
+    elif settlement.code is not None:
+        document |= {"code": settlement.code, "message": SENTENCES[settlement.code]}
+    return document
+
+
+def _render_release(event: ReleasedEvent, release: Release) -> dict[str, Any]:
+    document: dict[str, Any] = {"holdId": event.hold_id, "state": release.state}
+    if release.code is not None:
+        document |= {"code": release.code, "message": SENTENCES[release.code]}
     return document
 
 
 def _render_state(state: EventState) -> dict[str, Any]:
-    receipt = orjson.loads(state.receipt) if state.receipt else {}
-    receipt |= {
+    receipt = {
+        **(state.receipt.as_document() if state.receipt else {}),
         "heldAt": state.held_at,
         "settledAt": state.closed_at if state.state == "settled" else None,
         "releasedAt": state.closed_at if state.state == "released" else None,
-        "late": state.late,
+        "late": state.receipt is not None and state.receipt.is_late,
     }
     return {"eventId": state.event_id, "holdId": state.hold_id, "state": state.state, "receipt": receipt}
 
@@ -244,6 +310,7 @@ _EVENT_EXAMPLE = {
 
 _HOLD_ID, _EVENT_ID = _EVENT_EXAMPLE["holdId"], _EVENT_EXAMPLE["eventId"]
 _IDS = {"holdId": _HOLD_ID, "eventId": _EVENT_ID}
+_HOLD_EXAMPLE = {"clientId": "demo", **_IDS}
 _RECEIPT = {
     "policyId": "starter",
     "policyVersion": 2,
@@ -268,8 +335,17 @@ ENDPOINTS = (
         authorize_events,
         summary="Authorize events",
         description="Decides about events, and holds what is granted. Each event for itself; one that is not as it "
-        "should be gets the decision `invalid`. The same hold again, or a further attempt at a held or settled "
-        "event, is granted and takes nothing more. Denials are not remembered. Scope `events`.",
+        "should be gets the decision `invalid`, one that cannot be decided now `error`. The same hold again, or a "
+        "further attempt at a held or charged event, is granted with the hold that stands for it, and takes nothing "
+        "more; its `state` says which. Denials are not remembered. A quota or credits that live holds alone use up "
+        "come back, at the latest, after `retryAfterSeconds`. Holds belong to the name of the key. Scope `events`.",
+        parameters=(
+            header(
+                TIME_LEFT,
+                "How long the caller still waits, in milliseconds: nothing is decided that nobody waits for.",
+                {"type": "integer", "minimum": 0, "maximum": MAX_TIME_LEFT_MILLISECONDS},
+            ),
+        ),
         tag="events",
         body=EventsSchema,
         body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
@@ -277,7 +353,11 @@ ENDPOINTS = (
             200: Success(
                 "Decisions, in the order of the events.",
                 DecisionsSchema,
-                {"decisions": [{**_IDS, "decision": "granted", "receipt": _RECEIPT}]},
+                {
+                    "decisions": [
+                        {**_IDS, "decision": "granted", "state": "held", "heldAt": _HELD_AT, "receipt": _RECEIPT}
+                    ]
+                },
             )
         },
         failures=[_WRONG_EVENTS, *_EVENTS],
@@ -287,11 +367,15 @@ ENDPOINTS = (
         "/internal/events/settle",
         settle_events,
         summary="Settle events",
-        description="Charges facts, each once for ever. Repeats are harmless. A fact whose hold is unknown or "
-        "released is charged all the same, late. Scope `events`.",
+        description="Charges facts, each once for ever, by their ids. Repeats are harmless. `units` is how many it "
+        "was, which need not be as many as were held. Of one that is neither held nor charged the state is "
+        "`unknown`: told whole, with `eventType` and `happenedAt`, it is charged all the same, late. Scope `events`.",
         tag="events",
-        body=EventsSchema,
-        body_examples={"One event": {"events": [_EVENT_EXAMPLE]}},
+        body=SettledEventsSchema,
+        body_examples={
+            "By its ids": {"events": [_HOLD_EXAMPLE]},
+            "Whole": {"events": [{**_EVENT_EXAMPLE, "units": 1, "happenedAt": _HELD_AT}]},
+        },
         responses={
             200: Success(
                 "Results, in the order of the events.",
@@ -307,10 +391,10 @@ ENDPOINTS = (
         release_holds,
         summary="Release holds",
         description="Gives back holds of facts that did not happen. A settled one stays settled; an unknown one is "
-        "remembered as released. Scope `events`.",
+        "remembered as released, so that a late authorize of it is a conflict. Scope `events`.",
         tag="events",
-        body=HoldIdsSchema,
-        body_examples={"One hold": {"holdIds": [_HOLD_ID]}},
+        body=HoldsSchema,
+        body_examples={"One hold": {"events": [_HOLD_EXAMPLE]}},
         responses={
             200: Success(
                 "Results, in the order of the holds.",
@@ -318,7 +402,7 @@ ENDPOINTS = (
                 {"results": [{"holdId": _HOLD_ID, "state": "released"}]},
             )
         },
-        failures=[describe_wrong_field("holdIds.0", "Not a valid UUID."), *_EVENTS],
+        failures=[describe_wrong_field("events.1.holdId", "Must not be named twice."), *_EVENTS],
     ),
     Endpoint(
         "GET",
@@ -327,7 +411,7 @@ ENDPOINTS = (
         summary="Get an event",
         description="Where it stands, with its receipt. Scope `events` or `admin`.",
         tag="events",
-        parameters=(describe_identifier("eventId", "The fact's id."),),
+        parameters=(describe_identifier("eventId", "The fact's id."), _CLIENT),
         responses={
             200: Success(
                 "The event.",
@@ -352,8 +436,9 @@ ENDPOINTS = (
         "/internal/events",
         list_held_events,
         summary="List held events",
-        description="What the calling service has not resolved. A hold never ends by itself: its caller looks it up, "
-        "and settles or releases it. Scope `events` or `admin`.",
+        description="What the calling service, by its key's name, has not resolved; with scope `admin`, what any has "
+        "not. A hold never ends by itself: its caller looks it up, and settles or releases it. Scope `events` or "
+        "`admin`.",
         tag="events",
         parameters=_HELD_PARAMETERS,
         responses={

@@ -39,7 +39,7 @@ async def put_policy(request: web.Request) -> web.Response:
     key = authenticate(request, "admin")
     policy_id = read_identifier(request, "policyId")
     policy = make_policy(await read_body(request, _POLICY))
-    version = await request.app[COMPONENTS].policies.put(policy_id, policy, actor=key.actor)
+    version = await request.app[COMPONENTS].policies.put(policy_id, policy, actor=key.name)
     return respond(version.as_document())
 
 
@@ -65,7 +65,7 @@ async def assign_policy(request: web.Request) -> web.Response:
     key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     policy_id = (await read_body(request, _ASSIGN_POLICY))["policy_id"]
-    await request.app[COMPONENTS].accounts.assign_policy(client_id, policy_id, actor=key.actor)
+    await request.app[COMPONENTS].accounts.assign_policy(client_id, policy_id, actor=key.name)
     return respond({"clientId": client_id, "policyId": policy_id})
 
 

@@ -21,11 +21,11 @@ async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_se
         async for account in store.stream_accounts():
             report.count("accounts")
             report.add_violations(check_account(account))
-        async for pair in store.stream_charges():
+        async for charge in store.stream_charges():
             report.count("charges")
-            if pair.line is not None and pair.line.late:
+            if charge.is_late:
                 report.count("late charges")
-            report.add_violations(check_charge(pair))
+            report.add_violations(check_charge(charge))
         async for event in store.stream_repeated():
             report.add_violations(check_repeated(event))
         async for hold in store.stream_old_holds(now - timedelta(seconds=unresolved_after_seconds)):

@@ -6,11 +6,14 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from metering_service.audit.checks import AccountFacts, ChargePair, ChargeSide, OldHold, RepeatedEvent
+from metering_service.audit.checks import AccountFacts, ChargeFacts, OldHold, RepeatedEvent
 
 READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of a large ledger takes minutes and disturbs nobody."""
 _PREFETCHED_ROWS = 1000
+
+CLOCK_TOLERANCE = "60 seconds"
+"""How far an account's last moment may be ahead of the database's clock."""
 
 Row = TypeVar("Row")
 
@@ -24,12 +27,12 @@ class AuditStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    _ACCOUNTS = """
+    _ACCOUNTS = f"""
         WITH ledger AS (
             SELECT l.client_id,
                    coalesce(sum(l.credits) FILTER (WHERE l.kind <> 'spend'), 0)::bigint AS granted,
                    coalesce(-sum(l.credits) FILTER (WHERE l.kind = 'spend'), 0)::bigint AS spent,
-                   coalesce(-sum(l.credits) FILTER (WHERE l.kind = 'spend' AND l.late), 0)::bigint AS late,
+                   coalesce(sum(l.late_credits), 0)::bigint AS late,
                    count(*) FILTER (WHERE l.kind = 'spend' AND l.counted_on = a.counted_on) AS day_used,
                    count(*) FILTER (WHERE l.kind = 'spend'
                                     AND l.counted_on >= date_trunc('month', a.counted_on)::date) AS month_used
@@ -40,12 +43,14 @@ class AuditStore:
                    count(*) FILTER (WHERE h.counted_on = a.counted_on) AS day_held,
                    count(*) FILTER (WHERE h.counted_on >= date_trunc('month', a.counted_on)::date) AS month_held
             FROM hold h LEFT JOIN account a ON a.client_id = h.client_id
-            WHERE h.state = 'held'
+            WHERE h.released_at IS NULL
             GROUP BY h.client_id
         ), named AS (
             SELECT client_id FROM account UNION SELECT client_id FROM ledger UNION SELECT client_id FROM live
         )
         SELECT n.client_id, a.client_id IS NOT NULL AS has_account,
+               a.last_at > utc_now() + interval '{CLOCK_TOLERANCE}'
+                 OR a.counted_on > (utc_now() + interval '{CLOCK_TOLERANCE}')::date AS is_ahead,
                a.granted, a.spent, a.held, a.late_spent, a.day_used, a.day_held, a.month_used, a.month_held,
                l.granted, l.spent, l.late, l.day_used, l.month_used, v.held, v.day_held, v.month_held
         FROM named n
@@ -59,23 +64,22 @@ class AuditStore:
         return self._stream(self._ACCOUNTS, _read_account)
 
     _CHARGES = """
-        SELECT coalesce(h.event_id, l.event_id) AS event_id,
-               h.hold_id, h.client_id, h.event_type, h.credits, h.counted_on, h.late,
-               l.hold_id, l.client_id, l.event_type, -l.credits, l.counted_on, l.late
-        FROM (SELECT * FROM hold WHERE state = 'settled') h
-        FULL JOIN (SELECT * FROM ledger_entry WHERE kind = 'spend') l ON l.event_id = h.event_id
+        SELECT l.client_id, l.event_id, l.credits, l.late_credits, l.held_at IS NULL, h.hold_id IS NOT NULL
+        FROM ledger_entry l
+        LEFT JOIN hold h ON h.client_id = l.client_id AND h.event_id = l.event_id AND h.released_at IS NULL
+        WHERE l.kind = 'spend'
     """
 
-    def stream_charges(self) -> AsyncIterator[ChargePair]:
-        """Yield every settled hold beside the ledger line of its event, and either without the other."""
-        return self._stream(self._CHARGES, _read_charge)
+    def stream_charges(self) -> AsyncIterator[ChargeFacts]:
+        """Yield every charge, and whether a hold of its event still lives."""
+        return self._stream(self._CHARGES, lambda row: ChargeFacts(*row))
 
     _REPEATED = """
-        SELECT event_id, count(*) FILTER (WHERE is_line) AS lines, count(*) FILTER (WHERE NOT is_line) AS live_holds
-        FROM (SELECT event_id, true AS is_line FROM ledger_entry WHERE kind = 'spend'
+        SELECT client_id, event_id, count(*) FILTER (WHERE is_line), count(*) FILTER (WHERE NOT is_line)
+        FROM (SELECT client_id, event_id, true AS is_line FROM ledger_entry WHERE kind = 'spend'
               UNION ALL
-              SELECT event_id, false FROM hold WHERE state IN ('held', 'settled')) AS side
-        GROUP BY event_id
+              SELECT client_id, event_id, false FROM hold WHERE released_at IS NULL) AS side
+        GROUP BY client_id, event_id
         HAVING count(*) FILTER (WHERE is_line) > 1 OR count(*) FILTER (WHERE NOT is_line) > 1
     """
 
@@ -85,7 +89,7 @@ class AuditStore:
 
     _OLD_HOLDS = """
         SELECT hold_id, event_id, client_id, credits, held_at FROM hold
-        WHERE state = 'held' AND held_at <= $1 ORDER BY held_at, hold_id
+        WHERE released_at IS NULL AND held_at <= $1 ORDER BY held_at, hold_id
     """
 
     def stream_old_holds(self, held_before: datetime) -> AsyncIterator[OldHold]:
@@ -101,15 +105,5 @@ class AuditStore:
 
 
 def _read_account(row: asyncpg.Record) -> AccountFacts:
-    client_id, has_account, *amounts = row
-    return AccountFacts(client_id, has_account, *(amount or 0 for amount in amounts))
-
-
-def _read_charge(row: asyncpg.Record) -> ChargePair:
-    event_id, *sides = row
-    hold, line = sides[:6], sides[6:]
-    return ChargePair(
-        event_id,
-        ChargeSide(*hold) if hold[0] is not None else None,
-        ChargeSide(*line) if line[0] is not None else None,
-    )
+    client_id, has_account, is_ahead, *amounts = row
+    return AccountFacts(client_id, has_account, bool(is_ahead), *(amount or 0 for amount in amounts))

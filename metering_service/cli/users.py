@@ -24,10 +24,10 @@ def erase(client_id: OfClient, user_id: OfUser, sure: Sure = False, as_json: AsJ
     """
     if not sure:
         typer.confirm("Erase this user's id in this service? It cannot be undone.", abort=True)
-    holds = run_with_pool(
+    events = run_with_pool(
         DatabaseSettings,
         lambda pool: EraseUsers(pool).erase(client_id, user_id, actor=ACTOR),
         command="metering_service users",
         settings=UNHURRIED,
     )
-    show({"holds": holds}, as_json)
+    show({"events": events}, as_json)

@@ -1,40 +1,46 @@
 """Authorize: decide about each event by its client's policy, and hold what is granted."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 
-from metering_service.events.event import (
-    EVENT_WITH_OTHER_CONTENT,
-    RATE_LIMITED,
-    BillableEvent,
-    Decision,
-    split_repeated,
-)
-from metering_service.events.hold_store import RETRYABLE, HoldStore
+from metering_service.events.event import NOT_DECIDED, RATE_LIMITED, TOO_LATE, BillableEvent, Decision
+from metering_service.events.hold_store import HoldStore
+from metering_service.events.isolation import Isolated
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.cache import PolicyCache
-from metering_service.policies.policy import seconds_until_period_ends, whole_seconds
-from metering_service.rates.limiter import RateLimiter, RateOutcome
+from metering_service.policies.policy import PolicyVersion
+from metering_service.rates.limiter import CONNECTIONS, RateLimiter, RateOutcome
 from service_chassis.batching import Batcher
-from service_chassis.clock import Clock
 
 _ROUNDS_IN_VAIN = 5
-"""How often a batch is asked again without any decision, because a policy changed under it."""
+"""How often events are asked about again without a decision, because a policy changes under them."""
 
-_IN_FLIGHT = 2
-"""Batches at once: while PostgreSQL decides and writes one, the next is made ready here. Two of one process are to
-each other what two processes are: the account locks put them in order."""
+
+@dataclass(slots=True)
+class _Question:
+    """An event, and what its rate said by the policy version that this process knows."""
+
+    event: BillableEvent
+    version: PolicyVersion
+    rate: RateOutcome
+
+    @property
+    def client_id(self) -> str:
+        """Whose event it is."""
+        return self.event.client_id
 
 
 class AuthorizeEvents:
-    """Gathers the events of all requests into batches: one Redis call, one statement, one commit each.
+    """Gathers the events of a service's requests into batches: one Redis call, one statement, one commit each.
 
-    Gates in order: rate, quota, credits. An event that is held or settled already is granted without passing
-    them again; the database finds that out, so a refused rate is only its advice.
+    Gates in order: rate, quota, credits. An event that is held or charged already is granted without passing
+    them again; the database finds that out, so a refused rate is only its advice. Batches in flight at once are to
+    each other what two processes are: the account locks put them in order.
     """
 
     def __init__(
@@ -42,7 +48,6 @@ class AuthorizeEvents:
         pool: asyncpg.Pool,
         policies: PolicyCache,
         rates: RateLimiter,
-        clock: Clock,
         metrics: MeteringMetrics,
         *,
         default_policy: str,
@@ -50,81 +55,67 @@ class AuthorizeEvents:
         self._pool = pool
         self._policies = policies
         self._rates = rates
-        self._clock = clock
         self._decided = metrics.decisions
+        self._batch_size = metrics.authorize_batch
         self._default_policy = default_policy
-        self._batcher = Batcher(
-            self._decide_batch,
-            in_flight=_IN_FLIGHT,
-            isolate_on=RETRYABLE,
-            observe_size=metrics.authorize_batch.observe,
-        )
+        self._batchers: dict[str, Batcher[tuple[BillableEvent, float], Decision]] = {}
 
-    async def authorize(self, events: Sequence[BillableEvent]) -> list[Decision]:
-        """Decide about `events`, each for itself; return decisions in order.
+    async def authorize(self, events: Sequence[BillableEvent], *, service: str, until: float) -> list[Decision]:
+        """Decide about `events`, each for itself; return decisions in order. What is granted is `service`'s.
 
-        Raises OSError, TimeoutError or PostgresError.
+        Nothing is decided after `until`, a moment of the monotonic clock. Raises OSError, TimeoutError or
+        PostgresError.
         """
-        return await self._batcher.submit_all(events)
+        batcher = self._batchers.get(service)
+        if batcher is None:
+            isolated = Isolated(self._pool, partial(self._ask, service), "authorize")
+            batcher = self._batchers[service] = Batcher(
+                partial(self._decide_batch, isolated), in_flight=CONNECTIONS, observe_size=self._batch_size.observe
+            )
+        return await batcher.submit_all([(event, until) for event in events])
 
-    async def _decide_batch(self, events: list[BillableEvent]) -> list[Decision | BaseException]:
-        decisions: dict[int, Decision] = {}
-        pending = list(range(len(events)))
-        rounds_in_vain = 0
-        while pending and rounds_in_vain < _ROUNDS_IN_VAIN:
-            first, again = split_repeated(pending, events)
-            await self._decide(first, events, decisions)
-            # A further attempt at an event of this batch gets the first one's hold, or is refused like it: at the
-            # same moment, for the same reason.
-            leaders = {events[index].event_id: index for index in first}
-            granted = []
-            for index in again:
-                leader = leaders.get(events[index].event_id)
-                decision = decisions.get(leader) if leader is not None else None
-                if leader is None or decision is None:
-                    continue
-                if decision.decision == "granted":
-                    granted.append(index)
-                elif decision.decision == "denied" or (
-                    decision.code == EVENT_WITH_OTHER_CONTENT and events[index].says_the_same_as(events[leader])
-                ):
-                    decisions[index] = replace(decision, hold_id=events[index].hold_id)
-            await self._decide(granted, events, decisions)
-            left = [index for index in pending if index not in decisions]
-            rounds_in_vain = rounds_in_vain + 1 if len(left) == len(pending) else 0
+    async def _decide_batch(
+        self, isolated: Isolated[_Question, Decision], asked: list[tuple[BillableEvent, float]]
+    ) -> list[Decision]:
+        decisions: list[Decision | None] = [None] * len(asked)
+        now = time.monotonic()
+        pending = [number for number, (_, until) in enumerate(asked) if until > now]
+        in_time = set(pending)
+        for _ in range(_ROUNDS_IN_VAIN):
+            if not pending:
+                break
+            questions = await self._prepare([asked[number][0] for number in pending])
+            left = []
+            for number, question, decision in zip(pending, questions, await isolated.run(questions), strict=True):
+                if decision is not None and decision.decision == "stale":
+                    self._policies.forget(question.client_id)
+                    left.append(number)
+                elif decision is not None:
+                    if decision.code == RATE_LIMITED:
+                        decision.retry_after_seconds = question.rate.wait_seconds
+                    decisions[number] = decision
             pending = left
-        undecided = TimeoutError("policies change faster than decisions are made")
-        return [decisions.get(index, undecided) for index in range(len(events))]
+        made = [
+            decision or Decision(event.hold_id, "error", NOT_DECIDED if number in in_time else TOO_LATE)
+            for number, ((event, _), decision) in enumerate(zip(asked, decisions, strict=True))
+        ]
+        for labels, count in Counter((decision.decision, decision.code or "") for decision in made).items():
+            self._decided(*labels).inc(count)
+        return made
 
-    async def _decide(
-        self, indexes: Sequence[int], events: Sequence[BillableEvent], decisions: dict[int, Decision]
-    ) -> None:
-        """Decide about the events at `indexes` into `decisions`; leave out those whose policy has just changed."""
-        if not indexes:
-            return
-        batch = [events[index] for index in indexes]
-        versions = await self._policies.fetch_of_clients(event.client_id for event in batch)
-        of_event = [versions[event.client_id] for event in batch]
+    async def _prepare(self, events: Sequence[BillableEvent]) -> list[_Question]:
+        versions = await self._policies.fetch_of_clients(event.client_id for event in events)
+        of_event = [versions[event.client_id] for event in events]
         rates = await self._rates.take(
-            [(event.client_id, version) for event, version in zip(batch, of_event, strict=True)]
+            [(event.client_id, version) for event, version in zip(events, of_event, strict=True)]
         )
-        now = self._clock()
-        async with self._pool.acquire() as connection:
-            made = await HoldStore(connection).insert_holds(batch, of_event, rates, self._default_policy, now)
-        decided: Counter[tuple[str, str]] = Counter()
-        for index, event, rate, decision in zip(indexes, batch, rates, made, strict=True):
-            if decision.decision == "stale":
-                self._policies.forget(event.client_id)
-                continue
-            if decision.decision == "denied":
-                decision.retry_after_seconds = _retry_after(decision, rate, now)
-            decisions[index] = decision
-            decided[decision.decision, decision.code or ""] += 1
-        for labels, number in decided.items():
-            self._decided(*labels).inc(number)
+        return [_Question(*each) for each in zip(events, of_event, rates, strict=True)]
 
-
-def _retry_after(denied: Decision, rate: RateOutcome, now: datetime) -> int | None:
-    if denied.code == RATE_LIMITED:
-        return whole_seconds(rate.wait_microseconds)
-    return seconds_until_period_ends(denied.quota_period, now) if denied.quota_period is not None else None
+    async def _ask(self, service: str, store: HoldStore, questions: Sequence[_Question]) -> list[Decision | None]:
+        return await store.authorize(
+            [question.event for question in questions],
+            [question.version for question in questions],
+            [question.rate for question in questions],
+            service=service,
+            default_policy=self._default_policy,
+        )

@@ -1,12 +1,10 @@
 """A billable event, and what metering says of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
-
-from metering_service.policies.policy import Period
 
 MAX_BATCH_EVENTS = 500
 """Events in one call, and in one statement."""
@@ -14,7 +12,8 @@ MAX_BATCH_EVENTS = 500
 RATE_LIMITED = "api_rate_limited"
 QUOTA_EXCEEDED = "api_quota_exceeded"
 BALANCE_EXHAUSTED = "api_balance_exhausted"
-EVENT_WITH_OTHER_CONTENT = "event_with_other_content"
+NOT_DECIDED = "not_decided"
+TOO_LATE = "too_late"
 
 SENTENCES = {
     RATE_LIMITED: "Request rate exceeded",
@@ -22,15 +21,19 @@ SENTENCES = {
     BALANCE_EXHAUSTED: "Prepaid credits exhausted",
     "hold_released": "This hold was released; a new attempt needs a new holdId",
     "hold_of_another_event": "This holdId was used for another event",
-    EVENT_WITH_OTHER_CONTENT: "This eventId was used with other content",
+    "event_with_other_content": "This eventId was used with other content",
+    "event_of_another_service": "This event is another service's, by the name of its key",
+    NOT_DECIDED: "Not possible at the moment, and nothing was changed; ask again",
+    TOO_LATE: "The caller's time was over; nothing was changed",
 }
-"""What a decision's code means, for people."""
+"""What a code means, for people."""
 
 
 @dataclass(slots=True)
 class BillableEvent:
-    """One attempt (`hold_id`, a UUID as lower-case text) to bill one fact (`event_id`).
+    """One attempt (`hold_id`, a UUID as lower-case text) to bill one fact (`event_id`) of a client.
 
+    `resolve_within_seconds` is when its caller will have settled or released it at the latest.
     Nobody changes it. Not frozen, nor is Decision, because making a frozen one takes three times as long.
     """
 
@@ -40,55 +43,123 @@ class BillableEvent:
     event_type: str
     user_id: str | None = None
     units: int = 1
+    resolve_within_seconds: int = 60
 
-    def says_the_same_as(self, other: "BillableEvent") -> bool:
-        """Return whether both are attempts to bill the same fact, told alike."""
-        return replace(self, hold_id=other.hold_id) == other
+
+@dataclass(slots=True)
+class SettledEvent:
+    """A fact to be charged: its ids, and how many units it was, None for as many as were held.
+
+    Told whole, with its type and when it happened, it is charged also where metering knows nothing of it.
+    """
+
+    hold_id: str
+    event_id: str
+    client_id: str
+    units: int | None = None
+    event_type: str | None = None
+    user_id: str | None = None
+    happened_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class ReleasedEvent:
+    """A hold to be given back, with the event that it is for."""
+
+    hold_id: str
+    event_id: str
+    client_id: str
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Why an event was granted: the terms, and what stood before at each limit, None where the policy has none.
+
+    `credits` is what was held or charged. `is_late`: charged without a hold, so that no limit was asked.
+    """
+
+    policy_id: str
+    policy_version: int
+    mode: str
+    credits: int
+    rate_limit: int | None
+    rate_used: int | None
+    quota_limit: int | None
+    taken_before: int | None
+    available_before: int | None
+    would_refuse: str | None = None
+    is_late: bool = False
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the receipt as JSON values."""
+        gates = None
+        if not self.is_late:
+            gates = {
+                "rate": None if self.rate_limit is None else {"limit": self.rate_limit, "usedBefore": self.rate_used},
+                "quota": None
+                if self.quota_limit is None
+                else {"limit": self.quota_limit, "usedBefore": self.taken_before},
+                "credits": None if self.available_before is None else {"availableBefore": self.available_before},
+            }
+        return {
+            "policyId": self.policy_id,
+            "policyVersion": self.policy_version,
+            "mode": self.mode,
+            "wouldRefuse": self.would_refuse,
+            "credits": self.credits,
+            "gates": gates,
+        }
 
 
 @dataclass(slots=True)
 class Decision:
     """What was decided about an event; `stale`: nothing was, its policy is another one than the caller knew.
 
-    `hold_id` is the live hold of the event, which may be that of an earlier attempt. `quota_period` is that of an
-    exceeded quota. `receipt` is JSON text. `retry_after_seconds` is None where waiting alone does not help.
+    `hold_id` is the hold that stands for the event, which may be that of an earlier attempt; `held_at` when it was
+    made, None of an event that is charged already. `retry_after_seconds` is None where waiting alone does not help.
     """
 
     hold_id: str
-    event_id: str
-    decision: Literal["granted", "denied", "conflict", "stale"]
-    code: str | None
-    quota_period: Period | None
-    receipt: str | None
+    decision: Literal["granted", "denied", "conflict", "error", "stale"]
+    code: str | None = None
     retry_after_seconds: int | None = None
+    held_at: datetime | None = None
+    receipt: Receipt | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settlement:
-    """The outcome of settling an event. `conflict`: the ids were used with other content, so nothing was charged.
+    """The outcome of settling an event: `conflict`, `unknown` and `error` charge nothing.
 
-    `is_charged`: this very call charged it, not one before.
+    `is_first`: this very call charged it, not one before.
     """
 
     hold_id: str
-    event_id: str
-    state: Literal["settled", "conflict"]
-    credits: int | None
-    late: bool | None
-    is_charged: bool
+    state: Literal["settled", "unknown", "conflict", "error"]
+    code: str | None = None
+    credits: int | None = None
+    late: bool | None = None
+    is_first: bool = False
+
+
+@dataclass(slots=True)
+class Release:
+    """The state of a hold after a release."""
+
+    state: Literal["released", "settled", "conflict", "error"]
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventState:
-    """Where an event stands: its live or settled hold, else the last released one. `receipt` is JSON text."""
+    """Where an event stands: its charge, its live hold, else the last released one, of which there is no receipt."""
 
     event_id: str
     hold_id: UUID
     state: Literal["held", "settled", "released"]
-    receipt: str | None
     held_at: datetime | None
     closed_at: datetime | None
-    late: bool
+    receipt: Receipt | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +175,12 @@ class HeldEvent:
     held_at: datetime
 
 
-def split_repeated(indexes: Sequence[int], events: Sequence[BillableEvent]) -> tuple[list[int], list[int]]:
-    """Split `indexes` into those that one statement may see, with no event and no hold twice, and the others.
-
-    Both in order: of each event the first attempt comes first.
-    """
-    first: list[int] = []
-    again: list[int] = []
-    event_ids: set[str] = set()
-    hold_ids: set[str] = set()
-    for index in indexes:
-        event = events[index]
-        is_again = event.event_id in event_ids or event.hold_id in hold_ids
-        (again if is_again else first).append(index)
-        event_ids.add(event.event_id)
-        hold_ids.add(event.hold_id)
-    return first, again
+def find_repeated(events: Sequence[BillableEvent]) -> list[bool]:
+    """Return for each event whether its client's event id or hold id came before in the sequence."""
+    seen: set[tuple[str, str]] = set()
+    repeated = []
+    for event in events:
+        ids = {(event.client_id, event.event_id), (event.client_id, event.hold_id)}
+        repeated.append(not seen.isdisjoint(ids))
+        seen |= ids
+    return repeated

@@ -10,7 +10,6 @@ import asyncpg
 from metering_service.errors import EventNotFound
 from metering_service.events.event import EventState, HeldEvent
 from metering_service.events.hold_store import HoldStore
-from service_chassis.clock import Clock
 from service_chassis.http.cursor import cut_page
 
 FIRST_HELD = (datetime(2000, 1, 1, tzinfo=UTC), UUID(int=0))
@@ -22,23 +21,23 @@ class ReadEvents:
     """Looks events up."""
 
     pool: asyncpg.Pool
-    clock: Clock
 
-    async def fetch(self, event_id: str) -> EventState:
-        """Return where an event stands. Raises EventNotFound."""
+    async def fetch(self, client_id: str, event_id: str) -> EventState:
+        """Return where an event of a client stands. Raises EventNotFound."""
         async with self.pool.acquire() as connection:
-            state = await HoldStore(connection).fetch_event(event_id)
+            state = await HoldStore(connection).fetch_event(client_id, event_id)
         if state is None:
             raise EventNotFound
         return state
 
     async def list_held(
-        self, older_than_seconds: int, after: tuple[datetime, UUID], limit: int
+        self, service: str | None, older_than_seconds: int, after: tuple[datetime, UUID], limit: int
     ) -> tuple[Sequence[HeldEvent], HeldEvent | None]:
-        """Return a page of events that have been held for so long, oldest first, and its last one if more follow.
+        """Return a page of events that `service`, None for any, has held for so long, oldest first.
 
-        `after` is the `held_at` and `hold_id` of the last one of the page before.
+        With its last one if more follow. `after` is the `held_at` and `hold_id` of the last one of the page before.
         """
-        held_before = self.clock() - timedelta(seconds=older_than_seconds)
+        older_than = timedelta(seconds=older_than_seconds)
         async with self.pool.acquire() as connection:
-            return cut_page(await HoldStore(connection).list_held(held_before, after, limit + 1), limit)
+            held = await HoldStore(connection).list_held(service, older_than, after, limit + 1)
+            return cut_page(held, limit)

@@ -1,28 +1,52 @@
-"""Release (void): give back what was held, once it is known that the fact did not happen."""
+"""Release (void): give back what was held, once it is known that the fact did not happen; and in time forget it."""
 
 from collections.abc import Sequence
-from uuid import UUID
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 import asyncpg
 
-from metering_service.events.hold_store import RETRYABLE, HoldStore
-from service_chassis.batching import Batcher
-from service_chassis.clock import Clock
+from metering_service.events.event import NOT_DECIDED, Release, ReleasedEvent
+from metering_service.events.hold_store import HoldStore
+from metering_service.events.isolation import Isolated
+
+EXPIRED_HOLDS_A_ROUND = 5_000
+FORGET_INTERVAL_SECONDS = 60.0
 
 
 class ReleaseHolds:
-    """Gives back holds, gathered."""
+    """Gives back holds, each for itself."""
 
-    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
+    def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._clock = clock
-        self._batcher = Batcher(self._release_batch, isolate_on=RETRYABLE)
+        self._isolated: dict[str, Isolated[ReleasedEvent, Release]] = {}
 
-    async def release(self, hold_ids: Sequence[UUID]) -> list[str]:
-        """Release `hold_ids`; return the state of each, in order: `released`, or `settled`, which it stays."""
-        return await self._batcher.submit_all(hold_ids)
+    async def release(self, events: Sequence[ReleasedEvent], *, service: str) -> list[Release]:
+        """Release the holds of `events`, which are `service`'s, no hold twice; return the state of each, in order.
 
-    async def _release_batch(self, hold_ids: list[UUID]) -> list[str]:
-        async with self._pool.acquire() as connection:
-            states = await HoldStore(connection).release_holds(hold_ids, self._clock())
-        return [states[hold_id] for hold_id in hold_ids]
+        Raises OSError, TimeoutError or PostgresError.
+        """
+        isolated = self._isolated.get(service)
+        if isolated is None:
+            isolated = self._isolated[service] = Isolated(self._pool, partial(self._ask, service), "release")
+        return [outcome or Release("error", NOT_DECIDED) for outcome in await isolated.run(events)]
+
+    async def _ask(self, service: str, store: HoldStore, events: Sequence[ReleasedEvent]) -> list[Release | None]:
+        return await store.release(events, service=service)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetReleased:
+    """Deletes the tombstones of holds that were released longer ago than `retention`, some at a time."""
+
+    pool: asyncpg.Pool
+    retention: timedelta
+
+    async def run_once(self) -> None:
+        """Delete until there are no more."""
+        while True:
+            async with self.pool.acquire() as connection:
+                deleted = await HoldStore(connection).delete_expired(self.retention, EXPIRED_HOLDS_A_ROUND)
+            if deleted < EXPIRED_HOLDS_A_ROUND:
+                return

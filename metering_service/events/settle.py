@@ -2,55 +2,54 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import asyncpg
 
-from metering_service.events.event import BillableEvent, Settlement, split_repeated
-from metering_service.events.hold_store import RETRYABLE, HoldStore
+from metering_service.events.event import NOT_DECIDED, SettledEvent, Settlement
+from metering_service.events.hold_store import HoldStore
+from metering_service.events.isolation import Isolated
 from metering_service.metrics import MeteringMetrics
 from service_chassis.batching import Batcher
-from service_chassis.clock import Clock
+
+_IN_FLIGHT = 2
 
 
 class SettleEvents:
-    """Charges facts, gathered: again and again the same outcome, one ledger line an event."""
+    """Charges facts, gathered, each for itself: again and again the same outcome, one ledger line an event."""
 
-    def __init__(self, pool: asyncpg.Pool, clock: Clock, metrics: MeteringMetrics, *, default_policy: str) -> None:
+    def __init__(self, pool: asyncpg.Pool, metrics: MeteringMetrics, *, default_policy: str) -> None:
         self._pool = pool
-        self._clock = clock
         self._charged = metrics.charged
+        self._batch_size = metrics.settle_batch
         self._default_policy = default_policy
-        self._batcher = Batcher(self._settle_batch, isolate_on=RETRYABLE, observe_size=metrics.settle_batch.observe)
+        self._batchers: dict[str, Batcher[SettledEvent, Settlement]] = {}
 
-    async def settle(self, events: Sequence[BillableEvent]) -> list[Settlement]:
-        """Charge `events`, each for itself; return settlements in order.
+    async def settle(self, events: Sequence[SettledEvent], *, service: str) -> list[Settlement]:
+        """Charge `events`, whose holds are `service`'s; return settlements in order.
 
         Raises OSError, TimeoutError or PostgresError.
         """
-        return await self._batcher.submit_all(events)
+        batcher = self._batchers.get(service)
+        if batcher is None:
+            isolated = Isolated(self._pool, partial(self._ask, service), "settle")
+            batcher = self._batchers[service] = Batcher(
+                partial(self._settle_batch, isolated), in_flight=_IN_FLIGHT, observe_size=self._batch_size.observe
+            )
+        return await batcher.submit_all(events)
 
-    async def _settle_batch(self, events: list[BillableEvent]) -> list[Settlement]:
-        settlements: dict[int, Settlement] = {}
-        settled: set[str] = set()
-        pending = list(range(len(events)))
-        while pending:
-            # One statement charges an event once, and for a hold one event; whoever names either again finds what the
-            # statement before has made of it. Nothing more is charged for what is settled: all of that goes together.
-            indexes = [index for index in pending if events[index].event_id in settled]
-            if indexes:
-                pending = [index for index in pending if events[index].event_id not in settled]
-            else:
-                indexes, pending = split_repeated(pending, events)
-            batch = [events[index] for index in indexes]
-            async with self._pool.acquire() as connection:
-                made = await HoldStore(connection).settle_events(batch, self._default_policy, self._clock())
-            charged: Counter[bool | None] = Counter()
-            for index, settlement in zip(indexes, made, strict=True):
-                settlements[index] = settlement
-                if settlement.state == "settled":
-                    settled.add(settlement.event_id)
-                if settlement.is_charged:
-                    charged[settlement.late] += 1
-            for late, number in charged.items():
-                self._charged.labels(str(late).lower()).inc(number)
-        return [settlements[index] for index in range(len(events))]
+    async def _settle_batch(
+        self, isolated: Isolated[SettledEvent, Settlement], events: list[SettledEvent]
+    ) -> list[Settlement]:
+        outcomes = await isolated.run(events)
+        settlements = [
+            outcome or Settlement(event.hold_id, "error", NOT_DECIDED)
+            for event, outcome in zip(events, outcomes, strict=True)
+        ]
+        charged = Counter(settlement.late for settlement in settlements if settlement.is_first)
+        for late, number in charged.items():
+            self._charged.labels(str(late).lower()).inc(number)
+        return settlements
+
+    async def _ask(self, service: str, store: HoldStore, events: Sequence[SettledEvent]) -> list[Settlement | None]:
+        return await store.settle(events, service=service, default_policy=self._default_policy)

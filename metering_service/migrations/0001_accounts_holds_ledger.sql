@@ -35,13 +35,16 @@ CREATE TABLE policy (
 );
 
 -- Everything that a decision about a client needs, in one row, so that one row lock makes it exact.
+--
+-- Ids are compared and sorted by their bytes (COLLATE "C"), the same on every server whatever its locale.
 CREATE TABLE account (
-  client_id text NOT NULL,
+  client_id text COLLATE "C" NOT NULL,
   policy_id text,                            -- null: the configured default
   granted bigint NOT NULL DEFAULT 0,         -- grants and adjustments, in credits
   spent bigint NOT NULL DEFAULT 0,
   held bigint NOT NULL DEFAULT 0,
-  late_spent bigint NOT NULL DEFAULT 0,      -- the part of spent that was charged without a live hold
+  late_spent bigint NOT NULL DEFAULT 0,      -- the part of spent that was charged without having been held
+  last_at timestamptz NOT NULL,              -- the moment of the last decision; no later one is before it
   counted_on date NOT NULL,                  -- the UTC day the four counters below belong to; moves forward only
   day_used bigint NOT NULL DEFAULT 0,        -- events charged and events held, of that day and of its month
   day_held bigint NOT NULL DEFAULT 0,
@@ -53,65 +56,77 @@ CREATE TABLE account (
   CONSTRAINT account_counters CHECK (day_used >= 0 AND day_held >= 0 AND month_used >= 0 AND month_held >= 0),
   -- Never oversold. Only a fact that happened without a live hold may go beyond, and it is counted.
   CONSTRAINT account_available CHECK (granted + late_spent - spent - held >= 0)
-);
+) WITH (fillfactor = 50);                    -- room to change a row in its own page
 
--- One attempt at one billable event. A hold that was released before it was ever asked for has an id and nothing else.
+-- A hold lives while it is held. Settled, it moves into its ledger line. Released, its row stays as a tombstone, an id
+-- with the event it was for, as long as a late authorize of it may arrive (METERING_HOLD_RETENTION_SECONDS).
 CREATE TABLE hold (
+  client_id text COLLATE "C" NOT NULL,
   hold_id uuid NOT NULL,
-  state text NOT NULL,
-  event_id text,
-  client_id text,
+  event_id text COLLATE "C" NOT NULL,
+  released_at timestamptz,                   -- null while it is held; of a tombstone all below is null
+  service text,                              -- the name of the service key that made it, and that may settle it
   event_type text,
   user_id text,                              -- '' where the person was erased; null: an event without a user
   units bigint,
   credits bigint,
   counted_on date,                           -- the UTC day in whose quota it counts
   held_at timestamptz,
-  closed_at timestamptz,
-  late boolean NOT NULL DEFAULT false,
-  receipt jsonb,
-  CONSTRAINT hold_pkey PRIMARY KEY (hold_id),
-  CONSTRAINT hold_state CHECK (state IN ('held', 'settled', 'released')),
+  resolve_by timestamptz,                    -- when its caller has settled or released it, unless it is away
+  policy_id text,                            -- the terms, and what stood before at each limit: the receipt
+  policy_version integer,
+  rate_used integer,
+  taken_before bigint,
+  available_before bigint,
+  would_refuse text,                         -- in shadow mode: the code that it would have been denied with
+  CONSTRAINT hold_pkey PRIMARY KEY (client_id, hold_id),
   CONSTRAINT hold_whole CHECK (
-    num_nulls(event_id, client_id, event_type, units, credits, counted_on) = 0
-    OR (state = 'released' AND num_nonnulls(event_id, client_id, event_type, units, credits, counted_on) = 0)),
+    released_at IS NOT NULL
+    OR num_nulls(service, event_type, units, credits, counted_on, held_at, resolve_by, policy_id, policy_version) = 0),
   CONSTRAINT hold_amounts CHECK (units > 0 AND credits >= 0)
-);
--- An event has one live hold at most, and once settled never another.
-CREATE UNIQUE INDEX hold_event_once ON hold (event_id) WHERE state IN ('held', 'settled');
-CREATE INDEX hold_by_age ON hold (held_at, hold_id) WHERE state = 'held';
-CREATE INDEX hold_released_event ON hold (event_id, held_at) WHERE state = 'released' AND event_id IS NOT NULL;
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+-- An event has one live hold at most.
+CREATE UNIQUE INDEX hold_event_once ON hold (client_id, event_id) WHERE released_at IS NULL;
+CREATE INDEX hold_by_age ON hold (held_at, hold_id) WHERE released_at IS NULL;
 
--- What happened to credits, one line a fact, never changed.
+-- What happened to credits, one line a fact, never changed. A spend keeps what its receipt says.
 CREATE TABLE ledger_entry (
+  client_id text COLLATE "C" NOT NULL,
   entry_id bigint GENERATED ALWAYS AS IDENTITY,
-  client_id text NOT NULL,
   kind text NOT NULL,
   credits bigint NOT NULL,                   -- signed: a spend is negative, or 0 for a free event
-  event_id text,
+  at timestamptz NOT NULL,
+  event_id text COLLATE "C",
   event_type text,
+  user_id text,                              -- '' where the person was erased
+  units bigint,
   hold_id uuid,
+  service text,
   counted_on date,
-  late boolean NOT NULL DEFAULT false,
+  held_at timestamptz,                       -- null of a fact that was charged without a live hold
+  happened_at timestamptz,                   -- of such a fact, as its caller told it
+  late_credits bigint,                       -- the part charged without having been held; null: none, all was held
+  policy_id text,
+  policy_version integer,
+  rate_used integer,
+  taken_before bigint,
+  available_before bigint,
+  would_refuse text,
   reference text,                            -- the caller's id of a grant or an adjustment
   source text,
   note text,
-  at timestamptz NOT NULL,
-  CONSTRAINT ledger_entry_pkey PRIMARY KEY (entry_id),
+  -- Entries of one client are numbered under its account's lock, so this order is that in which they became visible.
+  CONSTRAINT ledger_entry_pkey PRIMARY KEY (client_id, entry_id),
   CONSTRAINT ledger_entry_kind CHECK (
-    (kind = 'spend' AND credits <= 0 AND num_nulls(event_id, event_type, hold_id, counted_on) = 0)
+    (kind = 'spend' AND credits <= 0
+     AND num_nulls(event_id, event_type, units, hold_id, service, counted_on, policy_id, policy_version) = 0)
     OR (kind = 'grant' AND credits > 0 AND reference IS NOT NULL)
     OR (kind = 'adjust' AND credits <> 0 AND reference IS NOT NULL))
 );
--- Charges are listed by event id in the order of its bytes, the same on every server whatever its locale, so that a
--- caller can merge them with a list of its own. The unique index serves both; equality is by bytes either way.
-CREATE UNIQUE INDEX ledger_entry_event_once ON ledger_entry (event_id COLLATE "C") WHERE kind = 'spend';
--- A hold pays for one fact, also when two processes are told at the same moment, of two clients, that it was used: their
--- account locks do not meet, and the second would take the hold, just charged, for the released one it had read.
-CREATE UNIQUE INDEX ledger_entry_hold_once ON ledger_entry (hold_id) WHERE kind = 'spend';
+-- Leads with the event, not with the client: charges are listed in the order of event ids, so that a caller can merge
+-- them with a list of its own.
+CREATE UNIQUE INDEX ledger_entry_event_once ON ledger_entry (event_id, client_id) WHERE kind = 'spend';
 CREATE UNIQUE INDEX ledger_entry_reference_once ON ledger_entry (client_id, kind, reference) WHERE kind <> 'spend';
--- Entries of one client are numbered under its account's lock, so this order is the order in which they became visible.
-CREATE INDEX ledger_entry_by_client ON ledger_entry (client_id, entry_id);
 
 CREATE TABLE admin_audit (
   audit_id bigint GENERATED ALWAYS AS IDENTITY,

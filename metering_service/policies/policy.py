@@ -25,9 +25,19 @@ class Rate:
     burst: int
 
     @property
-    def interval_microseconds(self) -> int:
-        """The time in which one request's worth of burst comes back."""
-        return self.period_seconds * 1_000_000 // self.limit
+    def period_microseconds(self) -> int:
+        """The period, in microseconds: also the ticks in which one request's worth comes back (rates/gcra.py)."""
+        return self.period_seconds * 1_000_000
+
+    @property
+    def as_script_arguments(self) -> tuple[int, int, int, int, int]:
+        """The rate as `gcra.lua` takes it: times as whole microseconds and ticks, of which a microsecond has `limit`.
+
+        A burst that comes back in more than 142 years counts as one of 142: the script's numbers are doubles.
+        """
+        interval, interval_ticks = divmod(self.period_microseconds, self.limit)
+        burst, burst_ticks = divmod(self.burst * self.period_microseconds, self.limit)
+        return interval, interval_ticks, self.limit, min(burst, 2**52), burst_ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +102,3 @@ def find_period(period: Period, now: datetime) -> tuple[datetime, datetime]:
 def seconds_until_period_ends(period: Period, now: datetime) -> int:
     """Return whole seconds, rounded up: after that long the new period has begun, a second earlier it has not."""
     return math.ceil((find_period(period, now)[1] - now).total_seconds())
-
-
-def whole_seconds(wait_microseconds: int) -> int:
-    """Round a wait up to whole seconds, the unit of Retry-After."""
-    return math.ceil(wait_microseconds / 1_000_000)

@@ -17,8 +17,8 @@ class EraseUsers:
     clock: Clock = system_clock
 
     async def erase(self, client_id: str, user_id: str, *, actor: str) -> int:
-        """Forget which events were this user's and return how many. The audit line does not name the user."""
+        """Forget which holds and charges were this user's; return how many. The audit line does not name the user."""
         async with self.pool.acquire() as connection, connection.transaction():
-            holds = await HoldStore(connection).erase_user(client_id, user_id)
-            await AdminAuditStore(connection).insert_line(self.clock(), actor, "erase_user", client_id, holds=holds)
-        return holds
+            events = await HoldStore(connection).erase_user(client_id, user_id)
+            await AdminAuditStore(connection).insert_line(self.clock(), actor, "erase_user", client_id, events=events)
+        return events

@@ -6,59 +6,76 @@ FLUSHALL, failover) starts every rate anew, full. Nothing but rates is kept here
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha1
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import redis.asyncio
 import redis.exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+import structlog
+from redis.asyncio.connection import Connection, ConnectionPool
 
+from metering_service.errors import ClusterRefused
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.policy import PolicyVersion, Rate
 from service_chassis.operations.logging import log_fault
 
 _SCRIPT = (Path(__file__).parent / "gcra.lua").read_text()
-_CONNECTIONS = 8
-FAIL_OPEN_SECONDS = 1.0
-"""How long requests pass unchecked after a failure before Redis is asked again: a frozen server must not cost every
-batch its whole timeout."""
+_SHA1 = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+CONNECTIONS = 2
+"""As many as there are batches in flight: each batch has one for itself, and none waits."""
+CONNECT_TIMEOUT_SECONDS = 2.0
+RECONNECT_PAUSE_SECONDS = 0.2
+"""Between two attempts at a connection. Requests pass unchecked meanwhile, and wait for none of it."""
+
+_log = structlog.get_logger(__name__)
 
 
 class RateOutcome(NamedTuple):
     """What the rate says of one request.
 
-    `used_before` counts the burst in use; None when there is no rate, or no Redis. `wait_microseconds` is 0
-    when the request passes.
+    `used_before` counts the burst in use; None when there is no rate, or no Redis. `wait_seconds` is 0 when the
+    request passes.
     """
 
     used_before: int | None = None
-    wait_microseconds: int = 0
+    wait_seconds: int = 0
 
 
 PASSED = RateOutcome()
 
 
 class RateLimiter:
-    """Takes a place for each request of a batch, in one call."""
+    """Takes a place for each request of a batch, in one call over a connection that is kept open.
+
+    Connections are opened beside the requests, names resolved anew each time: whatever a server that is away, was
+    demoted or moved makes of one, a request waits `timeout_seconds` for its answer at the most, and then no other
+    does.
+    """
 
     def __init__(self, url: str, *, timeout_seconds: float, metrics: MeteringMetrics) -> None:
         self._timeout_seconds = timeout_seconds
-        # A pool that waits: redis-py's plain asynchronous pool raises when it is full.
-        self._pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=timeout_seconds,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
+        # Used for what it makes of the URL: its connections are made one by one, and not lent.
+        self._factory = ConnectionPool.from_url(
+            url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, socket_timeout=None
         )
-        self._redis = redis.asyncio.Redis(connection_pool=self._pool)
-        self._script = self._redis.register_script(_SCRIPT)
-        self._asks_again_at = 0.0
+        self._idle: list[Connection] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self._failing_since: float | None = None
         self._unchecked = metrics.unchecked_rates
+        self._failing_open = metrics.rates_failing_open
+
+    async def connect(self) -> None:
+        """Open the connections; a server that is away now is tried again and again. Raises ClusterRefused."""
+        for _ in range(CONNECTIONS):
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                    self._idle.append(await self._open())
+            except (redis.exceptions.RedisError, OSError) as error:
+                self._fail_open(error)
+                self._open_soon()
 
     async def take(self, requests: Sequence[tuple[str, PolicyVersion]]) -> list[RateOutcome]:
         """Take a place for each (client id, policy version); return outcomes in order.
@@ -73,35 +90,105 @@ class RateLimiter:
                 buckets.setdefault(rate_key(client_id, version), (rate, []))[1].append(index)
         if not buckets:
             return outcomes
-        for (_, indexes), (used, passed, wait) in zip(buckets.values(), await self._ask(buckets), strict=True):
-            for place, index in enumerate(indexes):
-                outcomes[index] = (
-                    RateOutcome(used_before=used + place) if place < passed else RateOutcome(wait_microseconds=wait)
-                )
+        numbers = await self._ask(buckets)
+        if numbers is None:
+            self._unchecked.inc(sum(len(indexes) for _, indexes in buckets.values()))
+            return outcomes
+        for place, (rate, indexes) in enumerate(buckets.values()):
+            used, passed, wait, wait_ticks = numbers[4 * place : 4 * place + 4]
+            for nth, index in enumerate(indexes):
+                if nth < passed:
+                    outcomes[index] = RateOutcome(used_before=used + nth)
+                else:
+                    # Each waits for those before it, too.
+                    ticks = wait * rate.limit + wait_ticks + (nth - passed) * rate.period_microseconds
+                    outcomes[index] = RateOutcome(wait_seconds=-(-ticks // (rate.limit * 1_000_000)))
         return outcomes
 
-    async def _ask(self, buckets: Mapping[str, tuple[Rate, list[int]]]) -> Sequence[tuple[int, int, int]]:
-        """Return for each bucket how much of it was used, how many requests pass, how long the others would wait."""
-        if time.monotonic() >= self._asks_again_at:
-            arguments = [
-                number
-                for rate, indexes in buckets.values()
-                for number in (rate.interval_microseconds, rate.burst, len(indexes))
-            ]
+    async def _ask(self, buckets: Mapping[str, tuple[Rate, list[int]]]) -> list[int] | None:
+        """Return four numbers for each bucket, as the script does; None without a server."""
+        if not self._idle:
+            return None
+        connection = self._idle.pop()
+        arguments: list[Any] = []
+        for rate, indexes in buckets.values():
+            arguments += (*rate.as_script_arguments, len(indexes))
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                try:
+                    numbers = await self._call(connection, "EVALSHA", _SHA1, len(buckets), *buckets, *arguments)
+                except redis.exceptions.NoScriptError:
+                    numbers = await self._call(connection, "EVAL", _SCRIPT, len(buckets), *buckets, *arguments)
+        except BaseException as error:
+            # Whatever it was, READONLY of a demoted server or silence: the next one may be another server.
+            await self._drop(connection)
+            self._open_soon()
+            if not isinstance(error, redis.exceptions.RedisError | OSError):
+                raise
+            self._fail_open(error)
+            return None
+        self._idle.append(connection)
+        return numbers
+
+    async def _call(self, connection: Connection, *command: Any) -> Any:
+        await connection.send_command(*command, check_health=False)
+        return await connection.read_response()
+
+    async def _open(self) -> Connection:
+        connection = self._factory.make_connection()
+        try:
+            await connection.connect()
+            information = await self._call(connection, "INFO", "server")
+            if b"redis_mode:cluster" in information:
+                raise ClusterRefused
+        except BaseException:
+            await self._drop(connection)
+            raise
+        return connection
+
+    def _open_soon(self) -> None:
+        if self._is_closed:
+            return
+        task = asyncio.create_task(self._open_again())
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open_again(self) -> None:
+        """Try until there is a connection."""
+        while True:
             try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    numbers: list[int] = await self._script(keys=list(buckets), args=arguments)
-                    return list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
-            except (redis.exceptions.RedisError, TimeoutError, OSError) as error:
-                self._asks_again_at = time.monotonic() + FAIL_OPEN_SECONDS
-                log_fault("rates_open", error)
-        self._unchecked.inc(sum(len(indexes) for _, indexes in buckets.values()))
-        return [(0, 0, 0)] * len(buckets)
+                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                    connection = await self._open()
+                break
+            except (redis.exceptions.RedisError, OSError, ClusterRefused) as error:
+                self._fail_open(error)
+            await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
+        self._idle.append(connection)
+        if len(self._idle) == CONNECTIONS and self._failing_since is not None:
+            seconds = asyncio.get_running_loop().time() - self._failing_since
+            self._failing_since = None
+            self._failing_open.set(0)
+            _log.info("rates_checked_again", after_seconds=round(seconds, 1))
+
+    def _fail_open(self, error: BaseException) -> None:
+        """Say once why requests pass unchecked from now on."""
+        if self._failing_since is None:
+            self._failing_since = asyncio.get_running_loop().time()
+            self._failing_open.set_to_current_time()
+            log_fault("rates_fail_open", error)
+
+    async def _drop(self, connection: Connection) -> None:
+        with suppress(redis.exceptions.RedisError, OSError):
+            await connection.disconnect(nowait=True)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._redis.aclose()
-        await self._pool.aclose()
+        self._is_closed = True
+        for task in tuple(self._opening):
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        while self._idle:
+            await self._drop(self._idle.pop())
 
 
 def rate_key(client_id: str, version: PolicyVersion) -> str:

@@ -1,169 +1,88 @@
--- Decide about events, and hold what is granted. Event ids and hold ids must be distinct within a call.
+-- Grant events, and hold what they cost: those of the clients for whom all of theirs are new and fit, which is the rule. Of
+-- the others nothing is returned or kept: their events are looked at one after the other (authorize_in_turn), which decides
+-- the same and costs several times as much.
 --
--- The rate was asked for before, of Redis, by the policy version that the caller knew: p_rate_ok, and p_rate_used, how
--- much of the burst was used. Where that version is not the current one any more the decision is 'stale': nothing is
--- kept, ask again.
+-- `p_events` is a JSON list of events in order (n), each with the policy version by which its rate was asked for before, of
+-- Redis: rate_ok, and rate_used, how much of the burst was used. resolve_within is how many seconds its caller takes
+-- to settle or release it at the most. `again` marks events of which an id came before in the list.
+-- `p_client_ids` are its clients. Nobody settles these holds but `p_service`.
 --
--- An erased user: hold.user_id is '' where the person is no longer to be told (null is an event without a user, and no
--- user's id is empty). Such a hold is the same event whoever is named with it.
---
--- Why a function over arrays: one round trip and one commit for everybody in a batch. Why a function and not one
--- statement with several parts: each statement inside takes a fresh snapshot after the account rows are locked. A single
--- statement would read with the snapshot from before it waited for them.
---
--- Why the planner is told what to do (and OFFSET 0, which keeps a look-up by key a look-up by key): plans are kept, and
--- one made while a table was empty would read the whole of it for each batch until the next ANALYZE. They are kept on
--- purpose (plan_cache_mode): left alone, the server made a new one for every call. It takes an array of ten for granted
--- where it does not know, so a plan for the very batch always looks cheaper than the one that it would keep, and with one
--- event in a call planning was half of what a decision cost.
+-- Why a function: the second statement inside takes a fresh snapshot after the account rows are locked. A single statement
+-- would read with the snapshot from before it waited for them. The planner is told what to do by the pool's own settings
+-- (CHARGING_SETTINGS), since to set them here costs as much as a small decision; OFFSET 0 keeps a look-up by key a look-up
+-- by key. The lock keeps everybody else from holding or charging an event of these clients, so what is not there now will
+-- not be there when it is inserted.
 CREATE FUNCTION authorize_events(
-  p_hold_ids uuid[], p_event_ids text[], p_client_ids text[], p_event_types text[], p_user_ids text[], p_units bigint[],
-  p_policy_ids text[], p_policy_versions integer[], p_rate_ok boolean[], p_rate_used integer[],
-  p_default_policy text, p_now timestamptz)
-RETURNS TABLE (ordinal integer, decision text, code text, hold_id uuid, quota_period text, receipt text)
+  p_events json, p_client_ids text[], p_service text, p_default_policy text)
+RETURNS TABLE (
+  n integer, hold_id uuid, held_at timestamptz, credits bigint, policy_id text, policy_version integer, mode text,
+  rate_limit integer, rate_used integer, quota_limit bigint, taken_before bigint, available_before bigint)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_material = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-  r record;
-  v_today date := (p_now AT TIME ZONE 'UTC')::date;
-  v_client text;
-  v_available bigint;
-  v_day_taken bigint;
-  v_month_taken bigint;
-  v_taken bigint;
-  v_price bigint;
-  v_shadow text;
-  v_receipt jsonb;
-  v_prices bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(p_hold_ids)]);
-  v_days date[] := array_fill(NULL::date, ARRAY[cardinality(p_hold_ids)]);
-  v_receipts jsonb[] := array_fill(NULL::jsonb, ARRAY[cardinality(p_hold_ids)]);
-  v_granted integer := 0;
-  v_inserted integer;
+  v_now timestamptz;
 BEGIN
-  PERFORM lock_accounts(p_client_ids, v_today);
+  PERFORM lock_accounts(p_client_ids);
+  v_now := utc_now();
 
-  FOR r IN
-    SELECT i.n, i.hold_id, i.client_id, i.event_type, i.units, i.rate_ok, i.rate_used,
-           h.state AS hold_state,
-           h.hold_id IS NOT NULL AND (h.event_id, h.client_id, h.event_type, h.user_id, h.units)
-             IS DISTINCT FROM (i.event_id, i.client_id, i.event_type, CASE h.user_id WHEN '' THEN '' ELSE i.user_id END,
-                               i.units) AS hold_differs,
-           e.hold_id AS event_hold_id, e.receipt AS event_receipt,
-           e.hold_id IS NOT NULL AND (e.client_id, e.event_type, e.user_id, e.units)
-             IS DISTINCT FROM (i.client_id, i.event_type, CASE e.user_id WHEN '' THEN '' ELSE i.user_id END,
-                               i.units) AS event_differs,
-           greatest(a.counted_on, v_today) AS day,
+  RETURN QUERY
+  WITH item AS MATERIALIZED (
+    SELECT i.n, i.hold_id, i.event_id, i.client_id, i.event_type, i.user_id, i.units, i.resolve_within, i.rate_used,
+           greatest(v_now, a.last_at) AS moment,
+           greatest(a.counted_on, (greatest(v_now, a.last_at) AT TIME ZONE 'UTC')::date) AS day,
+           a.counted_on, a.day_used + a.day_held AS day_taken, a.month_used + a.month_held AS month_taken,
            a.granted - a.spent - a.held AS available,
-           CASE WHEN a.counted_on >= v_today THEN a.day_used + a.day_held ELSE 0 END AS day_taken,
-           CASE WHEN a.counted_on >= date_trunc('month', v_today)::date THEN a.month_used + a.month_held ELSE 0 END
-             AS month_taken,
-           v.policy_id, v.version, (v.policy_id, v.version) IS DISTINCT FROM (i.policy_id, i.policy_version) AS stale,
-           v.rate_limit, v.rate_period_seconds, v.rate_burst, v.quota_limit, v.quota_period, v.credits, v.mode,
-           coalesce((v.prices ->> i.event_type)::bigint, 0) * i.units AS price
-    FROM unnest(p_hold_ids, p_event_ids, p_client_ids, p_event_types, p_user_ids, p_units,
-                p_policy_ids, p_policy_versions, p_rate_ok, p_rate_used) WITH ORDINALITY
-      AS i (hold_id, event_id, client_id, event_type, user_id, units, policy_id, policy_version, rate_ok, rate_used, n)
+           v.policy_id, v.version, v.mode, v.rate_burst, v.quota_limit, v.quota_period, v.credits = 'prepaid' AS prepaid,
+           CASE v.credits WHEN 'prepaid' THEN coalesce((v.prices ->> i.event_type)::bigint, 0) * i.units ELSE 0 END AS price,
+           i.again OR NOT i.rate_ok OR v.policy_id <> i.policy_id OR v.version <> i.policy_version
+             OR EXISTS (SELECT FROM hold h WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id OFFSET 0)
+             OR EXISTS (SELECT FROM hold h
+                        WHERE h.client_id = i.client_id AND h.event_id = i.event_id AND h.released_at IS NULL OFFSET 0)
+             OR EXISTS (SELECT FROM ledger_entry l
+                        WHERE l.event_id = i.event_id AND l.client_id = i.client_id AND l.kind = 'spend' OFFSET 0)
+             AS is_special
+    FROM json_to_recordset(p_events) AS i (
+      n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
+      resolve_within integer, policy_id text, policy_version integer, rate_ok boolean, rate_used integer, again boolean)
     JOIN account a ON a.client_id = i.client_id
     JOIN policy p ON p.policy_id = coalesce(a.policy_id, p_default_policy)
     JOIN policy_version v ON v.policy_id = p.policy_id AND v.version = p.version
-    LEFT JOIN LATERAL (SELECT * FROM hold WHERE hold.hold_id = i.hold_id OFFSET 0) h ON true
-    LEFT JOIN LATERAL (
-      SELECT * FROM hold WHERE hold.event_id = i.event_id AND hold.state IN ('held', 'settled') OFFSET 0) e ON true
-    ORDER BY i.client_id, i.n
-  LOOP
-    IF v_client IS DISTINCT FROM r.client_id THEN
-      v_client := r.client_id;
-      v_available := r.available;
-      v_day_taken := r.day_taken;
-      v_month_taken := r.month_taken;
-    END IF;
-    ordinal := r.n; code := NULL; hold_id := r.hold_id; quota_period := NULL; receipt := NULL;
-
-    IF r.hold_state = 'released' THEN
-      decision := 'conflict'; code := 'hold_released';
-    ELSIF r.hold_differs THEN
-      decision := 'conflict'; code := 'hold_of_another_event';
-    ELSIF r.event_differs THEN
-      decision := 'conflict'; code := 'event_with_other_content';
-    ELSIF r.event_hold_id IS NOT NULL THEN
-      -- Held already, by this attempt or an earlier one, or settled: granted, and nothing more is held.
-      decision := 'granted'; hold_id := r.event_hold_id; receipt := r.event_receipt;
-    ELSIF r.stale THEN
-      decision := 'stale';
-    ELSE
-      v_taken := CASE r.quota_period WHEN 'day' THEN v_day_taken ELSE v_month_taken END;
-      v_price := CASE r.credits WHEN 'prepaid' THEN r.price ELSE 0 END;
-      v_shadow := NULL;
-      IF NOT r.rate_ok THEN
-        code := 'api_rate_limited';
-      ELSIF v_taken >= r.quota_limit THEN
-        code := 'api_quota_exceeded'; quota_period := r.quota_period;
-      ELSIF v_price > 0 AND v_price > v_available THEN
-        code := 'api_balance_exhausted';
-      END IF;
-      IF code IS NOT NULL AND r.mode = 'shadow' THEN
-        -- Shadow refuses nothing and takes no credits that are not there.
-        v_shadow := code;
-        code := NULL;
-        IF v_price > v_available THEN
-          v_price := 0;
-        END IF;
-      END IF;
-      IF code IS NOT NULL THEN
-        decision := 'denied';
-      ELSE
-        decision := 'granted';
-        v_receipt := jsonb_build_object(
-          'policyId', r.policy_id, 'policyVersion', r.version, 'mode', r.mode, 'wouldRefuse', v_shadow,
-          'credits', v_price,
-          'gates', jsonb_build_object(
-            'rate', CASE WHEN r.rate_limit IS NOT NULL THEN jsonb_build_object(
-              'limit', r.rate_burst, 'usedBefore', r.rate_used) END,
-            'quota', CASE WHEN r.quota_limit IS NOT NULL THEN jsonb_build_object(
-              'limit', r.quota_limit, 'usedBefore', v_taken) END,
-            'credits', CASE WHEN r.credits = 'prepaid' THEN jsonb_build_object('availableBefore', v_available) END));
-        receipt := v_receipt;
-        v_prices[r.n] := v_price;
-        v_days[r.n] := r.day;
-        v_receipts[r.n] := v_receipt;
-        v_granted := v_granted + 1;
-        v_available := v_available - v_price;
-        v_day_taken := v_day_taken + 1;
-        v_month_taken := v_month_taken + 1;
-      END IF;
-    END IF;
-    RETURN NEXT;
-  END LOOP;
-
-  IF v_granted > 0 THEN
-    -- In the order of the ids, as every writer of holds, so that two never wait for each other.
-    INSERT INTO hold (hold_id, state, event_id, client_id, event_type, user_id, units, credits, counted_on, held_at, receipt)
-    SELECT g.hold_id, 'held', g.event_id, g.client_id, g.event_type, g.user_id, g.units, g.credits, g.counted_on, p_now,
-           g.receipt
-    FROM unnest(p_hold_ids, p_event_ids, p_client_ids, p_event_types, p_user_ids, p_units, v_prices, v_days, v_receipts)
-      AS g (hold_id, event_id, client_id, event_type, user_id, units, credits, counted_on, receipt)
-    WHERE g.credits IS NOT NULL
-    ORDER BY g.hold_id
-    ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS v_inserted = ROW_COUNT;
-    IF v_inserted <> v_granted THEN
-      -- The same hold or event came in elsewhere after we looked. What was decided rests on it: decide anew.
-      RAISE EXCEPTION 'a hold or an event arrived twice at once' USING ERRCODE = 'serialization_failure';
-    END IF;
+  ), summed AS (
+    SELECT *,
+           CASE quota_period
+             WHEN 'day' THEN CASE WHEN counted_on = day THEN day_taken ELSE 0 END
+             WHEN 'month' THEN CASE WHEN counted_on >= date_trunc('month', day)::date THEN month_taken ELSE 0 END
+           END AS taken,
+           row_number() OVER in_order AS nth, sum(price) OVER in_order AS upto,
+           bool_or(is_special) OVER whole AS any_special, count(*) OVER whole AS events, sum(price) OVER whole AS total
+    FROM item
+    WINDOW in_order AS (PARTITION BY client_id ORDER BY n ROWS UNBOUNDED PRECEDING), whole AS (PARTITION BY client_id)
+  ), fits AS (
+    SELECT * FROM summed
+    WHERE NOT any_special AND (total = 0 OR total <= available)
+      AND (quota_limit IS NULL OR taken + events <= quota_limit)
+  ), held AS (
+    -- In the order of the ids, as every writer of holds.
+    INSERT INTO hold (client_id, hold_id, event_id, service, event_type, user_id, units, credits, counted_on, held_at,
+                      resolve_by, policy_id, policy_version, rate_used, taken_before, available_before)
+    SELECT client_id, hold_id, event_id, p_service, event_type, user_id, units, price, day, moment,
+           moment + make_interval(secs => resolve_within), policy_id, version, rate_used, taken + nth - 1,
+           CASE WHEN prepaid THEN available - upto + price END
+    FROM fits ORDER BY client_id, hold_id
+  ), taken AS (
     UPDATE account a
-    SET held = a.held + g.credits,
-        counted_on = greatest(a.counted_on, v_today),
-        day_used = CASE WHEN a.counted_on >= v_today THEN a.day_used ELSE 0 END,
-        day_held = CASE WHEN a.counted_on >= v_today THEN a.day_held ELSE 0 END + g.events,
-        month_used = CASE WHEN a.counted_on >= date_trunc('month', v_today)::date THEN a.month_used ELSE 0 END,
-        month_held = CASE WHEN a.counted_on >= date_trunc('month', v_today)::date THEN a.month_held ELSE 0 END + g.events
-    FROM (SELECT u.client_id, sum(u.credits)::bigint AS credits, count(*) AS events
-          FROM unnest(p_client_ids, v_prices) AS u (client_id, credits)
-          WHERE u.credits IS NOT NULL GROUP BY u.client_id) AS g
-    WHERE a.client_id = g.client_id;
-  END IF;
+    SET held = a.held + f.credits, last_at = f.moment, counted_on = f.day,
+        day_used = CASE WHEN a.counted_on = f.day THEN a.day_used ELSE 0 END,
+        day_held = CASE WHEN a.counted_on = f.day THEN a.day_held ELSE 0 END + f.events,
+        month_used = CASE WHEN a.counted_on >= date_trunc('month', f.day)::date THEN a.month_used ELSE 0 END,
+        month_held = CASE WHEN a.counted_on >= date_trunc('month', f.day)::date THEN a.month_held ELSE 0 END + f.events
+    FROM (SELECT client_id, moment, day, events, sum(price)::bigint AS credits FROM fits
+          GROUP BY client_id, moment, day, events) AS f
+    WHERE a.client_id = f.client_id
+  )
+  SELECT n, hold_id, moment, price, policy_id, version, mode, rate_burst, rate_used, quota_limit,
+         (taken + nth - 1)::bigint, CASE WHEN prepaid THEN (available - upto + price)::bigint END
+  FROM fits;
 END
 $$;

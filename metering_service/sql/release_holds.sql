@@ -1,46 +1,56 @@
--- Release (void): give back what was held. A settled hold stays settled; one never heard of is remembered as released, so
--- that a late authorize of it is refused.
--- Its settings are those of authorize_events, for the same reasons.
-CREATE FUNCTION release_holds(p_hold_ids uuid[], p_now timestamptz)
-RETURNS TABLE (hold_id uuid, state text)
+-- Release (void): give back what was held. The hold leaves a tombstone, and one never heard of leaves one, too, so that a
+-- late authorize of it is refused. A charge made from it stays, and so does a hold of another event or of another service.
+--
+-- `p_events` is a JSON list of events in order (n), no hold twice. Why a function, and why without settings: as
+-- authorize_events.
+CREATE FUNCTION release_holds(p_events json, p_client_ids text[], p_service text)
+RETURNS TABLE (n integer, state text, code text)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_material = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-  v_today date := (p_now AT TIME ZONE 'UTC')::date;
+  v_now timestamptz;
 BEGIN
-  LOOP
-    PERFORM lock_accounts(
-      (SELECT coalesce(array_agg(DISTINCT h.client_id), '{}') FROM hold h
-       WHERE h.hold_id = ANY (p_hold_ids) AND h.state = 'held'), v_today);
+  PERFORM lock_accounts(p_client_ids);
+  v_now := utc_now();
 
-    WITH released AS (
-      UPDATE hold h SET state = 'released', closed_at = p_now
-      WHERE h.hold_id = ANY (p_hold_ids) AND h.state = 'held'
-      RETURNING h.client_id, h.credits, h.counted_on
-    ), freed AS (
-      SELECT r.client_id, sum(r.credits)::bigint AS credits,
-             count(*) FILTER (WHERE r.counted_on = a.counted_on) AS day_events,
-             count(*) FILTER (WHERE r.counted_on >= date_trunc('month', a.counted_on)::date) AS month_events
-      FROM released r JOIN account a ON a.client_id = r.client_id
-      GROUP BY r.client_id
-    )
+  RETURN QUERY
+  WITH item AS MATERIALIZED (
+    SELECT i.n, i.hold_id, i.event_id, i.client_id,
+           CASE
+             WHEN h.event_id <> i.event_id THEN 'hold_of_another_event'
+             WHEN h.service <> p_service THEN 'event_of_another_service'
+           END AS code,
+           h.hold_id IS NOT NULL AS is_known, h.hold_id IS NOT NULL AND h.released_at IS NULL AS is_held,
+           h.hold_id IS NULL AND EXISTS (
+             SELECT FROM ledger_entry l
+             WHERE l.event_id = i.event_id AND l.client_id = i.client_id AND l.kind = 'spend' AND l.hold_id = i.hold_id OFFSET 0)
+             AS is_charged
+    FROM json_to_recordset(p_events) AS i (n integer, hold_id uuid, event_id text, client_id text)
+    LEFT JOIN hold h ON h.client_id = i.client_id AND h.hold_id = i.hold_id
+  ), freed AS (
+    SELECT h.client_id, sum(h.credits)::bigint AS credits, count(*) FILTER (WHERE h.counted_on = a.counted_on) AS day_events,
+           count(*) FILTER (WHERE h.counted_on >= date_trunc('month', a.counted_on)::date) AS month_events
+    FROM item i
+    JOIN hold h ON h.client_id = i.client_id AND h.hold_id = i.hold_id
+    JOIN account a ON a.client_id = h.client_id
+    WHERE i.is_held AND i.code IS NULL
+    GROUP BY h.client_id
+  ), buried AS (
+    UPDATE hold h
+    SET released_at = v_now, service = NULL, event_type = NULL, user_id = NULL, units = NULL, credits = NULL,
+        counted_on = NULL, held_at = NULL, resolve_by = NULL, policy_id = NULL, policy_version = NULL, rate_used = NULL,
+        taken_before = NULL, available_before = NULL, would_refuse = NULL
+    FROM item i
+    WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND i.is_held AND i.code IS NULL
+  ), remembered AS (
+    INSERT INTO hold (client_id, hold_id, event_id, released_at)
+    SELECT client_id, hold_id, event_id, v_now FROM item WHERE NOT is_known AND NOT is_charged ORDER BY client_id, hold_id
+  ), given_back AS (
     UPDATE account a
     SET held = a.held - f.credits, day_held = a.day_held - f.day_events, month_held = a.month_held - f.month_events
-    FROM freed f WHERE a.client_id = f.client_id;
-
-    INSERT INTO hold (hold_id, state, closed_at)
-    SELECT DISTINCT u.hold_id, 'released', p_now FROM unnest(p_hold_ids) AS u (hold_id)
-    WHERE NOT EXISTS (SELECT FROM hold h WHERE h.hold_id = u.hold_id)
-    ORDER BY u.hold_id
-    ON CONFLICT DO NOTHING;
-
-    -- An authorize of one of these may have committed while we waited to insert: then there is one more to release.
-    EXIT WHEN NOT EXISTS (SELECT FROM hold h WHERE h.hold_id = ANY (p_hold_ids) AND h.state = 'held');
-  END LOOP;
-
-  RETURN QUERY SELECT h.hold_id, h.state FROM hold h WHERE h.hold_id = ANY (p_hold_ids);
+    FROM freed f WHERE a.client_id = f.client_id
+  )
+  SELECT n, CASE WHEN code IS NOT NULL THEN 'conflict' WHEN is_charged THEN 'settled' ELSE 'released' END, code FROM item;
 END
 $$;

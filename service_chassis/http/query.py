@@ -69,6 +69,8 @@ def _find_fault(text: str, schema: Mapping[str, Any]) -> str | None:
         least, most = schema["minimum"], schema["maximum"]
         if not (_INTEGER.fullmatch(text) and least <= int(text) <= most):
             return f"Must be an integer from {least} to {most}."
+    elif not schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text)):
+        return f"Must be {schema.get('minLength', 0)} to {schema['maxLength']} characters."
     return None
 
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import psycopg
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -15,20 +16,33 @@ from metering_service.app import create_app
 from metering_service.settings import MeteringSettings
 
 EVENTS_KEY = "events-key-of-the-tests"
+OTHER_KEY = "events-key-of-another-service"
 ADMIN_KEY = "admin-key-of-the-tests"
+SERVICE_KEYS = (("events", "tests", EVENTS_KEY), ("events", "other", OTHER_KEY), ("admin", "ops", ADMIN_KEY))
 
 
 class MovableClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is moved, the processes' and that of the database at `dsn`."""
 
-    def __init__(self) -> None:
+    def __init__(self, dsn: str) -> None:
         self.now = datetime(2026, 3, 31, 22, 0, 0, tzinfo=UTC)
+        self._connection = psycopg.connect(dsn, autocommit=True)
+        self._connection.execute("CREATE TABLE test_clock (now timestamptz)")
+        self._connection.execute("INSERT INTO test_clock VALUES (%s)", (self.now,))
+        self._connection.execute(
+            "CREATE OR REPLACE FUNCTION utc_now() RETURNS timestamptz LANGUAGE sql VOLATILE "
+            "AS 'SELECT now FROM test_clock'"
+        )
 
     def __call__(self) -> datetime:
         return self.now
 
     def advance(self, **parts: float) -> None:
         self.now += timedelta(**parts)
+        self._connection.execute("UPDATE test_clock SET now = %s", (self.now,))
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class Metering:
@@ -60,19 +74,22 @@ class Metering:
         return decisions
 
     async def settle(self, *events: dict[str, Any], process: int = 0) -> list[dict[str, Any]]:
-        status, document = await self.call(
-            "POST", "/internal/events/settle", {"events": list(events)}, process=process
-        )
+        """Settle events told whole."""
+        whole = [{"happenedAt": "2026-03-31T21:59:00Z", **event} for event in events]
+        return await self._ask("settle", whole, process)
+
+    async def settle_by_ids(self, *events: dict[str, Any], process: int = 0, **fields: Any) -> list[dict[str, Any]]:
+        return await self._ask("settle", [{**ids_of(event), **fields} for event in events], process)
+
+    async def release(self, *events: dict[str, Any], process: int = 0) -> list[str]:
+        results = await self._ask("release", [ids_of(event) for event in events], process)
+        return [result["state"] for result in results]
+
+    async def _ask(self, call: str, events: list[dict[str, Any]], process: int) -> list[dict[str, Any]]:
+        status, document = await self.call("POST", f"/internal/events/{call}", {"events": events}, process=process)
         assert status == 200, document
         results: list[dict[str, Any]] = document["results"]
         return results
-
-    async def release(self, *hold_ids: str, process: int = 0) -> list[str]:
-        status, document = await self.call(
-            "POST", "/internal/events/release", {"holdIds": list(hold_ids)}, process=process
-        )
-        assert status == 200, document
-        return [result["state"] for result in document["results"]]
 
     async def give(self, client_id: str, *, grant: int = 0, **terms: Any) -> None:
         """Put a client on a policy of its own with `terms`, and grant it credits."""
@@ -115,6 +132,10 @@ def event(client_id: str = "acme", **fields: Any) -> dict[str, Any]:
     }
 
 
+def ids_of(attempt: dict[str, Any]) -> dict[str, Any]:
+    return {name: attempt[name] for name in ("clientId", "holdId", "eventId")}
+
+
 def again(attempt: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """Make a further attempt at the same fact."""
     return {**attempt, "holdId": str(uuid.uuid4()), **fields}
@@ -124,8 +145,10 @@ StartMetering = Callable[..., Awaitable[Metering]]
 
 
 @pytest.fixture
-def clock() -> MovableClock:
-    return MovableClock()
+def clock(metering_dsn: str) -> Iterator[MovableClock]:
+    clock = MovableClock(metering_dsn)
+    yield clock
+    clock.close()
 
 
 @pytest.fixture
@@ -139,8 +162,7 @@ async def start_metering(metering_dsn: str, redis_url: str, clock: MovableClock)
                 "redis_url": redis_url,
                 "redis_timeout_seconds": 2.0,
                 "service_keys": tuple(
-                    f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}"
-                    for scope, key in (("events", EVENTS_KEY), ("admin", ADMIN_KEY))
+                    f"{scope}:{name}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, name, key in SERVICE_KEYS
                 ),
                 **changes,
             }

@@ -21,7 +21,7 @@ async def live_a_little(metering: Metering, clock: MovableClock) -> dict[str, di
     events = {name: event(eventId=f"plan_play.created:{name}") for name in ("settled", "released", "late", "held")}
     assert {decision["decision"] for decision in await metering.authorize(*events.values())} == {"granted"}
     await metering.settle(events["settled"])
-    await metering.release(events["released"]["holdId"], events["late"]["holdId"])
+    await metering.release(events["released"], events["late"])
     clock.advance(hours=3)
     await metering.settle(again(events["late"]))
     await metering.admin(
@@ -68,19 +68,23 @@ TAMPERINGS = {
     "account_month_held": "UPDATE account SET month_held = month_held + 1",
     "account_missing": "DELETE FROM account",
     "account_oversold": "ALTER TABLE account DROP CONSTRAINT account_available; UPDATE account SET granted = 0",
-    "charge_missing": "DELETE FROM ledger_entry WHERE event_id = 'plan_play.created:settled'",
-    "hold_missing": "DELETE FROM hold WHERE event_id = 'plan_play.created:settled'",
-    "charge_differs": "UPDATE ledger_entry SET credits = -2 WHERE event_id = 'plan_play.created:settled'",
+    "account_ahead": "UPDATE account SET last_at = last_at + interval '1 day'",
+    "charged_and_held": "UPDATE hold SET event_id = 'plan_play.created:settled' WHERE released_at IS NULL",
+    "late_credits": "UPDATE ledger_entry SET late_credits = 2 WHERE event_id = 'plan_play.created:settled'",
     "charged_twice": """
-        DROP INDEX ledger_entry_event_once, ledger_entry_hold_once;
-        INSERT INTO ledger_entry (client_id, kind, credits, event_id, event_type, hold_id, counted_on, at)
-        SELECT client_id, kind, credits, event_id, event_type, hold_id, counted_on, at FROM ledger_entry
-        WHERE event_id = 'plan_play.created:settled'
+        DROP INDEX ledger_entry_event_once;
+        INSERT INTO ledger_entry (client_id, kind, credits, event_id, event_type, units, hold_id, service, counted_on,
+                                  policy_id, policy_version, at)
+        SELECT client_id, kind, credits, event_id, event_type, units, hold_id, service, counted_on, policy_id,
+               policy_version, at
+        FROM ledger_entry WHERE event_id = 'plan_play.created:settled'
     """,
     "held_twice": """
         DROP INDEX hold_event_once;
-        INSERT INTO hold (hold_id, state, event_id, client_id, event_type, units, credits, counted_on, held_at)
-        SELECT gen_random_uuid(), 'held', event_id, client_id, event_type, units, credits, counted_on, held_at
+        INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, held_at,
+                          resolve_by, policy_id, policy_version)
+        SELECT client_id, gen_random_uuid(), event_id, service, event_type, units, credits, counted_on, held_at,
+               resolve_by, policy_id, policy_version
         FROM hold WHERE event_id = 'plan_play.created:held'
     """,
 }
@@ -137,7 +141,9 @@ def run_command(dsn: str, *arguments: str) -> tuple[int, str]:
 def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(metering_dsn: str) -> None:
     assert run_command(metering_dsn) == (0, "metering: sound. Every invariant holds (nothing there).\n")
     with psycopg.connect(metering_dsn) as connection:
-        connection.execute("INSERT INTO account (client_id, counted_on, spent, granted) VALUES ('acme', now(), 1, 1)")
+        connection.execute(
+            "INSERT INTO account (client_id, last_at, counted_on, spent, granted) VALUES ('acme', now(), now(), 1, 1)"
+        )
     code, text = run_command(metering_dsn, "--json")
     document = orjson.loads(text)
     assert code == 1
@@ -151,16 +157,18 @@ def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(meteri
 def test_old_holds_do_not_fail_the_command(metering_dsn: str) -> None:
     with psycopg.connect(metering_dsn) as connection:
         connection.execute(
-            "INSERT INTO account (client_id, counted_on, granted, held) VALUES ('acme', '2026-01-01', 1, 1)"
+            "INSERT INTO account (client_id, last_at, counted_on, granted, held) "
+            "VALUES ('acme', '2026-01-01', '2026-01-01', 1, 1)"
         )
         connection.execute(
             "INSERT INTO ledger_entry (client_id, kind, credits, reference, at) "
             "VALUES ('acme', 'grant', 1, 'g', now())"
         )
         connection.execute(
-            "INSERT INTO hold (hold_id, state, event_id, client_id, event_type, units, credits, counted_on, held_at) "
-            "VALUES (gen_random_uuid(), 'held', 'e', 'acme', 't', 1, 1, '2025-12-31', %s)",
-            [datetime(2026, 1, 1, tzinfo=UTC)],
+            "INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, held_at, "
+            "resolve_by, policy_id, policy_version) "
+            "VALUES ('acme', gen_random_uuid(), 'e', 's', 't', 1, 1, '2025-12-31', %s, %s, 'free', 1)",
+            [datetime(2026, 1, 1, tzinfo=UTC)] * 2,
         )
     code, text = run_command(metering_dsn, "--json")
     assert code == 0, text

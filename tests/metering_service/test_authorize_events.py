@@ -11,6 +11,8 @@ async def test_grant_holds_the_price_and_charges_nothing_yet(metering: Metering)
     [decision] = await metering.authorize(attempt := event())
     assert decision["decision"] == "granted"
     assert decision["holdId"] == attempt["holdId"]
+    assert decision["state"] == "held"
+    assert decision["heldAt"] == "2026-03-31T22:00:00Z"
     assert decision["receipt"]["credits"] == 3
     assert decision["receipt"]["gates"]["credits"] == {"availableBefore": 10}
     assert await metering.balance("acme") == (10, 0, 3, 7)
@@ -47,7 +49,9 @@ async def test_settled_event_is_granted_and_charged_no_more(metering: Metering) 
     await metering.authorize(attempt)
     await metering.settle(attempt)
     [decision] = await metering.authorize(again(attempt))
-    assert (decision["decision"], decision["holdId"]) == ("granted", attempt["holdId"])
+    assert (decision["decision"], decision["state"]) == ("granted", "settled")
+    assert decision["holdId"] == attempt["holdId"]
+    assert "heldAt" not in decision
     assert await metering.balance("acme") == (1, 1, 0, 0)
 
 
@@ -55,14 +59,20 @@ async def test_hold_with_other_content_is_a_conflict(metering: Metering) -> None
     attempt = event()
     await metering.authorize(attempt)
     other_event = event(holdId=attempt["holdId"])
-    other_client = again(attempt, clientId="somebody-else")
+    other_type = again(attempt, eventType="llm.tokens")
     other_units = again(attempt, units=2)
-    decisions = await metering.authorize(other_event, other_client, other_units)
+    decisions = await metering.authorize(other_event, other_type, other_units)
     assert [decision["code"] for decision in decisions] == [
         "hold_of_another_event",
         "event_with_other_content",
         "event_with_other_content",
     ]
+
+
+async def test_ids_are_each_clients_own(metering: Metering) -> None:
+    attempt = event()
+    decisions = await metering.authorize(attempt, {**attempt, "clientId": "somebody-else"})
+    assert [decision["decision"] for decision in decisions] == ["granted", "granted"]
 
 
 async def test_attempts_that_contradict_each_other_concern_nobody_else(metering: Metering) -> None:
@@ -85,7 +95,7 @@ async def test_one_hold_named_for_two_events_of_a_call_is_the_first_ones(meterin
 async def test_released_hold_never_lives_again(metering: Metering) -> None:
     attempt = event()
     await metering.authorize(attempt)
-    assert await metering.release(attempt["holdId"]) == ["released"]
+    assert await metering.release(attempt) == ["released"]
     [decision] = await metering.authorize(attempt)
     assert (decision["decision"], decision["code"]) == ("conflict", "hold_released")
     [decision] = await metering.authorize(again(attempt))
@@ -94,7 +104,7 @@ async def test_released_hold_never_lives_again(metering: Metering) -> None:
 
 async def test_release_before_its_authorize_refuses_the_authorize(metering: Metering) -> None:
     attempt = event()
-    assert await metering.release(attempt["holdId"]) == ["released"]
+    assert await metering.release(attempt) == ["released"]
     [decision] = await metering.authorize(attempt)
     assert decision["code"] == "hold_released"
 
@@ -159,23 +169,14 @@ async def test_parallel_events_never_exceed_a_quota_through_two_processes(start_
     assert (codes.count(None), codes.count("api_quota_exceeded")) == (100, 100)
 
 
-async def test_one_event_under_two_clients_at_once_is_held_once(start_metering: StartMetering) -> None:
-    metering = await start_metering(processes=2)
-    attempts = [event(), event()]
-    rivals = [again(attempt, clientId="rival") for attempt in reversed(attempts)]
-    decisions = await asyncio.gather(metering.authorize(*attempts), metering.authorize(*rivals, process=1))
-    verdicts = sorted(decision["decision"] for batch in decisions for decision in batch)
-    assert verdicts == ["conflict", "conflict", "granted", "granted"]
-
-
 async def test_quota_refusal_tells_the_second_at_which_the_period_ends(
     metering: Metering, clock: MovableClock
 ) -> None:
     await metering.give("acme", quota={"limit": 2, "period": "month"}, credits="unlimited")
     clock.advance(minutes=30, milliseconds=300)
-    held, settled = event(), event()
-    await metering.authorize(held, settled)
-    await metering.settle(settled)
+    first, second = event(), event()
+    await metering.authorize(first, second)
+    await metering.settle(first, second)
     [decision] = await metering.authorize(event())
     assert decision["code"] == "api_quota_exceeded"
     assert decision["retryAfterSeconds"] == 5400
@@ -185,9 +186,19 @@ async def test_quota_refusal_tells_the_second_at_which_the_period_ends(
     clock.advance(seconds=1)
     decisions = await metering.authorize(event(), event(), event())
     assert [decision["decision"] for decision in decisions] == ["granted", "granted", "denied"]
-    # What was held in the old period closes there: the new one is as full as before.
-    assert await metering.settle(held)
-    assert (await metering.authorize(event()))[0]["decision"] == "denied"
+
+
+async def test_what_was_held_in_a_period_counts_there_also_when_it_is_settled_in_the_next(
+    metering: Metering, clock: MovableClock
+) -> None:
+    await metering.give("acme", quota={"limit": 1, "period": "month"}, credits="unlimited")
+    old, new = event(), event()
+    await metering.authorize(old)
+    clock.advance(hours=2)
+    assert (await metering.authorize(new))[0]["decision"] == "granted"
+    await metering.settle(old, new)
+    quota = await metering.admin("GET", "/internal/clients/acme/quota")
+    assert (quota["used"], quota["held"]) == (1, 0)
 
 
 async def test_rate_refusal_tells_how_long_to_wait(metering: Metering) -> None:

@@ -7,21 +7,22 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from metering_service.events.event import BillableEvent
-from metering_service.events.hold_store import HoldStore
+from metering_service.events.event import BillableEvent, ReleasedEvent, SettledEvent
+from metering_service.events.hold_store import CHARGING_SETTINGS, HoldStore
 from metering_service.policies.policy import Policy, PolicyVersion
 from metering_service.rates.limiter import PASSED
+from service_chassis.database.pool import open_pool
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
 FREE = PolicyVersion("free", 1, Policy(None, None, {}, "unlimited", "enforce"), NOW)
-ROWS_PER_EVENT = 20
-"""Rows that may be read for one event, authorized and settled, over all tables and indexes; a handful is needed."""
+ROWS_PER_EVENT = 40
+"""Rows that may be read for one event, authorized twice, settled twice and released, over all tables and indexes."""
 
 
 @pytest.fixture
 async def pool(metering_dsn: str) -> asyncpg.Pool:
     # One connection, so that the plans are those that were made at first.
-    async with asyncpg.create_pool(metering_dsn, min_size=1, max_size=1) as pool:
+    async with open_pool(metering_dsn, size=1, application_name="test", settings=CHARGING_SETTINGS) as pool:
         yield pool
 
 
@@ -33,8 +34,16 @@ def make_events(number: int) -> list[BillableEvent]:
 
 
 async def live(holds: HoldStore, events: Sequence[BillableEvent]) -> None:
-    await holds.insert_holds(events, [FREE] * len(events), [PASSED] * len(events), "free", NOW)
-    await holds.settle_events(events, "free", NOW)
+    terms = {"service": "tests", "default_policy": "free"}
+    for _ in range(2):  # the second time event by event
+        decisions = await holds.authorize(events, [FREE] * len(events), [PASSED] * len(events), **terms)
+        assert {decision.decision for decision in decisions if decision} == {"granted"}
+    facts = [SettledEvent(event.hold_id, event.event_id, event.client_id) for event in events]
+    for _ in range(2):
+        settlements = await holds.settle(facts, **terms)
+        assert {settlement.state for settlement in settlements if settlement} == {"settled"}
+    released = [ReleasedEvent(str(uuid.uuid4()), event.event_id, event.client_id) for event in events]
+    await holds.release(released, service="tests")
 
 
 async def count_rows_read(pool: asyncpg.Pool) -> int:

@@ -1,15 +1,23 @@
 """Settle and release: one ledger line a fact, whatever the order and however often."""
 
 import asyncio
-import uuid
-from typing import Any
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from metering_service.audit.run import audit_ledger
-from metering_service.events.hold_store import HoldStore
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, again, event
+from metering_service.events.release import ForgetReleased
+from tests.metering_service.conftest import (
+    ADMIN_KEY,
+    OTHER_KEY,
+    Metering,
+    MovableClock,
+    StartMetering,
+    again,
+    event,
+    ids_of,
+)
 
 
 async def test_settle_charges_once_however_often_it_is_sent(start_metering: StartMetering) -> None:
@@ -35,51 +43,110 @@ async def test_settle_charges_once_however_often_it_is_sent(start_metering: Star
     assert [entry["credits"] for entry in await metering.spends("acme")] == [-2]
 
 
-@pytest.mark.parametrize("was", ["unknown", "released unseen", "released", "held"])
 async def test_a_hold_pays_for_one_fact_even_when_one_call_names_it_for_two(
-    metering: Metering, clock: MovableClock, was: str
+    metering: Metering, clock: MovableClock
 ) -> None:
     await metering.give("acme", grant=10)
     first = event()
     second = event(holdId=first["holdId"])
-    if was in ("released", "held"):
-        await metering.authorize(first)
-    if was.startswith("released"):
-        await metering.release(first["holdId"])
+    await metering.authorize(first)
     results = await metering.settle(first, second, again(first), first)
-    assert [result["state"] for result in results] == ["settled", "conflict", "settled", "settled"]
-    assert await metering.settle(first, second) == results[:2]
-    assert [entry["eventId"] for entry in await metering.spends("acme")] == [first["eventId"]]
-    assert (await metering.settle(again(second)))[0]["state"] == "settled"
+    assert [(result["state"], result.get("late")) for result in results] == [
+        ("settled", False),
+        ("settled", True),  # it happened, and nothing was held for it
+        ("settled", False),
+        ("settled", False),
+    ]
+    assert await metering.balance("acme") == (10, 2, 0, 8)
     async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
         assert (await audit_ledger(pool, now=clock(), unresolved_after_seconds=60)).is_sound
 
 
-async def test_a_hold_named_for_two_clients_at_once_pays_for_one(metering: Metering, clock: MovableClock) -> None:
-    """The second has read the hold as released before the first has charged it; it waits for it, and gives way."""
-    first, second = event("acme"), event("other")
-    await metering.release(first["holdId"])
+async def test_a_live_hold_of_another_event_is_a_conflict(metering: Metering) -> None:
+    await metering.authorize(held := event())
+    results = await metering.settle(event(holdId=held["holdId"]))
+    assert [(result["state"], result["code"]) for result in results] == [("conflict", "hold_of_another_event")]
 
-    async def settle(connection: asyncpg.Connection, told: dict[str, Any]) -> None:
-        fields = [[told[name]] for name in ("eventId", "clientId", "eventType")]
-        await connection.fetch(HoldStore._SETTLE, [first["holdId"]], *fields, [None], [1], "free", clock())
 
-    async with (
-        asyncpg.create_pool(metering.dsn, min_size=3, max_size=3) as pool,
-        pool.acquire() as one,
-        pool.acquire() as other,
-    ):
-        transaction = one.transaction()
-        await transaction.start()
-        await settle(one, first)
-        waiting = asyncio.create_task(settle(other, second))
-        while not await pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
-            assert not waiting.done()
-        await transaction.commit()
-        with pytest.raises(asyncpg.UniqueViolationError, match="ledger_entry_hold_once"):
-            await waiting
-    [result] = await metering.settle({**second, "holdId": first["holdId"]})
-    assert result["state"] == "conflict"
+async def test_settled_by_its_ids_alone(metering: Metering) -> None:
+    await metering.give("acme", grant=10, prices={"plan_play.created": 3})
+    attempt = event(userId="user-1")
+    await metering.authorize(attempt)
+    [first] = await metering.settle_by_ids(attempt)
+    [again_] = await metering.settle_by_ids(attempt)
+    [further] = await metering.settle_by_ids(again(attempt))
+    assert first == again_ == further == {**first, "state": "settled", "credits": 3, "late": False}
+    assert first["holdId"] == attempt["holdId"]
+    assert await metering.balance("acme") == (10, 3, 0, 7)
+
+
+async def test_what_is_neither_held_nor_charged_is_unknown_until_it_is_told_whole(metering: Metering) -> None:
+    attempt = event()
+    [result] = await metering.settle_by_ids(attempt)
+    assert result == {"holdId": attempt["holdId"], "eventId": attempt["eventId"], "state": "unknown"}
+    assert await metering.spends("acme") == []
+    assert (await metering.settle(attempt))[0]["late"] is True
+    assert (await metering.settle_by_ids(attempt))[0]["state"] == "settled"
+
+
+@pytest.mark.parametrize(("units", "credits", "late_spent"), [(10, 20, 0), (4, 8, 0), (0, 0, 0), (13, 26, 6)])
+async def test_the_units_that_it_was_are_charged(
+    metering: Metering, clock: MovableClock, units: int, credits: int, late_spent: int
+) -> None:
+    await metering.give("acme", grant=30, prices={"llm.tokens": 2})
+    attempt = event(eventType="llm.tokens", units=10)
+    await metering.authorize(attempt)
+    [result] = await metering.settle_by_ids(attempt, units=units)
+    assert (result["state"], result["credits"], result["late"]) == ("settled", credits, False)
+    assert (await metering.settle_by_ids(attempt, units=7))[0] == result  # the first settle decides
+    assert await metering.balance("acme") == (30, credits, 0, 30 - credits)
+    [account] = await metering.fetch("SELECT late_spent FROM account WHERE client_id = 'acme'")
+    assert account["late_spent"] == late_spent
+    async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
+        assert (await audit_ledger(pool, now=clock(), unresolved_after_seconds=60)).is_sound
+
+
+async def test_holds_are_the_named_services_own(metering: Metering) -> None:
+    attempt = event()
+    await metering.authorize(attempt)
+    for call in ("authorize", "settle", "release"):
+        body = {"events": [attempt if call == "authorize" else ids_of(attempt)]}
+        status, document = await metering.call("POST", f"/internal/events/{call}", body, key=OTHER_KEY)
+        assert status == 200
+        [answer] = document.get("decisions") or document["results"]
+        assert (answer.get("decision") or answer["state"], answer["code"]) == ("conflict", "event_of_another_service")
+    path = "/internal/events?state=held&olderThanSeconds=0"
+    assert (await metering.call("GET", path, key=OTHER_KEY))[1]["events"] == []
+    assert len((await metering.call("GET", path))[1]["events"]) == 1
+    assert len((await metering.admin("GET", path))["events"]) == 1
+
+
+async def test_one_hold_named_twice_in_a_release_is_refused_at_the_door(metering: Metering) -> None:
+    body = {"events": [ids_of(event()), ids_of(one := event()), ids_of(one)]}
+    status, error = await metering.call("POST", "/internal/events/release", body)
+    assert (status, error["details"][0]["field"]) == (400, "events.2.holdId")
+
+
+async def test_a_fact_told_by_halves_is_invalid(metering: Metering) -> None:
+    attempt = event()
+    for wrong in (attempt, {**ids_of(attempt), "userId": "u"}, {**ids_of(attempt), "units": -1}):
+        status, document = await metering.call("POST", "/internal/events/settle", {"events": [wrong]})
+        assert (status, document["results"][0]["state"]) == (200, "invalid")
+
+
+async def test_tombstones_are_forgotten_after_the_retention_and_not_before(
+    start_metering: StartMetering, clock: MovableClock
+) -> None:
+    metering = await start_metering(hold_retention_seconds=1000)
+    first, second = event(), event()
+    await metering.release(first)
+    clock.advance(seconds=600)
+    await metering.release(second)
+    clock.advance(seconds=500)
+    async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
+        await ForgetReleased(pool, timedelta(seconds=1000)).run_once()
+    decisions = await metering.authorize(first, second)
+    assert [decision["decision"] for decision in decisions] == ["granted", "conflict"]
 
 
 async def test_fact_with_an_unknown_hold_is_charged_late(metering: Metering) -> None:
@@ -95,21 +162,21 @@ async def test_fact_with_an_unknown_hold_is_charged_late(metering: Metering) -> 
     assert (await metering.authorize(event()))[0]["decision"] == "granted"
 
 
-async def test_fact_with_a_released_hold_is_charged_late_at_the_held_price(metering: Metering) -> None:
+async def test_fact_with_a_released_hold_is_charged_late_at_the_present_price(metering: Metering) -> None:
     await metering.give("acme", grant=10, prices={"plan_play.created": 3})
     attempt = event()
     await metering.authorize(attempt)
-    await metering.release(attempt["holdId"])
+    await metering.release(attempt)
     await metering.give("acme", prices={"plan_play.created": 9})
     [result] = await metering.settle(attempt)
-    assert (result["credits"], result["late"]) == (3, True)
-    assert await metering.balance("acme") == (10, 3, 0, 7)
+    assert (result["credits"], result["late"]) == (9, True)
+    assert await metering.balance("acme") == (10, 9, 0, 1)
 
 
 async def test_fact_released_before_it_was_authorized_is_charged_late(metering: Metering) -> None:
     await metering.give("acme", grant=10)
     attempt = event()
-    await metering.release(attempt["holdId"])
+    await metering.release(attempt)
     [result] = await metering.settle(attempt)
     assert (result["state"], result["late"]) == ("settled", True)
     assert await metering.balance("acme") == (10, 1, 0, 9)
@@ -119,7 +186,7 @@ async def test_late_settle_of_an_old_attempt_uses_the_live_hold(metering: Meteri
     await metering.give("acme", grant=10)
     old = event()
     await metering.authorize(old)
-    await metering.release(old["holdId"])
+    await metering.release(old)
     await metering.authorize(new := again(old))
     assert (await metering.settle(old))[0]["late"] is False
     assert (await metering.settle(new))[0]["state"] == "settled"
@@ -131,7 +198,7 @@ async def test_release_after_settle_changes_nothing(metering: Metering) -> None:
     attempt = event()
     await metering.authorize(attempt)
     await metering.settle(attempt)
-    assert await metering.release(attempt["holdId"]) == ["settled"]
+    assert await metering.release(attempt) == ["settled"]
     assert len(await metering.spends("acme")) == 1
 
 
@@ -140,7 +207,7 @@ async def test_release_gives_back_credits_and_quota(metering: Metering) -> None:
     attempt = event()
     await metering.authorize(attempt)
     assert (await metering.authorize(event()))[0]["decision"] == "denied"
-    assert await metering.release(attempt["holdId"], attempt["holdId"]) == ["released", "released"]
+    assert await metering.release(attempt) == await metering.release(attempt) == ["released"]
     assert await metering.balance("acme") == (1, 0, 0, 1)
     assert (await metering.authorize(event()))[0]["decision"] == "granted"
 
@@ -149,7 +216,7 @@ async def test_settle_with_other_content_is_a_conflict_and_charges_nothing(meter
     await metering.give("acme", grant=10)
     attempt = event()
     await metering.authorize(attempt)
-    conflict, settled = await metering.settle(again(attempt, units=7), event())
+    conflict, settled = await metering.settle(again(attempt, userId="somebody"), event())
     assert (conflict["state"], settled["state"]) == ("conflict", "settled")
     assert await metering.balance("acme") == (10, 1, 1, 8)
 
@@ -173,7 +240,7 @@ async def test_holds_settles_and_releases_at_once_keep_every_sum(start_metering:
         [decision] = await metering.authorize(attempt, process=number % 2)
         if decision["decision"] == "granted":
             if number % 4 == 0:
-                await metering.release(attempt["holdId"], process=1 - number % 2)
+                await metering.release(attempt, process=1 - number % 2)
             else:
                 await metering.settle(attempt, process=1 - number % 2)
 
@@ -192,7 +259,7 @@ async def test_holds_settles_and_releases_at_once_keep_every_sum(start_metering:
 async def test_event_look_up_shows_state_and_receipt(metering: Metering, clock: MovableClock) -> None:
     await metering.give("acme", grant=10, quota={"limit": 5, "period": "month"})
     attempt = event()
-    path = f"/internal/events/{attempt['eventId']}"
+    path = f"/internal/events/{attempt['eventId']}?clientId=acme"
     assert (await metering.call("GET", path))[0] == 404
     await metering.authorize(attempt)
     _, held = await metering.call("GET", path)
@@ -237,5 +304,7 @@ async def test_batch_of_none_or_too_many_is_refused_whole(metering: Metering) ->
     for events in ([], [event()] * 501, None, "x"):
         status, error = await metering.call("POST", "/internal/events/settle", {"events": events})
         assert (status, error["details"][0]["field"]) == (400, "events")
-    status, _ = await metering.call("POST", "/internal/events/release", {"holdIds": [str(uuid.uuid4()), "x"]})
-    assert status == 400
+    status, document = await metering.call("POST", "/internal/events/release", {"events": [ids_of(event()), "x"]})
+    assert [result["state"] for result in document["results"]] == ["released", "invalid"]
+    status, error = await metering.call("GET", "/internal/events/x")
+    assert (status, error["details"][0]["field"]) == (400, "clientId")

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 
 from metering_service.app import create_app
 from metering_service.settings import MeteringSettings
-from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, MovableClock
+from tests.metering_service.conftest import ADMIN_KEY, SERVICE_KEYS, Metering, MovableClock
 
 CLIENTS = ("ada", "bob")
 EXAMPLES = 50
@@ -50,12 +50,11 @@ class Terms:
 
 @dataclass
 class Hold:
-    """A hold as the model sees it."""
+    """A live hold, or the charge that it became, as the model sees it."""
 
     hold_id: str
     event_id: str
     client_id: str
-    state: str
     credits: int
     day: date
 
@@ -70,90 +69,100 @@ class Account:
     """The day its counters belong to: a clock that went back does not take it back."""
 
 
+Key = tuple[str, str]
+"""A client and one of its holds or events."""
+
+
 class Reference:
-    """What metering ought to do, one event at a time."""
+    """What metering ought to do, one event at a time. Ids are each client's own."""
 
     def __init__(self) -> None:
         self.accounts = {client_id: Account() for client_id in CLIENTS}
-        self.holds: dict[str, Hold] = {}
-        self.over: set[str] = set()
-        """Holds released before anybody asked for them."""
+        self.held: dict[Key, Hold] = {}
+        """By hold id."""
+        self.released: dict[Key, str] = {}
+        """The event of each hold that was released, before or after anybody asked for it."""
+        self.charged: dict[Key, Hold] = {}
+        """By event id."""
 
-    def live(self, event_id: str) -> Hold | None:
-        found = (hold for hold in self.holds.values() if hold.event_id == event_id)
-        return next((hold for hold in found if hold.state in ("held", "settled")), None)
+    def find_held(self, event: dict[str, Any]) -> Hold | None:
+        ids = event["clientId"], event["eventId"]
+        return next((hold for hold in self.held.values() if (hold.client_id, hold.event_id) == ids), None)
 
-    def sum(self, client_id: str, *states: str) -> int:
-        return sum(
-            hold.credits for hold in self.holds.values() if hold.client_id == client_id and hold.state in states
-        )
+    def find_hold_id(self, event: dict[str, Any]) -> str | None:
+        hold = self.charged.get((event["clientId"], event["eventId"])) or self.find_held(event)
+        return hold and hold.hold_id
+
+    def sum(self, client_id: str, holds: Iterable[Hold]) -> int:
+        return sum(hold.credits for hold in holds if hold.client_id == client_id)
+
+    def spent_and_held(self, client_id: str) -> tuple[int, int]:
+        return self.sum(client_id, self.charged.values()), self.sum(client_id, self.held.values())
 
     def available(self, client_id: str) -> int:
-        return self.accounts[client_id].granted - self.sum(client_id, "held", "settled")
+        return self.accounts[client_id].granted - sum(self.spent_and_held(client_id))
 
     def taken(self, client_id: str, today: date) -> int:
-        """Count the events of the client's present period that are held or settled."""
+        """Count the events of the client's present period that are held or charged."""
         account = self.accounts[client_id]
         if account.day < (today if account.terms.period == "day" else today.replace(day=1)):
             return 0
         first = account.day if account.terms.period == "day" else account.day.replace(day=1)
-        of_client = (hold for hold in self.holds.values() if hold.client_id == client_id)
-        return sum(hold.state in ("held", "settled") and hold.day >= first for hold in of_client)
+        holds = (*self.held.values(), *self.charged.values())
+        return sum(hold.client_id == client_id and hold.day >= first for hold in holds)
 
     def authorize(self, event: dict[str, Any], today: date) -> tuple[str, str | None]:
         """Return the decision and its code."""
-        known = self.holds.get(event["holdId"])
-        if event["holdId"] in self.over or (known is not None and known.state == "released"):
+        client_id, event_id = event["clientId"], event["eventId"]
+        key = client_id, event["holdId"]
+        if key in self.released:
             return "conflict", "hold_released"
-        if known is not None and (known.event_id, known.client_id) != (event["eventId"], event["clientId"]):
+        if key in self.held and self.held[key].event_id != event_id:
             return "conflict", "hold_of_another_event"
-        live = self.live(event["eventId"])
-        if live is not None:
-            return (
-                ("granted", None) if live.client_id == event["clientId"] else ("conflict", "event_with_other_content")
-            )
-        account = self.accounts[event["clientId"]]
+        if self.find_hold_id(event) is not None:
+            return "granted", None
+        account = self.accounts[client_id]
         terms = account.terms
-        if terms.quota is not None and self.taken(event["clientId"], today) >= terms.quota:
+        if terms.quota is not None and self.taken(client_id, today) >= terms.quota:
             return "denied", "api_quota_exceeded"
         price = terms.price if terms.is_prepaid else 0
-        if price > 0 and price > self.available(event["clientId"]):
+        if price > 0 and price > self.available(client_id):
             return "denied", "api_balance_exhausted"
         account.day = max(account.day, today)
-        self.holds[event["holdId"]] = Hold(
-            event["holdId"], event["eventId"], event["clientId"], "held", price, account.day
-        )
+        self.held[key] = Hold(event["holdId"], event_id, client_id, price, account.day)
         return "granted", None
 
     def settle(self, event: dict[str, Any], today: date) -> tuple[str, int | None]:
         """Return the state and what it cost."""
-        known, live = self.holds.get(event["holdId"]), self.live(event["eventId"])
-        if (known is not None and (known.event_id, known.client_id) != (event["eventId"], event["clientId"])) or (
-            live is not None and live.client_id != event["clientId"]
-        ):
+        client_id, event_id = event["clientId"], event["eventId"]
+        hold = self.held.get((client_id, event["holdId"]))
+        if hold is not None and hold.event_id != event_id:
             return "conflict", None
-        if live is not None and live.state == "settled":
-            return "settled", live.credits
-        account = self.accounts[event["clientId"]]
-        account.day = max(account.day, today)
-        if live is not None:
-            live.state = "settled"
-            return "settled", live.credits
-        if known is None:
-            price = account.terms.price if account.terms.is_prepaid else 0
-            known = Hold(event["holdId"], event["eventId"], event["clientId"], "settled", price, account.day)
-            self.over.discard(event["holdId"])
-            self.holds[event["holdId"]] = known
-        known.state, known.day = "settled", account.day
-        return "settled", known.credits
+        charge = self.charged.get((client_id, event_id))
+        if charge is None:
+            charge = self.find_held(event)
+            if charge is not None:
+                del self.held[client_id, charge.hold_id]
+            else:
+                account = self.accounts[client_id]
+                account.day = max(account.day, today)
+                price = account.terms.price if account.terms.is_prepaid else 0
+                charge = Hold(event["holdId"], event_id, client_id, price, account.day)
+            self.charged[client_id, event_id] = charge
+        return "settled", charge.credits
 
-    def release(self, hold_id: str) -> str:
-        known = self.holds.get(hold_id)
-        if known is None:
-            self.over.add(hold_id)
-        elif known.state == "held":
-            known.state = "released"
-        return "settled" if known is not None and known.state == "settled" else "released"
+    def release(self, event: dict[str, Any]) -> str:
+        key = event["clientId"], event["holdId"]
+        hold = self.held.get(key)
+        told = hold.event_id if hold is not None else self.released.get(key)
+        if told is not None and told != event["eventId"]:
+            return "conflict"
+        charge = self.charged.get((event["clientId"], event["eventId"]))
+        if told is None and charge is not None and charge.hold_id == event["holdId"]:
+            return "settled"
+        self.held.pop(key, None)
+        self.released[key] = event["eventId"]
+        return "released"
 
 
 class MeteringMachine(RuleBasedStateMachine):
@@ -260,9 +269,8 @@ class MeteringMachine(RuleBasedStateMachine):
         for event, decision in zip(batch, decisions, strict=True):
             expected, code = self.reference.authorize(event, self.clock().date())
             assert (decision["decision"], decision.get("code")) == (expected, code), event
-            live = self.reference.live(event["eventId"])
-            if expected == "granted" and live is not None:
-                assert decision["holdId"] == live.hold_id
+            if expected == "granted":
+                assert decision["holdId"] == self.reference.find_hold_id(event)
 
     @precondition(lambda self: self.events)
     @rule(asked=again)
@@ -277,12 +285,12 @@ class MeteringMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.events)
     @rule(numbers=st.lists(st.integers(0, 99), min_size=1, max_size=2), is_unknown=st.booleans())
     def release(self, numbers: list[int], is_unknown: bool) -> None:
-        hold_ids = [self.events[number % len(self.events)]["holdId"] for number in numbers]
+        batch = [self.events[number % len(self.events)] for number in dict.fromkeys(numbers)]
+        batch = list({(event["clientId"], event["holdId"]): event for event in batch}.values())
         if is_unknown:
-            hold_ids.append(str(uuid.uuid4()))
-            self.events.append({"holdId": hold_ids[-1], "eventId": f"u{hold_ids[-1]}", "clientId": CLIENTS[0]})
-        states = self.run(self.metering.release(*hold_ids))
-        assert states == [self.reference.release(hold_id) for hold_id in hold_ids]
+            batch.append(self.new_event(CLIENTS[0]))
+        states = self.run(self.metering.release(*[self.wire(event) for event in batch]))
+        assert states == [self.reference.release(event) for event in batch]
 
     @rule(hours=st.sampled_from([1, 5, 24, 24 * 9]))
     def let_time_pass(self, hours: int) -> None:
@@ -290,12 +298,13 @@ class MeteringMachine(RuleBasedStateMachine):
 
     @rule()
     def set_the_clock_back(self) -> None:
+        """The database's: nothing is decided before an account's last moment."""
         self.clock.advance(hours=-2)
 
     @invariant()
     def totals_are_the_references(self) -> None:
         for client, account in self.reference.accounts.items():
-            spent, held = self.reference.sum(client, "settled"), self.reference.sum(client, "held")
+            spent, held = self.reference.spent_and_held(client)
             expected = (account.granted, spent, held, account.granted - spent - held)
             assert self.run(self.metering.balance(self.name(client))) == expected
 
@@ -310,11 +319,8 @@ class MeteringMachine(RuleBasedStateMachine):
 
 
 def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str) -> None:
-    clock = MovableClock()
-    keys = tuple(
-        f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}"
-        for scope, key in (("events", EVENTS_KEY), ("admin", ADMIN_KEY))
-    )
+    clock = MovableClock(metering_dsn)
+    keys = tuple(f"{scope}:{name}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, name, key in SERVICE_KEYS)
     # The default policy has a rate; a client that no rule gave a policy yet must not meet it.
     settings_of_service = MeteringSettings(
         postgres_dsn=metering_dsn, redis_url=redis_url, service_keys=keys, default_policy="open"
@@ -347,6 +353,7 @@ def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str)
             )
         finally:
             runner.run(client.close())
+            clock.close()
 
 
 def test_reference_denies_what_it_should() -> None:

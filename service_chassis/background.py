@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from activity_service.metrics import ActivityMetrics
+from prometheus_client import Counter
+
 from service_chassis.operations.logging import log_fault
 
 BACKOFF_LIMIT_SECONDS = 15.0
@@ -17,8 +18,8 @@ class BackgroundTask:
     """Runs `step` at once, then every `interval_seconds`, and whenever it is kicked.
 
     A kick begins a round `gather_seconds` later, so that what others have to do by then is in the same round.
-    A step that fails is logged, counted and tried again after a pause that doubles up to 15 s; kicks do not
-    shorten that pause.
+    A step that fails is logged, counted (`rounds`, by task and outcome) and tried again after a pause that doubles
+    up to 15 s; kicks do not shorten that pause.
     """
 
     def __init__(
@@ -28,14 +29,14 @@ class BackgroundTask:
         *,
         interval_seconds: float,
         gather_seconds: float = 0.0,
-        metrics: ActivityMetrics,
+        rounds: Counter,
     ) -> None:
         self._name = name
         self._step = step
         self._interval_seconds = interval_seconds
         self._gather_seconds = gather_seconds
-        self._succeeded = metrics.background_rounds.labels(name, "done")
-        self._failed = metrics.background_rounds.labels(name, "failed")
+        self._succeeded = rounds.labels(name, "done")
+        self._failed = rounds.labels(name, "failed")
         self._kicked = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -80,7 +81,7 @@ async def _wait_at_most(event: asyncio.Event, seconds: float) -> bool:
 
 @contextlib.asynccontextmanager
 async def run_tasks(
-    tasks: Sequence[BackgroundTask], last_round: Callable[[], Awaitable[None]]
+    tasks: Sequence[BackgroundTask], last_round: Callable[[], Awaitable[None]] | None = None
 ) -> AsyncIterator[None]:
     """Run the background work; at the end let it finish, then do `last_round` for what the last requests left."""
     running = [asyncio.create_task(task.run()) for task in tasks]
@@ -95,6 +96,7 @@ async def run_tasks(
         await asyncio.gather(*late, return_exceptions=True)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await last_round()
+                if last_round is not None:
+                    await last_round()
         except Exception as error:
-            log_fault("last_relay_round_failed", error)
+            log_fault("last_round_failed", error)
