@@ -17,7 +17,7 @@ from activity_service.billing.relay import GATHER_SECONDS, WATCH_INTERVAL_SECOND
 from activity_service.billing.sweeper import Sweeper
 from activity_service.metrics import ActivityMetrics
 from activity_service.plays.admission import Admission
-from activity_service.plays.create import CreatePlanPlays
+from activity_service.plays.create import DATABASE_DEADLINE_SECONDS, CreatePlanPlays
 from activity_service.plays.plan_play import OWN_EVENT_TYPES
 from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import POOL_SETTINGS
@@ -122,7 +122,8 @@ async def open_components(
             await sweeper.finish()
 
         read_plays = ReadPlanPlays(pool)
-        attempt_seconds = settings.metering_deadline_seconds
+        # As long as a first attempt may take: a caller that still waits after that has waited long enough.
+        attempt_seconds = settings.metering_deadline_seconds + DATABASE_DEADLINE_SECONDS
         async with run_tasks([settling, polling, sweeping, watching], last_round=finish):
             yield Components(
                 verifier=TokenVerifier(

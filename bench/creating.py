@@ -20,7 +20,7 @@ from service_chassis.database.pool import open_pool
 DRAIN_TIMEOUT_SECONDS = 60.0
 DRAIN_POLL_SECONDS = 0.02
 COUNT_UNSETTLED = """SELECT count(*) FROM billable_event
-    WHERE outcome = 'happened' AND settled_at IS NULL AND parked_at IS NULL"""
+    WHERE outcome = 'happened' AND parked_at IS NULL"""
 
 
 class MeteredCreates:

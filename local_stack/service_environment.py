@@ -97,7 +97,10 @@ def _catalog() -> dict[str, str]:
 
 
 def _metering(redis_url: str, secrets: Mapping[str, str]) -> dict[str, str]:
-    keys = [f"{scope}:{_sha256(secrets[f'{scope}_key'])}" for scope in ("events", "admin")]
+    keys = [
+        f"{scope}:{name}:{_sha256(secrets[f'{scope}_key'])}"
+        for scope, name in (("events", "activity"), ("admin", "ops"))
+    ]
     return {
         "METERING_REDIS_URL": redis_url,
         "METERING_SERVICE_KEYS": ",".join(keys),

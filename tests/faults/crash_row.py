@@ -136,7 +136,7 @@ class Row:
         while True:
             unsettled = await self.fetch(
                 "activity",
-                "SELECT 1 FROM billable_event WHERE client_id = $1 AND outcome = 'happened' AND settled_at IS NULL",
+                "SELECT 1 FROM billable_event WHERE client_id = $1 AND outcome = 'happened'",
             )
             held = await self.holds("held")
             if not unsettled and not held:
@@ -149,19 +149,21 @@ class Row:
             "SELECT 2 FROM plan_play WHERE client_id = $1 AND first_ended_at IS NOT NULL",
         )
         charges = await self.fetch("metering", "SELECT 1 FROM ledger_entry WHERE client_id = $1 AND kind = 'spend'")
-        holds = await self.fetch("metering", "SELECT state FROM hold WHERE client_id = $1 ORDER BY held_at, state")
+        holds = await self.fetch(
+            "metering", "SELECT state FROM hold_history WHERE client_id = $1 ORDER BY held_at, state"
+        )
         balance = await self.table.metering("GET", f"/internal/clients/{self.client_id}/balance")
         assert balance["available"] == CREDITS - len(charges)
         return End(len(facts), len(charges), tuple(hold["state"] for hold in holds))
 
     async def holds(self, state: str) -> list[asyncpg.Record]:
         """Return this client's holds in a state."""
-        statement = "SELECT hold_id, event_id FROM hold WHERE client_id = $1 AND state = $2"
+        statement = "SELECT hold_id, event_id FROM hold_history WHERE client_id = $1 AND state = $2"
         return await self.fetch("metering", statement, state)
 
     async def await_hold(self, state: str) -> None:
         """Wait until a hold of this client is in a state."""
-        await self.await_rows("metering", f"SELECT 1 FROM hold WHERE client_id = $1 AND state = '{state}'")
+        await self.await_rows("metering", f"SELECT 1 FROM hold_history WHERE client_id = $1 AND state = '{state}'")
 
     async def await_rows(self, database: str, statement: str) -> None:
         """Wait until a statement about this client finds something."""
@@ -183,3 +185,8 @@ class Row:
         """Make an event of this client's, for calls to metering itself."""
         event = {"holdId": str(uuid.uuid4()), "eventId": str(uuid.uuid4()), "eventType": "row.tested"}
         return {**event, "clientId": self.client_id, **fields}
+
+
+def ids_of(event: dict[str, Any]) -> dict[str, Any]:
+    """Return what settle and release want of an event."""
+    return {name: event[name] for name in ("clientId", "holdId", "eventId")}

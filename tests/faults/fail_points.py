@@ -47,9 +47,9 @@ FAIL_POINTS: dict[str, FailPoint] = {
         _around("settle-call", "activity", "billing.metering_client", "MeteringClient", "settle"),
         _around("abandon", "activity", "billing.outbox_store", "OutboxStore", "insert_abandoned"),
         _around("release-call", "activity", "billing.metering_client", "MeteringClient", "release"),
-        _around("hold", "metering", "events.hold_store", "HoldStore", "insert_holds"),
-        _around("charge", "metering", "events.hold_store", "HoldStore", "settle_events"),
-        _around("free", "metering", "events.hold_store", "HoldStore", "release_holds"),
+        _around("hold", "metering", "events.hold_store", "HoldStore", "authorize"),
+        _around("charge", "metering", "events.hold_store", "HoldStore", "settle"),
+        _around("free", "metering", "events.hold_store", "HoldStore", "release"),
     )
     for point in pair
 }

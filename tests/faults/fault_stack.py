@@ -32,6 +32,7 @@ from service_chassis.database.migrations import Schema, apply_schema
 from tests.faults.faulty_link import FaultyLink
 from tests.faults.replay import RequestTape
 from tests.faults.seeded_bugs import SEEDED_BUGS
+from tests.faults.witness import WITNESS
 
 ACTIVITIES = ("activity-1", "activity-2")
 """Two, so that one's sweeper takes holds from the other while it stands still."""
@@ -246,9 +247,14 @@ class FaultStack:
         )
         for name, dsn in self.dsns.items():
             apply_schema(dsn, Schema.of(REPOSITORY / f"{name}_service"))
-        if self.bug and (statements := SEEDED_BUGS[self.bug].metering_sql):
-            with psycopg.connect(self.dsns["metering"], autocommit=True) as connection:
-                connection.execute(statements.encode())
+        bug = SEEDED_BUGS.get(self.bug)
+        for name, statements in (
+            ("metering", WITNESS + (bug.metering_sql if bug else "")),
+            ("activity", bug.activity_sql if bug else ""),
+        ):
+            if statements:
+                with psycopg.connect(self.dsns[name], autocommit=True) as connection:
+                    connection.execute(statements.encode())
 
     async def _start_links(self, base: int) -> None:
         metering_port = base + 2

@@ -1,5 +1,6 @@
 """What the databases hold: how much is unresolved, and, at the end, all that the checker wants."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -7,11 +8,14 @@ import asyncpg
 
 from activity_service.audit.charges_client import ChargesClient
 from activity_service.audit.run import AuditPlays
+from activity_service.plays.caller import Caller
+from activity_service.plays.idempotency import identify
 from metering_service.audit.run import audit_ledger
 from service_chassis.cli.audit_report import Finding
 from service_chassis.clock import system_clock
 from tests.faults.checker import HoldRow, PlayRow
 from tests.faults.fault_stack import FaultStack
+from tests.faults.history import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +38,45 @@ async def fetch_unrest(stack: FaultStack) -> Unrest:
     try:
         unsettled, parked = await activity.fetchrow(
             "SELECT count(*) FILTER (WHERE parked_at IS NULL), count(parked_at) FROM billable_event "
-            "WHERE outcome = 'happened' AND settled_at IS NULL",
+            "WHERE outcome = 'happened'",
             timeout=5,
         )
     finally:
         activity.terminate()
     metering = await asyncpg.connect(stack.dsns["metering"], timeout=2)
     try:
-        held = await metering.fetchval("SELECT count(*) FROM hold WHERE state = 'held'", timeout=5)
+        held = await metering.fetchval("SELECT count(*) FROM hold WHERE released_at IS NULL", timeout=5)
     finally:
         metering.terminate()
     return Unrest(unsettled, parked, held)
 
 
-async def fetch_rows(stack: FaultStack) -> tuple[list[PlayRow], list[HoldRow], int]:
-    """Return all plays, all holds, and how many holds a sweeper abandoned."""
+async def fetch_rows(stack: FaultStack, attempts: Sequence[Attempt]) -> tuple[list[PlayRow], list[HoldRow], int]:
+    """Return all plays, all holds, and how many holds were abandoned; keys are those of `attempts`."""
+    keys = {
+        identify(Caller(attempt.client_id, None), attempt.key, {}).play_id: attempt.key
+        for attempt in attempts
+        if attempt.key is not None
+    }
     activity = await asyncpg.connect(stack.dsns["activity"])
     metering = await asyncpg.connect(stack.dsns["metering"])
     try:
         plays = await activity.fetch(
-            "SELECT id::text, client_id, display_name, key, first_ended_at IS NOT NULL FROM plan_play "
-            "LEFT JOIN (SELECT plan_play_id, key FROM idempotency_key) kept ON plan_play_id = id"
+            "SELECT id::text, client_id, display_name, fingerprint IS NOT NULL, first_ended_at IS NOT NULL "
+            "FROM plan_play"
         )
         abandoned = await activity.fetchval("SELECT count(*) FROM billable_event WHERE outcome = 'abandoned'")
         holds = await metering.fetch(
-            "SELECT client_id, event_id, state, credits, held_at, closed_at, late FROM hold "
-            "WHERE client_id IS NOT NULL"
+            "SELECT client_id, event_id, state, credits, held_at, closed_at, late FROM hold_history"
         )
     finally:
         await activity.close()
         await metering.close()
-    return [PlayRow(*row) for row in plays], [HoldRow(*row) for row in holds], abandoned
+    rows = [
+        PlayRow(play_id, client_id, marker, keys.get(play_id) if has_key else None, is_ended)
+        for play_id, client_id, marker, has_key, is_ended in plays
+    ]
+    return rows, [HoldRow(*row) for row in holds], abandoned
 
 
 async def run_audits(stack: FaultStack) -> list[Finding]:
@@ -78,7 +90,7 @@ async def run_audits(stack: FaultStack) -> list[Finding]:
         charges = ChargesClient(session, url=stack.url("metering"), key=stack.secrets["admin_key"])
         reports = [
             await audit_ledger(metering, now=now, unresolved_after_seconds=-3600),
-            await AuditPlays(activity, now, -3600).check_fences(),
+            await AuditPlays(activity, now, -3600).check_outbox(),
             await AuditPlays(activity, now, -3600).check_charges(charges),
         ]
     findings = [

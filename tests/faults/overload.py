@@ -113,7 +113,7 @@ async def _run(seconds: float, times: float) -> Seen:
         seen.rest_seconds, unrest = await await_rest(stack)
         if not unrest.is_rest:
             seen.violations.append(Finding("6-no-rest", "the stack", str(unrest)))
-        plays, holds, _ = await fetch_rows(stack)
+        plays, holds, _ = await fetch_rows(stack, history.attempts)
         seen.violations += await run_audits(stack)
         seen.violations += check_history(history, plays, holds)
     finally:

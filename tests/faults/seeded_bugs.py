@@ -5,17 +5,25 @@ some also undo what the schema does about it. The product knows nothing of them.
 """
 
 import asyncio
+import functools
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+WITHOUT_THE_FACT = """
+    CREATE OR REPLACE FUNCTION billable_fact_exists(p_client_id text, p_event_id text) RETURNS boolean
+    LANGUAGE sql STABLE AS 'SELECT false';
+"""
+"""Whoever gives up a hold does not ask for its fact: else a fact whose event was lost would be found, and charged."""
 
 WITHOUT_ACCOUNT_LOCKS = """
     ALTER TABLE account DROP CONSTRAINT account_available;
-    CREATE OR REPLACE FUNCTION lock_accounts(p_client_ids text[], p_day date) RETURNS void LANGUAGE plpgsql AS $$
+    CREATE OR REPLACE FUNCTION lock_accounts(p_client_ids text[]) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
-      INSERT INTO account (client_id, counted_on)
-      SELECT DISTINCT c.client_id, p_day FROM unnest(p_client_ids) AS c (client_id)
+      INSERT INTO account (client_id, last_at, counted_on)
+      SELECT DISTINCT id, utc_now(), utc_now()::date FROM unnest(p_client_ids) AS id
       ON CONFLICT DO NOTHING;
     END $$;
     CREATE FUNCTION look_long() RETURNS boolean LANGUAGE plpgsql AS $$
@@ -32,6 +40,7 @@ class SeededBug:
     services: tuple[str, ...]
     install: Callable[[], None]
     metering_sql: str = ""
+    activity_sql: str = ""
     postgres_settings: tuple[tuple[str, str], ...] = ()
 
 
@@ -46,7 +55,7 @@ def _outbox_after_the_commit() -> None:
 
     whole = CreationStore._INSERT
     begin, end = whole.index("INSERT INTO billable_event"), whole.index("), play AS")
-    CreationStore._INSERT = f"{whole[:begin]}SELECT hold_id FROM item\n{whole[end:]}"
+    CreationStore._INSERT = f"{whole[:begin]}SELECT hold_id FROM item WHERE $2::interval > '0'\n{whole[end:]}"
     insert = CreationStore.insert_plan_plays
     statement = """
         INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at,
@@ -54,14 +63,14 @@ def _outbox_after_the_commit() -> None:
         VALUES ($1, $2, 'happened', $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING
     """
 
-    async def insert_plan_plays(self: CreationStore, creations: Sequence[Creation]) -> Any:
-        fates = await insert(self, creations)
+    async def insert_plan_plays(self: CreationStore, creations: Sequence[Creation], retention: timedelta) -> Any:
+        stored = await insert(self, creations, retention)
         await asyncio.sleep(0.02)
         for creation in creations:
             event = creation.event
             columns = (event.hold_id, event.event_id, event.client_id, event.event_type, event.user_id, event.units)
             await self._connection.execute(statement, *columns, creation.play.created_at)
-        return fates
+        return stored
 
     CreationStore.insert_plan_plays = insert_plan_plays  # type: ignore[method-assign]
 
@@ -72,7 +81,7 @@ def _hold_released_by_a_timer() -> None:
     async def run_once(self: Sweeper) -> None:
         page = await self.metering.list_held(self.older_than_seconds, None)
         if page.events:
-            await self.metering.release([event.hold_id for event in page.events])
+            await self.metering.release(page.events)
 
     Sweeper.run_once = run_once  # type: ignore[method-assign]
 
@@ -81,43 +90,41 @@ def _release_on_an_unknown_commit() -> None:
     from activity_service.plays.create import CreatePlanPlays
     from activity_service.plays.creation_store import Creation
 
-    store_play = CreatePlanPlays._store_play
+    insert_plan_plays = CreatePlanPlays._insert_plan_plays
 
-    async def release_on_any_exception(self: CreatePlanPlays, creation: Creation) -> Any:
+    async def release_on_any_exception(self: CreatePlanPlays, creations: list[Creation]) -> Any:
         try:
-            return await store_play(self, creation)
+            return await insert_plan_plays(self, creations)
         except Exception:
-            await self._metering.release([creation.event.hold_id])
+            await self._metering.release([creation.event for creation in creations])
             raise
 
-    CreatePlanPlays._store_play = release_on_any_exception  # type: ignore[method-assign]
+    CreatePlanPlays._insert_plan_plays = release_on_any_exception  # type: ignore[method-assign]
 
 
 def _new_event_id_per_attempt() -> None:
-    from activity_service.billing.event import BillableEvent
+    from activity_service.billing.event import BillableEvent, start_attempt
     from activity_service.plays import create as create_plan_play
     from activity_service.plays.plan_play import PLAY_CREATED, PlanPlay
 
     def play_created(play: PlanPlay) -> BillableEvent:
-        return BillableEvent(
-            uuid.uuid4(), f"{PLAY_CREATED}:{uuid.uuid4()}", play.client_id, PLAY_CREATED, play.user_id
-        )
+        return start_attempt(PLAY_CREATED, uuid.uuid4(), play.client_id, play.user_id)
 
     create_plan_play.play_created = play_created  # type: ignore[attr-defined]
 
 
 def _open_when_metering_is_down() -> None:
-    from activity_service.billing.event import BillableEvent
+    from activity_service.billing.event import BillableEvent, Grant
     from activity_service.billing.metering_client import MeteringClient
     from activity_service.errors import MeteringUnavailable
 
     authorize = MeteringClient.authorize
 
-    async def authorize_or_let_through(self: MeteringClient, event: BillableEvent) -> uuid.UUID:
+    async def authorize_or_let_through(self: MeteringClient, event: BillableEvent) -> Grant:
         try:
             return await authorize(self, event)
         except MeteringUnavailable:
-            return event.hold_id
+            return Grant(event.hold_id, datetime.now(UTC).isoformat())
 
     MeteringClient.authorize = authorize_or_let_through  # type: ignore[method-assign]
 
@@ -126,18 +133,19 @@ def _check_then_write() -> None:
     from metering_service.events.authorize import AuthorizeEvents
     from metering_service.events.event import BillableEvent
     from metering_service.events.hold_store import HoldStore
+    from metering_service.events.isolation import Isolated
 
     # Decisions of several requests at once, as without the batches; each looks, thinks for a while, then writes.
-    HoldStore._AUTHORIZE = HoldStore._AUTHORIZE.replace("ORDER BY ordinal", "WHERE look_long() ORDER BY ordinal")
+    HoldStore._AUTHORIZE = f"{HoldStore._AUTHORIZE} WHERE look_long()"
 
-    async def decide_at_once(self: AuthorizeEvents, events: Sequence[BillableEvent]) -> Any:
-        return await asyncio.gather(*[self._decide_alone(event) for event in events])  # type: ignore[attr-defined]
-
-    async def decide_alone(self: AuthorizeEvents, event: BillableEvent) -> Any:
-        return (await self._decide_batch([event]))[0]
+    async def decide_at_once(
+        self: AuthorizeEvents, events: Sequence[BillableEvent], *, service: str, until: float
+    ) -> Any:
+        alone: Isolated[Any, Any] = Isolated(self._pool, functools.partial(self._ask, service), "authorize")
+        made = await asyncio.gather(*[self._decide_batch(alone, [(event, until)]) for event in events])
+        return [decision for [decision] in made]
 
     AuthorizeEvents.authorize = decide_at_once  # type: ignore[method-assign]
-    AuthorizeEvents._decide_alone = decide_alone  # type: ignore[attr-defined]
 
 
 def _synchronous_commit_off() -> None:
@@ -149,7 +157,7 @@ def _synchronous_commit_off() -> None:
 SEEDED_BUGS = {
     bug.name: bug
     for bug in (
-        SeededBug("outbox-after-the-commit", ("activity",), _outbox_after_the_commit),
+        SeededBug("outbox-after-the-commit", ("activity",), _outbox_after_the_commit, activity_sql=WITHOUT_THE_FACT),
         SeededBug("hold-released-by-a-timer", ("activity",), _hold_released_by_a_timer),
         SeededBug("release-on-an-unknown-commit", ("activity",), _release_on_an_unknown_commit),
         SeededBug("new-event-id-per-attempt", ("activity",), _new_event_id_per_attempt),

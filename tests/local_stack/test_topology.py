@@ -48,8 +48,8 @@ def test_a_variable_the_caller_set_wins_and_the_others_follow_it() -> None:
 
 def test_metering_knows_only_hashes_of_the_keys() -> None:
     variables = build()["metering"].variables
-    keys = dict(pair.split(":") for pair in variables["METERING_SERVICE_KEYS"].split(","))
-    assert keys["events"] == hashlib.sha256(b"the-events_key").hexdigest()
+    keys = dict(entry.rsplit(":", 1) for entry in variables["METERING_SERVICE_KEYS"].split(","))
+    assert keys["events:activity"] == hashlib.sha256(b"the-events_key").hexdigest()
     assert not any("the-events_key" in value for value in variables.values())
 
 

@@ -1,4 +1,5 @@
-"""Request rates: GCRA on the server's own clock, held against its specification; and servers that go away or change."""
+"""Request rates: GCRA on the server's own clock, held against its specification; and servers that go away or
+change."""
 
 import asyncio
 import time

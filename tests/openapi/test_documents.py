@@ -33,7 +33,7 @@ def create_apps() -> dict[str, web.Application]:
             MeteringSettings(
                 postgres_dsn=dsn,
                 redis_url="redis://nowhere",
-                service_keys=("admin:" + "0" * 64,),
+                service_keys=("admin:ops:" + "0" * 64,),
             )
         ),
     }

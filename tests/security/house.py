@@ -41,7 +41,9 @@ class House:
     @classmethod
     async def build(cls, dsns: Mapping[str, str], redis_url: str, http: ClientSession) -> "House":
         """Start the services, each after what it needs, and give client-a a plan and a play of user-1."""
-        hashes = tuple(f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in KEYS.items())
+        hashes = tuple(
+            f"{scope}:{scope}-caller:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in KEYS.items()
+        )
         apps: dict[str, web.Application] = {}
         servers: dict[str, HttpServer] = {}
         urls: dict[str, str] = {}

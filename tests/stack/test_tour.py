@@ -177,8 +177,8 @@ async def test_the_ledger_shows_exactly_what_was_charged(api: Api) -> None:
         assert status == 200
     after = await _settled_balance(api, before["spent"] + 2)
     assert after["available"] == before["available"] - 2
-    created = await api.metering(f"events/plan_play.created:{play['id']}")
-    completed = await api.metering(f"events/plan_play.completed:{play['id']}")
+    created = await api.metering(f"events/plan_play.created:{play['id']}?clientId=demo")
+    completed = await api.metering(f"events/plan_play.completed:{play['id']}?clientId=demo")
     assert (created["state"], completed["state"]) == ("settled", "settled")
 
 

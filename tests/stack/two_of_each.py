@@ -75,7 +75,8 @@ class ServiceProcess:
 def second_metering(stack: dict[str, Any], directory: Path) -> Iterator[ServiceProcess]:
     """Run one more metering process beside the stack's."""
     keys = ",".join(
-        f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in stack["service_keys"].items()
+        f"{scope}:{'activity' if scope == 'events' else 'ops'}:{hashlib.sha256(key.encode()).hexdigest()}"
+        for scope, key in stack["service_keys"].items()
     )
     process = ServiceProcess(
         "metering",

@@ -1,0 +1,20 @@
+"""What metering's tables forget, kept for the checker: when each hold was made, and what of it."""
+
+WITNESS = """
+    CREATE TABLE hold_witness (
+        client_id text, hold_id uuid, credits bigint, held_at timestamptz, PRIMARY KEY (client_id, hold_id));
+    CREATE FUNCTION witness_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO hold_witness VALUES (NEW.client_id, NEW.hold_id, NEW.credits, NEW.held_at) ON CONFLICT DO NOTHING;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER witness_hold AFTER INSERT ON hold FOR EACH ROW EXECUTE FUNCTION witness_hold();
+    CREATE VIEW hold_history AS
+        SELECT client_id, hold_id, event_id, CASE WHEN released_at IS NULL THEN 'held' ELSE 'released' END AS state,
+               coalesce(witness.credits, 0) AS credits, witness.held_at, released_at AS closed_at, false AS late
+        FROM hold LEFT JOIN hold_witness AS witness USING (client_id, hold_id)
+        UNION ALL
+        SELECT client_id, hold_id, event_id, 'settled', -credits, held_at, at, held_at IS NULL
+        FROM ledger_entry WHERE kind = 'spend';
+"""
+"""Statements for metering's database. The view has every hold there ever was, live, charged or given back."""
