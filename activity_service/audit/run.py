@@ -48,7 +48,8 @@ class AuditPlays:
         report = AuditReport("activity")
         async with open_snapshot(self.pool) as connection:
             store = AuditStore(connection)
-            report.count("facts", await store.count_facts())
+            if facts := await store.count_facts():
+                report.count("facts", facts)
             async for event in store.stream_announced():
                 report.count("to be charged")
                 report.add_violations(check_announced(event))

@@ -64,22 +64,36 @@ class CreationStore:
         WITH item AS MATERIALIZED (
             SELECT * FROM json_to_recordset($1::json) AS item (
                 n integer, hold_id uuid, held_at timestamptz, attempted bigint, event_id text, event_type text,
-                units bigint, id uuid, client_id text, user_id text, plan_id text, planned_lessons text[], email
-                text, display_name text, photo_url text, assignment_source text, risk_level text, created_at
-                timestamptz, fingerprint bytea) ), fence AS ( INSERT INTO billable_event (hold_id, event_id,
-                outcome, client_id, event_type, user_id, units, created_at, next_attempt_at) SELECT hold_id,
-                event_id, 'happened', client_id, event_type, user_id, units, created_at, utc_now() + interval
-                '{LEASE_SECONDS} s' FROM item WHERE least(held_at, to_timestamp(attempted / 1000.0)) > utc_now() -
-                $2::interval / 2 ORDER BY hold_id ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING RETURNING
-                hold_id ), play AS ( INSERT INTO plan_play (id, client_id, user_id, plan_id, status,
-                planned_lessons, current_lesson_index, completed_lessons, completed_lesson_plays,
-                total_lessons_completed, email, display_name, photo_url, assignment_source, risk_level, created_at,
-                updated_at, fingerprint) SELECT id, client_id, user_id, plan_id, 'active', planned_lessons, 0,
-                '{{}}', '{{}}', 0, email, display_name, photo_url, assignment_source, risk_level, created_at,
-                created_at, fingerprint FROM item LEFT JOIN fence USING (hold_id) WHERE fence.hold_id IS NOT NULL OR
-                item.held_at IS NULL ORDER BY id ON CONFLICT ON CONSTRAINT plan_play_pkey DO NOTHING RETURNING id )
-                SELECT item.n, play.id IS NOT NULL, fence.hold_id IS NOT NULL FROM item LEFT JOIN fence USING
-                (hold_id) LEFT JOIN play USING (id) WHERE fence.hold_id IS NOT NULL OR play.id IS NOT NULL
+                units bigint, id uuid, client_id text, user_id text, plan_id text, planned_lessons text[], email text,
+                display_name text, photo_url text, assignment_source text, risk_level text, created_at timestamptz,
+                fingerprint bytea)
+        ), fence AS (
+            INSERT INTO billable_event
+                (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at, next_attempt_at)
+            SELECT hold_id, event_id, 'happened', client_id, event_type, user_id, units, created_at,
+                   utc_now() + interval '{LEASE_SECONDS} s'
+            FROM item
+            WHERE held_at IS NOT NULL
+              AND least(held_at, to_timestamp(attempted / 1000.0)) > utc_now() - $2::interval / 2
+            ORDER BY hold_id
+            ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING
+            RETURNING hold_id
+        ), play AS (
+            INSERT INTO plan_play
+                (id, client_id, user_id, plan_id, status, planned_lessons, current_lesson_index, completed_lessons,
+                 completed_lesson_plays, total_lessons_completed, email, display_name, photo_url, assignment_source,
+                 risk_level, created_at, updated_at, fingerprint)
+            SELECT id, client_id, user_id, plan_id, 'active', planned_lessons, 0, '{{}}', '{{}}', 0, email,
+                   display_name, photo_url, assignment_source, risk_level, created_at, created_at, fingerprint
+            FROM item LEFT JOIN fence USING (hold_id)
+            WHERE fence.hold_id IS NOT NULL OR item.held_at IS NULL
+            ORDER BY id
+            ON CONFLICT ON CONSTRAINT plan_play_pkey DO NOTHING
+            RETURNING id
+        )
+        SELECT item.n, play.id IS NOT NULL, fence.hold_id IS NOT NULL
+        FROM item LEFT JOIN fence USING (hold_id) LEFT JOIN play USING (id)
+        WHERE fence.hold_id IS NOT NULL OR play.id IS NOT NULL
     """
 
     async def insert_plan_plays(self, creations: Sequence[Creation], retention: timedelta) -> list[Stored]:

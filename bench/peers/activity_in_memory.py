@@ -1,51 +1,52 @@
 """The activity service as it is, with stand-ins for what it waits for: no metering, no database in a create.
 
-The stand-ins keep answers by Idempotency-Key in a dictionary, grant everything, and leave the relay nothing to do.
-Everything else, from the socket to the schema and back, is the service's own.
+The stand-ins keep plays in a dictionary, grant everything, and leave the relay nothing to do. Everything else, from
+the socket to the schema and back, is the service's own.
 """
 
-from collections.abc import Sequence
-from uuid import UUID
+import asyncio
+from collections.abc import Awaitable, Sequence
 
 from activity_service import components
-from activity_service.billing.event import BillableEvent, Outcome
+from activity_service.billing.event import BillableEvent, Grant
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.relay import Relay
 from activity_service.cli.main import run
 from activity_service.plays.create import CreatePlanPlays
-from activity_service.plays.creation_store import Creation
-from activity_service.plays.idempotency import IdempotentRequest, StoredResponse
+from activity_service.plays.creation_store import Creation, Stored
+from activity_service.plays.plan_play import PlanPlay
 
 
 class RememberedCreations(CreatePlanPlays):
-    """The responses of creates, in memory."""
+    """Plays, in memory."""
 
-    _stored: dict[tuple[str, str, str], StoredResponse]
+    _stored: dict[str, tuple[PlanPlay, bytes | None]]
 
-    async def _insert_plan_plays(self, creations: Sequence[Creation]) -> list[Outcome]:
+    async def _insert_plan_plays(self, creations: Sequence[Creation]) -> list[Stored]:
         stored = self.__dict__.setdefault("_stored", {})
         for creation in creations:
-            if (request := creation.request) is not None:
-                stored[request.scope] = StoredResponse(request.fingerprint, creation.response)
-        return [Outcome.WON for _ in creations]
+            stored[creation.play.id] = (creation.play, creation.fingerprint)
+        return [Stored(is_new=True, is_announced=False) for _ in creations]
 
-    async def _list_responses(self, requests: Sequence[IdempotentRequest]) -> list[StoredResponse | None]:
+    async def _list_plays(self, play_ids: Sequence[str]) -> list[tuple[PlanPlay, bytes | None] | None]:
         stored = self.__dict__.setdefault("_stored", {})
-        return [stored.get(request.scope) for request in requests]
+        return [stored.get(play_id) for play_id in play_ids]
 
 
 class OpenMetering(MeteringClient):
     """Grants everything at once."""
 
-    async def authorize(self, event: BillableEvent) -> UUID:
+    def authorize(self, event: BillableEvent) -> Awaitable[Grant]:
         """Grant."""
-        return event.hold_id
+        future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
+        future.set_result(Grant(event.hold_id, "2026-01-01T00:00:00+00:00"))
+        return future
 
 
 class IdleRelay(Relay):
     """Nothing was stored, so there is nothing to settle."""
 
-    async def run_once(self) -> None:
+    async def settle_due(self) -> None:
         """Do nothing."""
 
 

@@ -179,12 +179,11 @@ class HoldStore:
     """
 
     async def fetch_event(self, client_id: str, event_id: str) -> EventState | None:
-        """Return what stands for an event: its charge or live hold, else, from a client's tombstones, the last
-        one.
-        """
+        """Return what stands for an event: its charge or live hold, else the last of its tombstones."""
         row = await self._connection.fetchrow(self._FETCH_EVENT, client_id, event_id)
         if row is not None:
-            return EventState(*row[:5], receipt=Receipt(*row[5:]))
+            event_id, hold_id, state, held_at, closed_at, *receipt = row
+            return EventState(event_id, hold_id, state, held_at, closed_at, Receipt(*receipt))
         row = await self._connection.fetchrow(self._FETCH_RELEASED, client_id, event_id)
         return EventState(*row) if row else None
 

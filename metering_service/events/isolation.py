@@ -13,7 +13,8 @@ from service_chassis.operations.logging import log_fault
 
 
 class _OfClient(Protocol):
-    client_id: str
+    @property
+    def client_id(self) -> str: ...
 
 
 Event = TypeVar("Event", bound=_OfClient)

@@ -116,7 +116,9 @@ class RateLimiter:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 try:
-                    numbers = await self._call(connection, "EVALSHA", _SHA1, len(buckets), *buckets, *arguments)
+                    numbers: list[int] = await self._call(
+                        connection, "EVALSHA", _SHA1, len(buckets), *buckets, *arguments
+                    )
                 except redis.exceptions.NoScriptError:
                     numbers = await self._call(connection, "EVAL", _SCRIPT, len(buckets), *buckets, *arguments)
         except BaseException as error:
@@ -135,7 +137,7 @@ class RateLimiter:
         return await connection.read_response()
 
     async def _open(self) -> Connection:
-        connection = self._factory.make_connection()
+        connection: Connection = self._factory.make_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.connect()
             information = await self._call(connection, "INFO", "server")

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from activity_service.audit.charges_client import ChargesClient
 from activity_service.audit.checks import Charge, Fact, pair_in_order
+from activity_service.audit.recharge import RechargeFacts
 from activity_service.audit.run import AuditPlays
 from activity_service.cli.main import commands
 from activity_service.errors import ChargesUnreadable, OutOfOrder
-from activity_service.plays.idempotency import IdempotentRequest
 from service_chassis.cli.audit_report import AuditReport, Finding
 from tests.activity_service.conftest import Run
 from tests.metering_service.conftest import (  # noqa: F401 - fixtures
@@ -43,14 +43,8 @@ INSERT_PLAY = """
     VALUES ($1, 'acme', 'p', 'active', '{}', 0, '{}', '{}', 0, $2, $2, $3)
 """
 INSERT_FENCE = """
-    INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, settled_at,
-                                next_attempt_at)
-    VALUES (gen_random_uuid(), $1, 'happened', 'acme', split_part($1, ':', 1), 1, $2, $3, $2)
-"""
-
-INSERT_KEY = """
-    INSERT INTO idempotency_key (client_id, user_id, key, fingerprint, plan_play_id, response, created_at)
-    VALUES ('acme', '', 'key', '', $1, $2, $3)
+    INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, next_attempt_at)
+    VALUES (gen_random_uuid(), $1, 'happened', 'acme', split_part($1, ':', 1), 1, $2, $2)
 """
 
 
@@ -65,15 +59,14 @@ async def add_play(
     *,
     at: datetime = OLD,
     is_ended: bool = False,
-    settled_at: datetime | None = NOW,
-    play_id: uuid.UUID | None = None,
+    is_waiting: bool = False,
 ) -> list[str]:
-    """Add a play with its fences; return the event ids of its facts."""
-    play_id = play_id or uuid.uuid4()
+    """Add a play, its events waiting in the outbox or gone from there; return the event ids of its facts."""
+    play_id = uuid.uuid4()
     facts = [f"plan_play.created:{play_id}"] + [f"plan_play.completed:{play_id}"] * is_ended
     await pool.execute(INSERT_PLAY, play_id, at, at if is_ended else None)
-    for fact in facts:
-        await pool.execute(INSERT_FENCE, fact, at, settled_at)
+    for fact in facts if is_waiting else ():
+        await pool.execute(INSERT_FENCE, fact, at)
     return facts
 
 
@@ -82,58 +75,35 @@ def rules(report: AuditReport) -> list[str]:
 
 
 async def audit(pool: asyncpg.Pool) -> AuditReport:
-    return await AuditPlays(pool, NOW, 60).check_fences()
+    return await AuditPlays(pool, NOW, 60).check_outbox()
 
 
-async def test_plays_with_their_fences_are_sound(pool: asyncpg.Pool) -> None:
+async def test_plays_with_what_waits_of_them_are_sound(pool: asyncpg.Pool) -> None:
     await add_play(pool)
-    await add_play(pool, is_ended=True)
+    await add_play(pool, at=NOW, is_ended=True, is_waiting=True)
     report = await audit(pool)
-    assert (report.is_sound, report.unfinished_count, report.checked) == (True, 0, {"facts": 3})
+    assert (report.is_sound, report.unfinished_count) == (True, 0)
+    assert report.checked == {"facts": 3, "to be charged": 2}
 
 
 TAMPERINGS = {
-    "fence_count": "DELETE FROM billable_event WHERE event_type = 'plan_play.completed'",
     "fact_missing": "UPDATE plan_play SET first_ended_at = NULL",
-    "fence_differs": "UPDATE billable_event SET client_id = 'other' WHERE event_type = 'plan_play.created'",
-    "parked": "UPDATE billable_event SET parked_at = now(), settled_at = NULL, last_error = 'state conflict' "
+    "event_differs": "UPDATE billable_event SET client_id = 'other' WHERE event_type = 'plan_play.created'",
+    "parked": "UPDATE billable_event SET parked_at = now(), last_error = 'state conflict' "
     "WHERE event_type = 'plan_play.created'",
 }
 
 
 @pytest.mark.parametrize("rule", TAMPERINGS)
 async def test_each_kind_of_damage_is_found(pool: asyncpg.Pool, rule: str) -> None:
-    await add_play(pool, is_ended=True)
+    await add_play(pool, is_ended=True, is_waiting=True)
     await pool.execute(TAMPERINGS[rule])
     assert rules(await audit(pool)) == [rule]
 
 
-KEY_TAMPERINGS = {
-    "key_of_another_play": "UPDATE idempotency_key SET key = 'another'",
-    "response_of_another_play": 'UPDATE idempotency_key SET response = \'{"data": {"id": "another"}}\'',
-}
-
-
-@pytest.mark.parametrize("rule", KEY_TAMPERINGS)
-async def test_a_key_its_play_and_its_response_belong_together(pool: asyncpg.Pool, rule: str) -> None:
-    play_id = IdempotentRequest("acme", "", "key", b"").derive_play_id()
-    await add_play(pool, play_id=play_id)
-    await pool.execute(INSERT_KEY, play_id, orjson.dumps({"data": {"id": str(play_id)}}), OLD)
-    report = await audit(pool)
-    assert (report.is_sound, report.checked) == (True, {"facts": 1, "keys": 1})
-    await pool.execute(KEY_TAMPERINGS[rule])
-    assert rules(await audit(pool)) == [rule]
-
-
-async def test_second_fence_of_one_fact_is_found(pool: asyncpg.Pool) -> None:
-    (fact,) = await add_play(pool)
-    await pool.execute(INSERT_FENCE, fact, OLD, NOW)
-    assert rules(await audit(pool)) == ["fence_count"]
-
-
 async def test_what_waits_is_unfinished_from_a_given_age_on(pool: asyncpg.Pool) -> None:
-    (fact,) = await add_play(pool, settled_at=None)
-    await add_play(pool, at=NOW - timedelta(seconds=5), settled_at=None)
+    (fact,) = await add_play(pool, is_waiting=True)
+    await add_play(pool, at=NOW - timedelta(seconds=5), is_waiting=True)
     report = await audit(pool)
     assert report.is_sound
     assert report.unfinished == [Finding("unsettled", fact, "not settled for 3,600 s, 0 attempts")]
@@ -190,21 +160,37 @@ async def test_facts_and_charges_without_twin_are_violations(
     assert uncharged in {finding.subject for finding in report.violations}
 
 
-async def test_charge_that_is_gone_is_missed_although_its_hold_is_settled(
+async def test_a_fact_that_waits_in_the_outbox_is_not_missed_among_the_charges(
+    pool: asyncpg.Pool, charges: ChargesClient
+) -> None:
+    await add_play(pool, is_waiting=True)
+    assert (await join(pool, charges)).is_sound
+
+
+async def test_recharge_has_charged_what_lacks_its_charge_and_nothing_else(
     pool: asyncpg.Pool,
     metering: Metering,  # noqa: F811
-    clock: MovableClock,  # noqa: F811
     charges: ChargesClient,
 ) -> None:
-    (fact,) = await add_play(pool)
-    clock.advance(hours=-1)
-    await charge(metering, fact)
-    await metering.fetch("DELETE FROM ledger_entry")
-    assert rules(await join(pool, charges)) == ["fact_uncharged"]
+    """Metering was restored to a moment before some of its charges."""
+    await charge(metering, *await add_play(pool, is_ended=True))
+    lost = [*await add_play(pool, is_ended=True), *await add_play(pool)]
+    await add_play(pool, at=NOW)  # still in flight
+    await pool.execute("UPDATE plan_play SET user_id = 'erased-1' WHERE id::text = split_part($1, ':', 2)", lost[0])
+    recharge = RechargeFacts(pool, NOW, 60)
+    dry = await recharge.recharge(charges, dry_run=True)
+    assert (dry.uncharged, dry.announced) == (3, 0)
+    assert await pool.fetch("SELECT FROM billable_event") == []
+    done = await recharge.recharge(charges, dry_run=False)
+    assert (done.uncharged, done.announced) == (3, 3)
+    assert (await recharge.recharge(charges, dry_run=False)).announced == 0
+    rows = await pool.fetch("SELECT event_id, outcome, user_id FROM billable_event")
+    assert {row["event_id"] for row in rows} == set(lost)
+    assert {(row["outcome"], row["user_id"]) for row in rows} == {("happened", None)}
 
 
 async def test_young_fact_may_be_in_flight(pool: asyncpg.Pool, charges: ChargesClient) -> None:
-    await add_play(pool, at=NOW - timedelta(seconds=59), settled_at=None)
+    await add_play(pool, at=NOW - timedelta(seconds=59))
     report = await join(pool, charges)
     assert (report.is_sound, report.checked) == (True, {"pairs": 1, "in flight": 1})
 
@@ -237,7 +223,7 @@ async def test_unreadable_metering_is_an_error_and_no_verdict(pool: asyncpg.Pool
 
 
 def fact(event_id: str) -> Fact:
-    return Fact(event_id, "acme", OLD)
+    return Fact(event_id, "acme", None, OLD)
 
 
 def charged(event_id: str) -> Charge:

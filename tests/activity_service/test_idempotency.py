@@ -25,12 +25,30 @@ async def test_the_same_key_and_body_get_the_first_answer_byte_for_byte(activity
     assert len(await activity.rows("plan_play")) == len(activity.metering.charges) == 1
 
 
-async def test_a_replay_asks_metering_nothing_and_works_while_it_is_away(activity: Activity) -> None:
+async def test_a_replay_is_answered_while_metering_is_away_and_while_it_refuses(activity: Activity) -> None:
     first = await activity.create(key="k1")
-    activity.metering.says["authorize"] = (503, b"")
-
+    await activity.settle_all()
+    for status in (503, 500, 401):
+        activity.metering.says["authorize"] = (status, b"")
+        assert_replays(await activity.create(key="k1"), first)
+    del activity.metering.says["authorize"]
+    activity.metering.holds.clear()
+    activity.metering.refusal = {"code": "api_rate_limited", "retryAfterSeconds": 3}
     assert_replays(await activity.create(key="k1"), first)
-    assert len(activity.metering.events_of("authorize")) == 1
+    assert (await activity.create(key="k2")).status == 429
+
+
+async def test_a_replay_is_the_first_response_whatever_became_of_the_play(activity: Activity) -> None:
+    first = await activity.create(key="k1", userId="u", email="a@b.example", plannedLessons=["a", "b"])
+    for changes in (
+        {"status": "paused", "currentLessonIndex": 1, "completedLessons": ["a"]},
+        {"status": "ended", "totalLessonsCompleted": 2, "lastPlayedAt": "2026-01-01T00:00:00Z"},
+        {"status": "active", "completedLessonPlays": ["x"]},
+    ):
+        assert (await activity.update(first.play["id"], **changes)).status == 200
+        assert_replays(
+            await activity.create(key="k1", userId="u", email="a@b.example", plannedLessons=["a", "b"]), first
+        )
 
 
 async def test_the_order_of_names_and_null_for_absent_make_no_other_body(activity: Activity) -> None:
@@ -98,14 +116,15 @@ async def test_refusals_are_not_remembered(activity: Activity) -> None:
     assert "Idempotency-Replayed" not in created.headers
 
 
-async def test_a_retry_after_a_lost_grant_uses_the_hold_that_stands(activity: Activity) -> None:
+async def test_a_retry_after_a_lost_grant_is_one_play_and_one_bill(activity: Activity) -> None:
     activity.metering.says["authorize"] = (200, b"{")
     assert (await activity.create(key="k1")).status == 500
     del activity.metering.says["authorize"]
 
     assert (await activity.create(key="k1")).status == 201
     await activity.settle_all()
-    assert activity.metering.states() == ["settled"]
+    assert activity.metering.states() == ["released", "settled"]
+    assert len(activity.metering.charges) == 1
 
 
 async def test_50_parallel_creates_with_one_key_are_one_play_one_bill_and_one_body(activity: Activity) -> None:
@@ -116,7 +135,7 @@ async def test_50_parallel_creates_with_one_key_are_one_play_one_bill_and_one_bo
     assert len({reply.body for reply in replies}) == 1
     assert sum("Idempotency-Replayed" not in reply.headers for reply in replies) == 1
     assert len(await activity.rows("plan_play")) == 1
-    assert await activity.outcomes() == ["happened"]
+    assert await activity.outcomes() == []
     assert list(activity.metering.charges.values()) == [1]
 
 
@@ -190,14 +209,6 @@ async def test_a_key_in_use_for_another_user_is_400_before_the_first_is_there(
     assert (await slow).status == 201
     await activity.settle_all()
     assert len(await activity.rows("plan_play")) == len(activity.metering.charges) == 1
-
-
-async def test_a_stored_response_goes_when_its_play_goes(activity: Activity) -> None:
-    first = await activity.create(key="k1")
-    await activity.pool.execute("DELETE FROM plan_play")
-
-    assert first.status == 201
-    assert await activity.rows("idempotency_key") == []
 
 
 async def test_a_key_that_is_none_is_400_naming_the_header(activity: Activity) -> None:

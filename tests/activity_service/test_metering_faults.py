@@ -20,7 +20,7 @@ from tests.activity_service.conftest import StartActivity
 
 FAULT = {"error": "Internal server error"}
 HOLD = "0197f0d2-8a51-7c3e-9b1a-6a9e0a4f2b11"
-EVENT = BillableEvent(UUID(HOLD), "plan_play.created:x", "client-a", "plan_play.created")
+EVENT = BillableEvent(HOLD, "plan_play.created:x", "client-a", "plan_play.created")
 
 
 def decision(**fields: Any) -> bytes:

@@ -1,30 +1,42 @@
 """The relay: what happened reaches metering, once as far as anybody can tell, whatever stands in its way."""
 
 import asyncio
-from datetime import timedelta
 
-from activity_service.billing.outbox_store import BACKOFF_LIMIT_SECONDS, BATCH_EVENTS, OutboxStore
-from service_chassis.clock import system_clock
+import pytest
+
+from activity_service.billing.outbox_store import BATCH_EVENTS, OutboxStore
+from activity_service.billing.relay import Relay
 from tests.activity_service.activity import Activity, until
 from tests.activity_service.conftest import StartActivity
+from tests.activity_service.metering_double import Hold
 
 
 async def unsettled(activity: Activity) -> list[dict[str, object]]:
-    return [row for row in await activity.rows("billable_event") if row["settled_at"] is None]
+    return [row for row in await activity.rows("billable_event") if row["outcome"] == "happened"]
+
+
+async def settle_due(activity: Activity) -> None:
+    """Let the time come of everything that waits, and have it settled."""
+    await activity.pool.execute("UPDATE billable_event SET next_attempt_at = utc_now() WHERE parked_at IS NULL")
+    await activity.components.relay.settle_due()
 
 
 async def insert_happened(activity: Activity, count: int) -> None:
     """Put events into the outbox as a process would leave them that dies right after its commits."""
-    await activity.pool.execute(
+    rows = await activity.pool.fetch(
         """
         INSERT INTO billable_event
             (hold_id, event_id, outcome, client_id, event_type, units, created_at, next_attempt_at)
         SELECT gen_random_uuid(), 'plan_play.created:' || n, 'happened', 'client-a', 'plan_play.created', 1,
                now(), now()
         FROM generate_series(1, $1::integer) AS n
+        RETURNING hold_id::text, event_id
         """,
         count,
     )
+    for hold_id, event_id in rows:
+        event = {"eventId": event_id, "clientId": "client-a", "eventType": "plan_play.created", "units": 1}
+        activity.metering.holds[hold_id] = Hold(event)
 
 
 async def test_what_a_dead_process_left_is_settled_when_the_next_one_starts(
@@ -52,7 +64,7 @@ async def test_two_relays_at_once_take_different_events(activity: Activity, star
     await insert_happened(activity, 2 * BATCH_EVENTS)
     gate = activity.metering.answered["settle"]
     gate.close()
-    rounds = [asyncio.create_task(each.components.relay.run_once()) for each in (activity, other)]
+    rounds = [asyncio.create_task(each.components.relay.settle_due()) for each in (activity, other)]
     await until(lambda: len(activity.metering.events_of("settle")) == 2 * BATCH_EVENTS)
     gate.open()
     await asyncio.gather(*rounds)
@@ -62,49 +74,92 @@ async def test_two_relays_at_once_take_different_events(activity: Activity, star
     assert await unsettled(activity) == []
 
 
-async def test_an_answer_that_is_lost_sends_the_same_events_again(start_activity: StartActivity) -> None:
-    now = system_clock()
-    activity = await start_activity(lambda: now)
+async def test_an_answer_that_is_lost_sends_the_same_events_again(activity: Activity) -> None:
     await insert_happened(activity, 3)
     activity.metering.says["settle"] = (200, b"{")
-    now += timedelta(seconds=1)
-    await activity.settle_all()
+    await settle_due(activity)
     assert len(await unsettled(activity)) == 3
     del activity.metering.says["settle"]
-    now += timedelta(seconds=BACKOFF_LIMIT_SECONDS)
-    await activity.settle_all()
+    await settle_due(activity)
 
     assert await unsettled(activity) == []
-    first, second = (body for name, body in activity.metering.calls if name == "settle")
-    by_hold = {event["holdId"]: event for event in first["events"]}
-    assert by_hold == {event["holdId"]: event for event in second["events"]}
+    first, *_, last = (body for name, body in activity.metering.calls if name == "settle")
+    assert {event["holdId"] for event in first["events"]} == {event["holdId"] for event in last["events"]}
 
 
-async def test_pauses_grow_to_a_bound_while_metering_is_away(start_activity: StartActivity) -> None:
-    now = system_clock()
-    activity = await start_activity(lambda: now)
+async def test_pauses_grow_to_a_bound_while_metering_is_away(activity: Activity) -> None:
     await insert_happened(activity, 1)
     activity.metering.says["settle"] = (503, b"")
-    now += timedelta(seconds=1)
     pauses = []
     for _ in range(7):
-        await activity.settle_all()
-        [row] = await unsettled(activity)
-        pauses.append((row["next_attempt_at"] - now).total_seconds())  # type: ignore[operator]
-        now = row["next_attempt_at"]  # type: ignore[assignment]
+        await settle_due(activity)
+        pause = "SELECT extract(epoch FROM next_attempt_at - utc_now())::float FROM billable_event"
+        pauses.append(round(await activity.pool.fetchval(pause)))
 
     assert pauses == [1, 2, 4, 8, 15, 15, 15]
 
 
-async def test_before_its_next_attempt_an_event_is_left_alone(start_activity: StartActivity) -> None:
-    now = system_clock() + timedelta(seconds=1)
-    activity = await start_activity(lambda: now)
+async def test_before_its_next_attempt_an_event_is_left_alone(activity: Activity) -> None:
     await insert_happened(activity, 1)
     activity.metering.says["settle"] = (503, b"")
-    await activity.settle_all()
-    await activity.settle_all()
+    await settle_due(activity)
+    await activity.components.relay.settle_due()
 
     assert len(activity.metering.events_of("settle")) == 1
+
+
+async def test_what_is_charged_leaves_the_outbox(activity: Activity) -> None:
+    await activity.create_play()
+    assert await activity.outcomes() == ["happened"]
+    await activity.settle_all()
+    assert await activity.rows("billable_event") == []
+
+
+async def test_a_process_that_dies_after_its_commit_leaves_a_row_that_another_settles_after_the_lease(
+    activity: Activity, start_activity: StartActivity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Relay, "remember", lambda self, event: None)
+    activity.metering.says["list_held"] = (200, b'{"events":[],"nextCursor":null}')  # it is not old yet
+    await activity.create_play()
+    other = await start_activity()
+    await other.components.relay.settle_due()
+    assert len(await unsettled(other)) == 1, "it is the first one's, for a while"
+    await settle_due(other)
+    assert await unsettled(other) == []
+    assert len(activity.metering.charges) == 1
+
+
+async def test_an_event_that_cannot_be_charged_now_is_postponed_and_its_neighbours_are_charged(
+    activity: Activity,
+) -> None:
+    await insert_happened(activity, 20)
+    activity.metering.undecidable.add("plan_play.created:7")
+    await settle_due(activity)
+    [row] = await unsettled(activity)
+    assert (row["event_id"], row["attempts"], row["parked_at"]) == ("plan_play.created:7", 1, None)
+    activity.metering.undecidable.clear()
+    await settle_due(activity)
+    assert len(activity.metering.charges) == 20
+
+
+async def test_an_event_that_breaks_the_whole_call_keeps_no_neighbour_waiting(activity: Activity) -> None:
+    await insert_happened(activity, 100)
+    activity.metering.breaking.add("plan_play.created:7")
+    await settle_due(activity)
+    assert [row["event_id"] for row in await unsettled(activity)] == ["plan_play.created:7"]
+    assert len(activity.metering.charges) == 99
+
+
+async def test_what_metering_does_not_know_is_told_whole(activity: Activity) -> None:
+    play = await activity.create_play(userId="user-1")
+    activity.metering.holds.clear()  # restored to a moment before
+    await activity.settle_all()
+    by_ids, whole = activity.metering.events_of("settle")[-2:]
+    assert by_ids.keys() == {"clientId", "holdId", "eventId"}
+    assert (whole["eventType"], whole["userId"], whole["units"]) == ("plan_play.created", "user-1", 1)
+    assert whole["happenedAt"] == play["createdAt"].replace("Z", "+00:00") or whole["happenedAt"] == play["createdAt"]
+    assert activity.metering.charges == {f"plan_play.created:{play['id']}": 1}
+    assert await activity.rows("billable_event") == []
 
 
 async def test_a_poisoned_event_is_parked_and_the_others_flow(activity: Activity) -> None:
@@ -139,14 +194,15 @@ async def test_a_parked_event_is_settled_once_it_is_driven_again(activity: Activ
     assert activity.metering.charges == {}
 
     async with activity.pool.acquire() as connection:
-        assert await OutboxStore(connection).redrive_parked(None, system_clock()) == 1
+        assert await OutboxStore(connection).redrive_parked(None) == 1
     await activity.settle_all()
     assert activity.metering.charges == {"plan_play.created:1": 1}
     assert await unsettled(activity) == []
 
 
 async def test_what_the_last_requests_left_is_settled_at_shutdown(activity: Activity) -> None:
-    await insert_happened(activity, 5)
+    replies = await asyncio.gather(*(activity.create() for _ in range(5)))
+    assert {reply.status for reply in replies} == {201}
     await activity.client.close()
 
     assert len(activity.metering.charges) == 5
@@ -154,8 +210,8 @@ async def test_what_the_last_requests_left_is_settled_at_shutdown(activity: Acti
 
 async def test_shutdown_is_bounded_while_metering_stalls(start_activity: StartActivity) -> None:
     activity = await start_activity(metering_deadline_seconds=0.2)
-    await insert_happened(activity, 5)
     activity.metering.answered["settle"].close()
+    await asyncio.gather(*(activity.create() for _ in range(5)))
 
     async with asyncio.timeout(3):
         await activity.client.close()
@@ -169,7 +225,8 @@ async def test_the_gauges_tell_what_waits_how_long_and_what_is_parked(
     await insert_happened(activity, 3)
     activity.metering.poisoned.add("plan_play.created:2")
     await activity.settle_all()
-    await activity.pool.execute("UPDATE billable_event SET settled_at = NULL, created_at = now() - interval '1 hour'")
+    await insert_happened(activity, 2)
+    await activity.pool.execute("UPDATE billable_event SET created_at = now() - interval '1 hour'")
     other = await start_activity(metering_url="http://127.0.0.1:9", metering_deadline_seconds=0.1)
 
     assert other.metric("activity_billable_events_unsettled") == 2

@@ -13,20 +13,21 @@ from service_chassis.database.tenancy import ALL_CLIENTS, act_for, begin_for
 from tests.activity_service.activity import Activity
 
 ROLE = "activity_service"
-TABLES = ["plan_play", "billable_event", "idempotency_key"]
+TABLES = ["plan_play", "billable_event"]
 FORGETFUL = [
     *(f"SELECT * FROM {table}" for table in TABLES),
     *(f"DELETE FROM {table} RETURNING *" for table in reversed(TABLES)),
     "UPDATE plan_play SET status = 'paused' RETURNING *",
     "UPDATE billable_event SET attempts = 1 RETURNING *",
     "SELECT * FROM plan_play FOR UPDATE",
-    "SELECT event_id FROM billable_event UNION ALL SELECT key FROM idempotency_key",
+    "SELECT event_id FROM billable_event UNION ALL SELECT plan_id FROM plan_play",
 ]
 
 
 @pytest.fixture
 async def isolated(activity: Activity, activity_dsn: str) -> AsyncIterator[asyncpg.Pool]:
-    """A pool as the service's own, beside plays of two clients."""
+    """A pool as the service's own, beside plays of two clients whose charges wait."""
+    activity.metering.says["settle"] = (503, b"")
     for client in ("client-a", "client-b"):
         await activity.create_play(token=activity.issuer.issue(client), key="k", userId="user-1")
     async with open_pool(activity_dsn, size=2, application_name="test", settings=POOL_SETTINGS, role=ROLE) as pool:
@@ -35,7 +36,7 @@ async def isolated(activity: Activity, activity_dsn: str) -> AsyncIterator[async
 
 async def test_the_service_owns_nothing_and_bypasses_nothing(activity: Activity) -> None:
     reading = activity.components.read_plays
-    for pool in (reading.pool, reading.stream_pool, activity.components.relay.pool):
+    for pool in (reading.pool, activity.components.relay.pool):
         assert await pool.fetchval("SELECT current_user") == ROLE
     assert not await activity.pool.fetchval(
         "SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = $1", ROLE
@@ -60,7 +61,7 @@ async def test_a_statement_that_forgets_its_client_finds_nothing(isolated: async
     assert await isolated.fetch(statement) == []
 
 
-@pytest.mark.parametrize("statement", FORGETFUL[:8])
+@pytest.mark.parametrize("statement", FORGETFUL[:6])
 async def test_a_statement_that_names_no_client_stays_within_the_one_it_acts_for(
     isolated: asyncpg.Pool, statement: str
 ) -> None:
@@ -132,7 +133,7 @@ async def test_the_service_can_change_no_table_and_end_no_isolation(isolated: as
         "DROP POLICY one_client ON plan_play",
         "CREATE POLICY mine ON plan_play USING (true)",
         "TRUNCATE plan_play CASCADE",
-        "DROP TABLE idempotency_key",
+        "DROP TABLE billable_event",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await isolated.execute(statement)

@@ -193,9 +193,6 @@ class Campaign:
         outcome.rest_seconds, unrest = await await_rest(stack)
         if not unrest.is_rest or unrest.parked:
             outcome.violations.append(Finding("6-no-rest", "the stack", f"after {REST_LIMIT_SECONDS:g} s: {unrest}"))
-        keys = {
-            play_id_of(attempt.client_id, attempt.key): attempt.key for attempt in history.attempts if attempt.key
-        }
         plays, holds, outcome.abandoned = await fetch_rows(stack, history.attempts)
         outcome.violations += await run_audits(stack)
         asked = [play for play in plays if play.client_id != PROBE]

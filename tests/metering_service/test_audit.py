@@ -165,8 +165,8 @@ def test_old_holds_do_not_fail_the_command(metering_dsn: str) -> None:
             "VALUES ('acme', 'grant', 1, 'g', now())"
         )
         connection.execute(
-            "INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, held_at, "
-            "resolve_by, policy_id, policy_version) "
+            "INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, "
+            "held_at, resolve_by, policy_id, policy_version) "
             "VALUES ('acme', gen_random_uuid(), 'e', 's', 't', 1, 1, '2025-12-31', %s, %s, 'free', 1)",
             [datetime(2026, 1, 1, tzinfo=UTC)] * 2,
         )

@@ -175,7 +175,7 @@ async def test_a_name_that_is_not_found_costs_no_request_anything(start_limiter:
 class At:
     """The script at a moment of our own."""
 
-    def __init__(self, client: "redis.Redis[bytes]", now: int) -> None:
+    def __init__(self, client: redis.Redis, now: int) -> None:
         told = f"local time = {{ {now // 1_000_000}, {now % 1_000_000} }}"
         script = limiter._SCRIPT.replace("local time = redis.call('TIME')", told)
         assert script != limiter._SCRIPT

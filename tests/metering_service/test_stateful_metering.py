@@ -91,7 +91,7 @@ class Reference:
 
     def find_hold_id(self, event: dict[str, Any]) -> str | None:
         hold = self.charged.get((event["clientId"], event["eventId"])) or self.find_held(event)
-        return hold and hold.hold_id
+        return None if hold is None else hold.hold_id
 
     def sum(self, client_id: str, holds: Iterable[Hold]) -> int:
         return sum(hold.credits for hold in holds if hold.client_id == client_id)
