@@ -13,7 +13,7 @@ from activity_service.audit.run import keep_own
 from activity_service.audit.store import AuditStore
 from activity_service.billing.event import BillableEvent
 from activity_service.billing.outbox_store import BATCH_EVENTS, OutboxStore
-from activity_service.privacy.personal_data import PSEUDONYM_PREFIX
+from activity_service.plays.plan_play import PSEUDONYM_PREFIX
 from service_chassis.cli.audit_report import AuditReport
 from service_chassis.database.pool import open_snapshot
 

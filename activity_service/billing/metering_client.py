@@ -47,8 +47,7 @@ _PATHS = {
     "release": "/internal/events/release",
     "list_held": "/internal/events",
 }
-_MALFORMED_CALL = {400, 413, 422}
-_WRONG_KEY = {401, 403}
+_MALFORMED_CALL, _WRONG_KEY = {400, 413, 422}, {401, 403}
 _CONNECTION_FAULTS = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
 _OF_THE_TIME_LEFT = 0.95
 _FASTER_WEIGHT = 0.1

@@ -15,6 +15,9 @@ PLAY_COMPLETED = "plan_play.completed"
 OWN_EVENT_TYPES = frozenset({PLAY_CREATED, PLAY_COMPLETED})
 """What is billed: the facts that this service knows the truth about."""
 
+PSEUDONYM_PREFIX = "erased-"
+"""How the name begins that stands in an erased user's place."""
+
 
 @dataclass(slots=True)
 class PlanPlay:

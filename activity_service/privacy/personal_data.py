@@ -8,12 +8,11 @@ import asyncpg
 import structlog
 
 from activity_service.errors import NotYetCharged
+from activity_service.plays.plan_play import PSEUDONYM_PREFIX
 from activity_service.privacy.store import PersonalDataStore
 from service_chassis.clock import Clock, system_clock
 from service_chassis.database.pool import open_snapshot
 from service_chassis.database.tenancy import act_for, begin_for
-
-PSEUDONYM_PREFIX = "erased-"
 
 _log = structlog.get_logger(__name__)
 

@@ -139,7 +139,7 @@ class RateLimiter:
     async def _open(self) -> Connection:
         connection: Connection = self._factory.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]
             information = await self._call(connection, "INFO", "server")
             if b"redis_mode:cluster" in information:
                 raise ClusterRefused

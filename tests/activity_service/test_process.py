@@ -22,7 +22,7 @@ PERSON = {"email": "ada@secret.example", "displayName": "Ada Secretive", "photoU
 async def test_a_process_tells_nobody_secrets_and_settles_what_it_did_before_it_ends(
     settings: ActivitySettings, proxy: DatabaseProxy, issuer: Issuer, metering: MeteringDouble
 ) -> None:
-    metering.says["settle"] = (503, b"")  # until the end
+    metering.answered["settle"].close()  # until the end
     port = choose_free_port()
     own = {"postgres_dsn": proxy.dsn, "port": port, "ops_port": choose_free_port(), "log_level": "debug"}
     environment = {f"ACTIVITY_{name.upper()}": str(value) for name, value in {**vars(settings), **own}.items()}
@@ -49,8 +49,8 @@ async def test_a_process_tells_nobody_secrets_and_settles_what_it_did_before_it_
         proxy.lose_answer_to(b"ada@secret.example")
         answers.append(await create(**PERSON))
     metering.says.clear()
-    metering.charges.clear()
     process.send_signal(signal.SIGTERM)
+    metering.answered["settle"].open()
     log += (await asyncio.wait_for(process.communicate(), 20))[0].splitlines()
 
     assert process.returncode == 0

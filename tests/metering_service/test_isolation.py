@@ -1,0 +1,150 @@
+"""Nobody in another's way: a locked account, a broken row, or a caller whose time is over concerns nobody else."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from metering_service.events.event import BillableEvent, find_repeated
+from service_chassis.application import READINESS
+from tests.metering_service.conftest import EVENTS_KEY, Metering, StartMetering, event
+
+GOOD = [f"good-{number}" for number in range(20)]
+
+
+@pytest.fixture
+async def connection(metering: Metering) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody with a psql of their own."""
+    connection = await asyncpg.connect(metering.dsn)
+    yield connection
+    await connection.close()
+
+
+async def test_a_locked_account_gets_errors_and_its_neighbours_their_decisions(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    await metering.authorize(event("bad"), *(event(client) for client in GOOD))
+    async with connection.transaction():
+        await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
+        for most_seconds in (1.5, 0.5):  # once to find out, then hardly at all
+            began = time.monotonic()
+            bad, *good = await metering.authorize(event("bad"), *(event(client) for client in GOOD))
+            assert (bad["decision"], bad["code"]) == ("error", "not_decided")
+            assert {decision["decision"] for decision in good} == {"granted"}
+            assert time.monotonic() - began < most_seconds
+    [decision] = await metering.authorize(event("bad"))
+    assert decision["decision"] == "granted"
+
+
+async def test_a_locked_account_keeps_nobody_elses_charges_and_releases_waiting(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    attempts = [event("bad"), *(event(client) for client in GOOD)]
+    await metering.authorize(*attempts)
+    async with connection.transaction():
+        await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
+        results = await metering.settle_by_ids(*attempts)
+        assert [result["state"] for result in results] == ["error"] + ["settled"] * len(GOOD)
+        unknown = [event("bad"), *(event(client) for client in GOOD)]
+        assert await metering.release(*unknown) == ["error"] + ["released"] * len(GOOD)
+    assert (await metering.settle_by_ids(attempts[0]))[0]["state"] == "settled"
+
+
+async def test_an_account_that_breaks_its_own_rule_keeps_nobody_elses_charge_waiting(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    attempts = [event("bad"), *(event(client) for client in GOOD)]
+    await metering.authorize(*attempts)
+    await connection.execute(
+        "ALTER TABLE account ADD CONSTRAINT broken CHECK (client_id <> 'bad' OR month_used = 0) NOT VALID"
+    )
+    results = await metering.settle_by_ids(*attempts)
+    assert [result["state"] for result in results] == ["error"] + ["settled"] * len(GOOD)
+    assert await metering.spends("bad") == []
+    await connection.execute("ALTER TABLE account DROP CONSTRAINT broken")
+    assert (await metering.settle_by_ids(attempts[0]))[0]["state"] == "settled"
+
+
+async def test_a_broken_row_of_one_event_keeps_no_other_event_of_its_client_waiting(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    attempts = [event() for _ in range(30)]
+    await metering.authorize(*attempts)
+    await connection.execute(
+        f"ALTER TABLE ledger_entry ADD CONSTRAINT broken CHECK (event_id <> '{attempts[7]['eventId']}')"
+    )
+    results = await metering.settle_by_ids(*attempts)
+    assert [n for n, result in enumerate(results) if result["state"] != "settled"] == [7]
+
+
+async def test_nothing_is_decided_that_nobody_waits_for_any_more(metering: Metering) -> None:
+    attempt = event()
+    headers = {"Authorization": f"Bearer {EVENTS_KEY}", "X-Time-Left-Ms": "0"}
+    async with metering.clients[0].post(
+        "/internal/events/authorize", json={"events": [attempt]}, headers=headers
+    ) as response:
+        [decision] = (await response.json())["decisions"]
+    assert (decision["decision"], decision["code"]) == ("error", "too_late")
+    assert await metering.fetch("SELECT FROM hold") == []
+    headers["X-Time-Left-Ms"] = "soon"
+    async with metering.clients[0].post(
+        "/internal/events/authorize", json={"events": [attempt]}, headers=headers
+    ) as response:
+        assert (response.status, (await response.json())["details"][0]["field"]) == (400, "X-Time-Left-Ms")
+
+
+async def test_a_process_is_ready_while_decisions_have_every_connection(start_metering: StartMetering) -> None:
+    metering = await start_metering(postgres_pool_size=2)
+    connection = await asyncpg.connect(metering.dsn)
+    app = metering.clients[0].server.app  # type: ignore[attr-defined]
+    try:
+        async with connection.transaction():
+            await metering.authorize(event("bad"))
+            await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
+            waiting = [asyncio.create_task(metering.authorize(event("bad"))) for _ in range(20)]
+            assert await app[READINESS].find_not_ready() == []
+            await asyncio.gather(*waiting)
+    finally:
+        await connection.close()
+
+
+async def test_a_default_policy_that_does_not_exist_is_not_ready_and_settles_what_is_held(
+    start_metering: StartMetering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = await start_metering()
+    attempt = event()
+    await whole.authorize(attempt)
+    metering = await start_metering(default_policy="nowhere")
+    app = metering.clients[-1].server.app  # type: ignore[attr-defined]
+    assert await app[READINESS].find_not_ready() == ["default_policy"]
+    said = capsys.readouterr().out
+    assert "METERING_DEFAULT_POLICY" in said
+    assert "nowhere" in said
+    assert (await metering.settle_by_ids(attempt, process=1))[0]["state"] == "settled"
+
+
+async def test_one_event_named_500_times_is_one_hold_and_quick(metering: Metering) -> None:
+    await metering.give("acme", grant=1000)
+    attempt = event()
+    began = time.monotonic()
+    decisions = await metering.authorize(*([attempt] * 500))
+    assert {decision["holdId"] for decision in decisions} == {attempt["holdId"]}
+    assert {result["state"] for result in await metering.settle_by_ids(*([attempt] * 500))} == {"settled"}
+    assert time.monotonic() - began < 5
+    assert await metering.balance("acme") == (1000, 1, 0, 999)
+
+
+def test_repeated_ids_are_found_for_each_client_by_itself() -> None:
+    first = BillableEvent("h1", "e1", "acme", "t")
+    events = [
+        first,
+        BillableEvent("h1", "e1", "other", "t"),
+        BillableEvent("h2", "e1", "acme", "t"),
+        BillableEvent("h1", "e2", "acme", "t"),
+        BillableEvent("h3", "e3", "acme", "t"),
+        first,
+        BillableEvent("e3", "h3", "acme", "t"),
+    ]
+    assert find_repeated(events) == [False, False, True, True, False, True, True]

@@ -1,0 +1,164 @@
+"""Refusals are true: by live holds alone, by the database's clock, and the same one by one as all at once."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from metering_service.events.event import BillableEvent, Decision
+from metering_service.events.hold_store import CHARGING_SETTINGS, HoldStore
+from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.rates.limiter import RateOutcome
+from service_chassis.clock import system_clock
+from service_chassis.database.pool import open_pool
+from tests.metering_service.conftest import Metering, MovableClock, StartMetering, event
+
+
+async def refuse(metering: Metering, **body: Any) -> tuple[str, int | None]:
+    _, document = await metering.call("POST", "/internal/events/authorize", {"events": [event(**body)]})
+    [decision] = document["decisions"]
+    assert decision["decision"] == "denied"
+    return decision["code"], decision["retryAfterSeconds"]
+
+
+async def hold(metering: Metering, seconds: int, **fields: Any) -> dict[str, Any]:
+    """Have something held that its caller will have resolved within so many seconds."""
+    attempt = event(**fields)
+    body = {"events": [attempt], "resolveWithinSeconds": seconds}
+    _, document = await metering.call("POST", "/internal/events/authorize", body)
+    assert document["decisions"][0]["decision"] == "granted"
+    return attempt
+
+
+@pytest.mark.parametrize("terms", [{"quota": {"limit": 3, "period": "month"}, "credits": "unlimited"}, {"grant": 3}])
+async def test_what_live_holds_alone_use_up_comes_back_when_they_are_resolved(
+    metering: Metering, clock: MovableClock, terms: dict[str, Any]
+) -> None:
+    await metering.give("acme", **terms)
+    first, second, third = [await hold(metering, seconds) for seconds in (40, 30, 20)]
+    code = "api_quota_exceeded" if "quota" in terms else "api_balance_exhausted"
+    assert await refuse(metering) == (code, 20)
+    clock.advance(seconds=19)
+    assert await refuse(metering) == (code, 1)
+    await metering.settle_by_ids(third)
+    assert await refuse(metering) == (code, 11)
+    clock.advance(seconds=12)  # the second is overdue: its caller is away
+    assert await refuse(metering) == (code, 60)
+    await metering.settle_by_ids(second)
+    assert await refuse(metering) == (code, 9)
+    await metering.settle_by_ids(first)
+    _, wait = await refuse(metering)
+    assert wait is None if "grant" in terms else wait is not None and wait > 7000
+    assert not (await metering.authorize(event("other")))[0].get("code")
+
+
+async def test_as_many_holds_must_be_resolved_as_the_event_needs(metering: Metering) -> None:
+    await metering.give("acme", grant=10, prices={"plan_play.created": 1})
+    for seconds, units in ((10, 2), (20, 3), (30, 4)):
+        await hold(metering, seconds, units=units)
+    assert await refuse(metering, units=3) == ("api_balance_exhausted", 10)
+    assert await refuse(metering, units=5) == ("api_balance_exhausted", 20)
+    assert await refuse(metering, units=10) == ("api_balance_exhausted", 30)
+    assert await refuse(metering, units=11) == ("api_balance_exhausted", None)
+
+
+async def test_a_quota_goes_by_the_databases_clock_whatever_a_process_thinks(
+    start_metering: StartMetering, clock: MovableClock
+) -> None:
+    metering = await start_metering()
+    await metering.give("acme", quota={"limit": 1, "period": "month"}, credits="unlimited")
+    await metering.settle(event())
+    clock.now = clock.now.replace(year=2027)  # the process's alone
+    assert (await refuse(metering)) == ("api_quota_exceeded", 7200)
+
+
+async def test_an_account_is_never_decided_about_before_its_last_moment(
+    metering: Metering, clock: MovableClock
+) -> None:
+    await metering.give("acme", quota={"limit": 1, "period": "day"}, credits="unlimited")
+    clock.advance(hours=3)
+    await metering.authorize(event())
+    clock.advance(hours=-3)  # the database's clock was set back, over midnight
+    code, _ = await refuse(metering)
+    assert code == "api_quota_exceeded"
+
+
+CLIENTS = ("ada", "bob")
+TERMS = {
+    "ada": Policy(None, None, {"t": 2}, "prepaid", "enforce"),
+    "bob": Policy(None, None, {"t": 1}, "prepaid", "shadow"),
+}
+events_of_a_batch = st.lists(
+    st.tuples(st.sampled_from(CLIENTS), st.integers(0, 11), st.integers(0, 11), st.integers(1, 3), st.booleans()),
+    min_size=1,
+    max_size=12,
+)
+
+
+class InTurn(HoldStore):
+    """Decides about all events one after the other."""
+
+    _AUTHORIZE = (
+        "SELECT * FROM authorize_events('[]', '{}', $3, $4) WHERE $1::json IS NOT NULL AND $2::text[] IS NOT NULL"
+    )
+
+
+@given(
+    batches=st.lists(events_of_a_batch, min_size=1, max_size=4), grant=st.integers(0, 30), quota=st.integers(1, 30)
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_all_at_once_decides_what_one_after_the_other_does(
+    metering: Metering, clock: MovableClock, batches: list[Any], grant: int, quota: int
+) -> None:
+    outcomes = []
+    async with open_pool(metering.dsn, size=1, application_name="test", settings=CHARGING_SETTINGS) as pool:
+        for store in (HoldStore, InTurn):
+            async with pool.acquire() as connection:
+                await _set_up(connection, grant, quota)
+                transaction = [await _authorize(store(connection), batch) for batch in batches]
+                left = (
+                    await connection.fetch(
+                        "SELECT * FROM account ORDER BY client_id",
+                    ),
+                    await connection.fetch("SELECT * FROM hold ORDER BY client_id, hold_id"),
+                )
+                outcomes.append((transaction, [[tuple(row) for row in rows] for rows in left]))
+    assert outcomes[0] == outcomes[1]
+
+
+async def _set_up(connection: asyncpg.Connection, grant: int, quota: int) -> None:
+    await connection.execute("DELETE FROM hold; DELETE FROM account; DELETE FROM policy; DELETE FROM policy_version")
+    for name, policy in TERMS.items():
+        await connection.execute(
+            "INSERT INTO policy_version (policy_id, version, quota_limit, quota_period, prices, credits, mode, "
+            "created_at) VALUES ($1, 1, $2, 'day', $3, $4, $5, now())",
+            name,
+            quota,
+            '{"t": 2}' if name == "ada" else '{"t": 1}',
+            policy.credits,
+            policy.mode,
+        )
+        await connection.execute("INSERT INTO policy VALUES ($1, 1)", name)
+        await connection.execute(
+            "INSERT INTO account (client_id, policy_id, granted, last_at, counted_on) "
+            "VALUES ($1, $1, $2, '2026-03-31 21:00Z', '2026-03-31')",
+            name,
+            grant,
+        )
+
+
+async def _authorize(store: HoldStore, batch: Sequence[tuple[str, int, int, int, bool]]) -> list[dict[str, Any]]:
+    events = [
+        BillableEvent(f"00000000-0000-7000-8000-{hold:012}", f"e{number}", client, "t", units=units)
+        for client, hold, number, units, _ in batch
+    ]
+    versions = [PolicyVersion(event.client_id, 1, TERMS[event.client_id], system_clock()) for event in events]
+    rates = [RateOutcome(0, 0) if passes or n % 5 else RateOutcome(None, 7) for n, (*_, passes) in enumerate(batch)]
+    decisions: list[Decision | None] = await store.authorize(
+        events, versions, rates, service="tests", default_policy="ada"
+    )
+    return [asdict(decision) for decision in decisions if decision is not None]
