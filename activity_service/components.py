@@ -28,6 +28,7 @@ from service_chassis.auth.bearer import TokenVerifier
 from service_chassis.auth.jwks import RemoteKeys
 from service_chassis.background import BackgroundTask, run_tasks
 from service_chassis.clock import Clock
+from service_chassis.database.clock_watch import CLOCK_WATCH_INTERVAL_SECONDS, ClockWatch
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
 from service_chassis.database.tenancy import ALL_CLIENTS
@@ -73,6 +74,8 @@ async def open_components(
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
         app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA))
         app[READINESS].require("signing_keys", keys.check)
+        watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
+        app[READINESS].require("clock", watch.check)
 
         retention = timedelta(seconds=settings.hold_retention_seconds)
         metering = MeteringClient(
@@ -113,6 +116,13 @@ async def open_components(
             rounds=metrics.background_rounds,
         )
 
+        comparing = BackgroundTask(
+            "clock watch",
+            watch.run_once,
+            interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
+        )
+
         def settle_soon(event: BillableEvent) -> None:
             relay.remember(event)
             settling.kick()
@@ -124,7 +134,7 @@ async def open_components(
         read_plays = ReadPlanPlays(pool)
         # As long as a first attempt may take: a caller that still waits after that has waited long enough.
         attempt_seconds = settings.metering_deadline_seconds + DATABASE_DEADLINE_SECONDS
-        async with run_tasks([settling, polling, sweeping, watching], last_round=finish):
+        async with run_tasks([settling, polling, sweeping, watching, comparing], last_round=finish):
             yield Components(
                 verifier=TokenVerifier(
                     issuer=settings.token_issuer,

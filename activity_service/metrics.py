@@ -27,6 +27,9 @@ class ActivityMetrics:
             "activity_holds_left_behind",
             "Old holds that the sweeper found when it last looked. Does not stay above 0.",
         )
+        self.clock_apart = metrics.gauge(
+            "clock_apart_seconds", "How far the process's clock is apart from its database's."
+        )
         self.background_rounds = metrics.counter(
             "activity_background_rounds", "Rounds of a background task, by how they ended.", ["task", "outcome"]
         )

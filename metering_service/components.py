@@ -25,6 +25,7 @@ from metering_service.settings import MeteringSettings, ServiceKey
 from service_chassis.application import METRICS, READINESS
 from service_chassis.background import BackgroundTask, run_tasks
 from service_chassis.clock import Clock
+from service_chassis.database.clock_watch import CLOCK_WATCH_INTERVAL_SECONDS, ClockWatch
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
 from service_chassis.settings import InvalidSettings
@@ -83,6 +84,8 @@ async def open_components(
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
         app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA))
         app[READINESS].require("default_policy", lambda: check_policy(readiness_pool, default_policy))
+        watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
+        app[READINESS].require("clock", watch.check)
         policies = PolicyCache(pool, default_policy=default_policy)
         forgetting = BackgroundTask(
             "forget released holds",
@@ -90,11 +93,17 @@ async def open_components(
             interval_seconds=FORGET_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )
-        async with run_tasks([forgetting]):
+        comparing = BackgroundTask(
+            "clock watch",
+            watch.run_once,
+            interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
+        )
+        async with run_tasks([forgetting, comparing]):
             yield Components(
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
-                    charging_pool, policies, rates, metrics, default_policy=default_policy
+                    charging_pool, policies, rates, watch, metrics, default_policy=default_policy
                 ),
                 settlements=SettleEvents(charging_pool, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),

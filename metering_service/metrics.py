@@ -15,6 +15,9 @@ class MeteringMetrics:
         self.settle_batch = metrics.size_histogram("metering_settle_batch_events", "Events settled in one statement.")
         # Kept: `labels` takes a lock and builds strings. There are few of them.
         self.decisions = cache(metrics.counter("metering_decisions", "Decisions.", ["decision", "code"]).labels)
+        self.clock_apart = metrics.gauge(
+            "clock_apart_seconds", "How far the process's clock is apart from its database's."
+        )
         self.background_rounds = metrics.counter(
             "metering_background_rounds", "Rounds of a background task, by how they ended.", ["task", "outcome"]
         )

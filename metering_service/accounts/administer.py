@@ -79,6 +79,23 @@ class AdministerAccounts:
             raise ReferenceReused(reference)
         return entry
 
+    async def mend_clock(self, client_id: str | None, *, actor: str) -> list[str]:
+        """Set the moments and counters right of accounts that were counted at a moment to come; return whose.
+
+        For one client or, without, for all: after the database's clock was ahead, and was set right.
+        """
+        async with self.pool.acquire() as connection:
+            ahead = await LedgerStore(connection).list_ahead()
+        mended = []
+        for each in ahead if client_id is None else [client_id]:
+            async with self.pool.acquire() as connection, connection.transaction():
+                store = LedgerStore(connection)
+                await store.lock_account(each)
+                if each in ahead and await store.mend_moments(each):
+                    mended.append(each)
+                    await AdminAuditStore(connection).insert_line(self.clock(), actor, "mend_clock", each)
+        return mended
+
     async def fetch_balance(self, client_id: str) -> Balance | None:
         """Return what a client has, None for one never heard of."""
         async with self.pool.acquire() as connection:

@@ -7,6 +7,7 @@ import asyncpg
 from metering_service.accounts.account import Balance, Charge, Counters, LedgerEntry
 from metering_service.errors import InsufficientCredits, UnknownPolicy
 from metering_service.policies.policy import Quota
+from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 
 _COLUMNS = """entry_id, kind, reference, credits, event_id, event_type, source, note,
     kind = 'spend' AND held_at IS NULL AS late, at"""
@@ -77,6 +78,50 @@ class LedgerStore:
         if await self._connection.fetchval(self._ADD_GRANTED, client_id, credits) is None:
             raise InsufficientCredits
         return LedgerEntry(*entry), True
+
+    # What was counted at a moment to come is counted as of now: the counters are sums over ledger and live holds.
+    _MEND_MOMENTS = """
+        UPDATE account a
+        SET last_at = utc_now(), counted_on = s.today,
+            day_used = (SELECT count(*) FROM ledger_entry l
+                        WHERE l.client_id = a.client_id AND l.kind = 'spend' AND l.counted_on = s.today),
+            month_used = (SELECT count(*) FROM ledger_entry l
+                          WHERE l.client_id = a.client_id AND l.kind = 'spend' AND l.counted_on >= s.month),
+            day_held = (SELECT count(*) FROM hold h
+                        WHERE h.client_id = a.client_id AND h.released_at IS NULL AND h.counted_on = s.today),
+            month_held = (SELECT count(*) FROM hold h
+                          WHERE h.client_id = a.client_id AND h.released_at IS NULL AND h.counted_on >= s.month)
+        FROM (SELECT (utc_now() AT TIME ZONE 'UTC')::date AS today,
+                     date_trunc('month', utc_now() AT TIME ZONE 'UTC')::date AS month) AS s
+        WHERE a.client_id = $1 AND (a.last_at > utc_now() OR a.counted_on > s.today)
+    """
+    _MOVE_DAYS = (
+        """
+        UPDATE ledger_entry SET counted_on = (utc_now() AT TIME ZONE 'UTC')::date
+        WHERE client_id = $1 AND counted_on > (utc_now() AT TIME ZONE 'UTC')::date
+        """,
+        """
+        UPDATE hold SET counted_on = (utc_now() AT TIME ZONE 'UTC')::date, held_at = least(held_at, utc_now())
+        WHERE client_id = $1 AND released_at IS NULL
+          AND (counted_on > (utc_now() AT TIME ZONE 'UTC')::date OR held_at > utc_now())
+        """,
+    )
+
+    async def mend_moments(self, client_id: str) -> bool:
+        """Count as of now what a locked account, its entries and holds count as of a moment to come.
+
+        Returns whether there was anything to mend.
+        """
+        for statement in self._MOVE_DAYS:
+            await self._connection.execute(statement, client_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+        status = await self._connection.execute(self._MEND_MOMENTS, client_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+        return bool(count_changed(status))
+
+    _LIST_AHEAD = "SELECT client_id FROM account WHERE last_at > utc_now() OR counted_on > utc_now()::date ORDER BY 1"
+
+    async def list_ahead(self) -> list[str]:
+        """Return the clients whose account was counted at a moment to come. Reads all accounts."""
+        return [client_id for (client_id,) in await self._connection.fetch(self._LIST_AHEAD)]
 
     _FETCH_BALANCE = """
         SELECT client_id, granted, spent, held, granted - spent - held FROM account WHERE client_id = $1

@@ -60,6 +60,21 @@ def adjust(
     show(entry.as_document(), as_json, _ENTRY_COLUMNS)
 
 
+@commands.command("mend-clock")
+def mend_clock(
+    client_id: Annotated[str | None, typer.Argument(help="One client; without, all that need it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set right what was counted at a moment to come, after the database's clock was ahead. `audit` lists it."""
+
+    async def mend(accounts: AdministerAccounts) -> list[str]:
+        if client_id is not None:
+            await _fetch_balance(accounts, client_id)
+        return await accounts.mend_clock(client_id, actor=ACTOR)
+
+    show([{"clientId": each} for each in _run(mend)], as_json, ("clientId",))
+
+
 @commands.command("balance")
 def balance(client_id: ClientId, as_json: AsJson = False) -> None:
     """Show what a client was granted, has spent, has held, and has available."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,9 +15,11 @@ from metering_service.events.event import BillableEvent, Decision
 from metering_service.events.hold_store import CHARGING_SETTINGS, HoldStore
 from metering_service.policies.policy import Policy, PolicyVersion
 from metering_service.rates.limiter import RateOutcome
+from service_chassis.application import METRICS, READINESS
 from service_chassis.clock import system_clock
 from service_chassis.database.pool import open_pool
 from tests.metering_service.conftest import Metering, MovableClock, StartMetering, event
+from tests.operator_command import run_command
 
 
 async def refuse(metering: Metering, **body: Any) -> tuple[str, int | None]:
@@ -162,3 +166,52 @@ async def _authorize(store: HoldStore, batch: Sequence[tuple[str, int, int, int,
         events, versions, rates, service="tests", default_policy="ada"
     )
     return [asdict(decision) for decision in decisions if decision is not None]
+
+
+async def test_a_process_far_from_its_databases_clock_is_not_ready_and_decides_nothing(
+    metering: Metering, clock: MovableClock
+) -> None:
+    app = metering.clients[0].server.app  # type: ignore[attr-defined]
+    assert await app[READINESS].find_not_ready() == []
+    right = clock.now
+    clock.now += timedelta(seconds=61)  # the process's alone
+    assert await app[READINESS].find_not_ready() == ["clock"]
+    [decision] = await metering.authorize(event())
+    assert (decision["decision"], decision["code"]) == ("error", "not_decided")
+    clock.now = right + timedelta(seconds=10)
+    assert await app[READINESS].find_not_ready() == []
+    assert 9 < app[METRICS].registry.get_sample_value("clock_apart_seconds") < 11
+    assert (await metering.authorize(event()))[0]["decision"] == "granted"
+
+
+async def test_what_was_counted_while_the_databases_clock_was_ahead_is_found_and_mended(
+    metering: Metering, clock: MovableClock
+) -> None:
+    await metering.give("acme", quota={"limit": 3, "period": "month"}, credits="unlimited")
+    before, charged, held = event(), event(), event()
+    await metering.authorize(before)
+    await metering.settle_by_ids(before)
+    clock.advance(days=400)
+    await metering.authorize(charged, held)
+    await metering.settle_by_ids(charged)
+    clock.advance(days=-400)
+    done = await run_command("metering", metering.dsn, "audit", "--json")
+    assert done.code == 1
+    assert {finding["rule"] for finding in orjson.loads(done.output)["violations"]} == {"account_ahead"}
+    assert await refuse_or_grant(metering) is None  # an account of next year's has room that is not its own
+
+    assert (await run_command("metering", metering.dsn, "mend-clock", "nobody")).code == 1
+    done = await run_command("metering", metering.dsn, "mend-clock", "--json")
+    assert (done.code, orjson.loads(done.output)) == (0, [{"clientId": "acme"}])
+    assert orjson.loads((await run_command("metering", metering.dsn, "mend-clock", "--json")).output) == []
+    assert (await run_command("metering", metering.dsn, "audit")).code == 0
+    quota = await metering.admin("GET", "/internal/clients/acme/quota")
+    assert (quota["used"], quota["held"]) == (2, 2)
+    assert await refuse_or_grant(metering) == "api_quota_exceeded"
+
+
+async def refuse_or_grant(metering: Metering) -> str | None:
+    """Ask for one event more; return the refusal's code, None where it was granted."""
+    [decision] = await metering.authorize(event())
+    code: str | None = decision.get("code")
+    return code
