@@ -156,3 +156,16 @@ async def test_who_has_less_time_left_than_metering_takes_is_told_so_and_meterin
     assert (await activity.create()).status == 201
     left = [int(headers["X-Time-Left-Ms"]) for headers in activity.metering.headers if "X-Time-Left-Ms" in headers]
     assert 1 <= left[-1] <= 2000
+
+
+async def test_a_completion_that_was_charged_and_forgotten_here_is_stored_and_not_charged_again(
+    activity: Activity,
+) -> None:
+    """Activity's database was restored to a moment before it."""
+    play = await activity.create_play()
+    await activity.update(play["id"], status="ended")
+    await activity.settle_all()
+    await activity.pool.execute("UPDATE plan_play SET status = 'active', first_ended_at = NULL, completed_at = NULL")
+    assert (await activity.update(play["id"], status="ended")).status == 200
+    assert await activity.rows("billable_event") == []
+    assert len(activity.metering.charges) == 2

@@ -192,19 +192,6 @@ def granted(event: BillableEvent) -> Grant:
     return Grant(event.hold_id, system_clock().isoformat())
 
 
-async def test_a_completion_that_was_charged_and_forgotten_here_is_stored_and_not_charged_again(
-    activity: Activity,
-) -> None:
-    """Activity's database was restored to a moment before it."""
-    play = await activity.create_play()
-    await activity.update(play["id"], status="ended")
-    await activity.settle_all()
-    await activity.pool.execute("UPDATE plan_play SET status = 'active', first_ended_at = NULL, completed_at = NULL")
-    assert (await activity.update(play["id"], status="ended")).status == 200
-    assert await activity.rows("billable_event") == []
-    assert len(activity.metering.charges) == 2
-
-
 async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_lock(activity: Activity) -> None:
     async def count_completions() -> int:
         rows = await activity.rows("billable_event")
