@@ -20,7 +20,7 @@ SHARED_FOLDERS = EVERY_FOLDER | {"audit", "sql"}
 
 SCREEN_LINES = 45
 LONG_FILE_LINES = 260
-MAX_STATEMENTS = 7_750
+MAX_STATEMENTS = 7_800
 """By Python's own ast, docstrings not counted: what a newcomer has to read. 6,300 is what is aimed at."""
 
 WRITTEN_BY_ANOTHER = {
@@ -33,6 +33,7 @@ WRITTEN_BY_ANOTHER = {
         "account",
         "events",
     ): "a decision and what it takes are one transaction, under the account's lock",
+    ("metering_service", "hold", "accounts"): "what a wrong clock dated is mended in every table at once",
     ("metering_service", "ledger_entry", "events"): "a charge and what it frees are one transaction",
 }
 """Service, table and the subject that writes it beside the table's own; each with its reason."""
