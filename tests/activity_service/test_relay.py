@@ -109,9 +109,13 @@ async def test_before_its_next_attempt_an_event_is_left_alone(activity: Activity
 
 
 async def test_what_is_charged_leaves_the_outbox(activity: Activity) -> None:
+    activity.metering.answered["settle"].close()
     await activity.create_play()
     assert await activity.outcomes() == ["happened"]
+    activity.metering.open_all()
     await activity.settle_all()
+    await until(lambda: len(activity.metering.charges) == 1)
+    await activity.components.relay.settle_committed()
     assert await activity.rows("billable_event") == []
 
 
