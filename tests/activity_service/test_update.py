@@ -219,8 +219,7 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
     # Two holds can only be where metering forgot a charge: the second is announced, to be charged once, and the play
     # was ended once.
     assert [outcome.completion for outcome in outcomes] == [Completion.COMPLETED] * 2
-    ends = {outcome.play.first_ended_at for outcome in outcomes if outcome.play}
-    assert len(ends) == 1
+    assert len({outcome.play.first_ended_at for outcome in outcomes if outcome.play}) == 1
     await activity.settle_all()
     assert activity.metering.charges[f"plan_play.completed:{guarded}"] == 1
 
