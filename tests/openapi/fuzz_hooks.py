@@ -71,7 +71,11 @@ def filter_case(_: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bo
     user = body.get("user")
     if isinstance(user, dict) and "uid" in user and user["uid"] == body.get("client_id"):
         return False
-    pairs = (("associated_documents", "document_id"), ("associated_supplemental_benefits", "supplemental_benefit_id"))
+    pairs = (
+        ("associated_documents", "document_id"),
+        ("associated_supplemental_benefits", "supplemental_benefit_id"),
+        ("events", "holdId"),
+    )
     return not any(_repeats(body.get(name), key) for name, key in pairs)
 
 
