@@ -33,7 +33,7 @@ from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
 from service_chassis.database.tenancy import ALL_CLIENTS
 
-SCHEMA = Schema.of(Path(__file__).parent)
+SCHEMA = Schema.of(Path(__file__).parent, role="activity_service")
 
 
 @dataclass(frozen=True, slots=True)

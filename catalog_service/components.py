@@ -22,7 +22,7 @@ from service_chassis.clock import Clock
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
 
-SCHEMA = Schema.of(Path(__file__).parent)
+SCHEMA = Schema.of(Path(__file__).parent, role="catalog_service")
 
 ACQUIRE_TIMEOUT_SECONDS = 0.75
 WORK_TIMEOUT_SECONDS = 1.5

@@ -81,6 +81,8 @@ async def _serve(app: web.Application, public: tuple[str, int], ops: tuple[str, 
         for server, (host, port) in ((operations, ops), (service, public)):
             await server.listen(host, port)
         _spare_the_collector()
+        # Whoever has only this log reads there what keeps the process from being ready.
+        await app[READINESS].find_not_ready()
         _log.info("listening", port=public[1], ops_port=ops[1])
         await stop.wait()
         _log.info("stopping")

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from environs import EnvError, FileAwareEnv
-from marshmallow.validate import Length, OneOf, Range, Validator
+from environs import EnvError, EnvValidationError, FileAwareEnv
+from marshmallow.validate import Length, OneOf, Range
+
+from service_chassis.database.url import require_database_url
 
 Settings = TypeVar("Settings")
 
@@ -45,7 +47,7 @@ def variable(
     *,
     unit: str = "",
     default: object = dataclasses.MISSING,
-    validate: Validator | None = None,
+    validate: Callable[[Any], object] | None = None,
 ) -> Any:
     """Declare a dataclass field that is read from the environment variable `name`, after the class's `prefix`.
 
@@ -114,6 +116,8 @@ def _name_variable(settings_class: type[Any], field: dataclasses.Field[Any]) -> 
 
 
 def _explain(name: str, error: Exception) -> str:
+    if isinstance(error, EnvValidationError):
+        return f"{name}: {' '.join(map(str, error.error_messages))}"
     text = str(error)
     return text if name in text else f"{name}: {text}"
 
@@ -135,7 +139,11 @@ class DatabaseSettings:
     """What operators' commands need. A service gives its `prefix`, which each variable's name begins with."""
 
     prefix: ClassVar[str]
-    postgres_dsn: str = variable("POSTGRES_DSN", "URL of the service's own PostgreSQL database.")
+    postgres_dsn: str = variable(
+        "POSTGRES_DSN",
+        "URL of the service's own PostgreSQL database: postgresql://user:password@host:port/database.",
+        validate=require_database_url,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

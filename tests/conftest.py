@@ -11,6 +11,7 @@ A test names what it needs:
 import itertools
 import secrets
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import psycopg
@@ -29,6 +30,13 @@ REPOSITORY = Path(__file__).parent.parent
 
 FreshDatabase = Callable[[str], str]
 """Takes a service's package name, returns the URL of a new database with that service's tables."""
+
+
+def schema_of(service: str) -> Schema:
+    """Return what a service's database must have."""
+    schema: Schema = import_module(f"{service}.components").SCHEMA
+    return schema
+
 
 _database_numbers = itertools.count(1)
 
@@ -72,7 +80,7 @@ def template_database(postgres_server: PostgresServer) -> FreshDatabase:
         name = f"template_{service}"
         if name not in made:
             _execute(postgres_server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            apply_schema(postgres_server.dsn(name), Schema.of(REPOSITORY / service))
+            apply_schema(postgres_server.dsn(name), schema_of(service))
             made.add(name)
         return name
 

@@ -4,23 +4,7 @@
 -- Why: a statement that forgets its client must find nothing, not everybody's plays.
 -- Lock: ACCESS EXCLUSIVE on two tables, for as long as changing their catalog entries takes.
 
--- Roles belong to the whole server: another database may have brought it, or an administrator, where the owner of
--- this database may not make roles (deploy/postgres/create-databases.sh).
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'activity_service') THEN
-        BEGIN
-            CREATE ROLE activity_service NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;
-        END;
-    END IF;
-    IF NOT pg_has_role(current_user, 'activity_service', 'MEMBER') THEN
-        GRANT activity_service TO CURRENT_USER;
-    END IF;
-END
-$$;
-
+-- The role is there: `migrate` makes it, or says what a superuser must run (service_chassis/database/migrations.py).
 GRANT USAGE ON SCHEMA public TO activity_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON plan_play, billable_event TO activity_service;
 GRANT SELECT ON _yoyo_migration TO activity_service;

@@ -4,23 +4,7 @@
 -- Why: a statement that forgets its client must find nothing, not everybody's plans.
 -- Lock: ACCESS EXCLUSIVE on `plan`, for as long as changing its catalog entry takes.
 
--- Roles belong to the whole server: another database may have brought it, or an administrator, where the owner of
--- this database may not make roles (deploy/postgres/create-databases.sh).
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'catalog_service') THEN
-        BEGIN
-            CREATE ROLE catalog_service NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;
-        END;
-    END IF;
-    IF NOT pg_has_role(current_user, 'catalog_service', 'MEMBER') THEN
-        GRANT catalog_service TO CURRENT_USER;
-    END IF;
-END
-$$;
-
+-- The role is there: `migrate` makes it, or says what a superuser must run (service_chassis/database/migrations.py).
 GRANT USAGE ON SCHEMA public TO catalog_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON client, client_secret, plan, signing_key TO catalog_service;
 GRANT SELECT ON _yoyo_migration TO catalog_service;

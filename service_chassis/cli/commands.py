@@ -1,6 +1,7 @@
 """What every service's command line does: serve, migrate, work with a pool, print what came out, fail in one line."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
@@ -86,17 +87,47 @@ def audit_errors() -> Iterator[None]:
         yield
     except (OperatorError, InvalidSettings, ServiceError, UnicodeError) as error:
         raise NoVerdict(f"no verdict: {error}") from error
-    except asyncpg.UndefinedTableError as error:
-        raise NoVerdict(f"no verdict: not this service's database, or not migrated: {error}") from error
     except _FAULTS as error:
         raise NoVerdict(f"no verdict: {_describe(error)}") from error
 
 
+_IN_OUR_WORDS: Sequence[tuple[tuple[type[Exception], ...], str]] = (
+    (
+        (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError),
+        "this is not the service's database, or it is not migrated (run `migrate`)",
+    ),
+    (
+        (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
+        "the database does not accept the user or the password of POSTGRES_DSN",
+    ),
+    ((asyncpg.InvalidCatalogNameError,), "there is no database of the name in POSTGRES_DSN"),
+    (
+        (asyncpg.InsufficientPrivilegeError, psycopg.errors.InsufficientPrivilege),
+        "the user of POSTGRES_DSN lacks a right in the database",
+    ),
+    (
+        (asyncpg.ReadOnlySQLTransactionError, psycopg.errors.ReadOnlySqlTransaction),
+        "the database takes no writes: it is a standby, or was demoted",
+    ),
+    ((asyncpg.TooManyConnectionsError,), "the database has no connection left"),
+    ((TimeoutError,), "a server took too long to answer"),
+    (
+        (psycopg.OperationalError, asyncpg.CannotConnectNowError),
+        "the database of POSTGRES_DSN cannot be reached, or refuses the connection",
+    ),
+    ((ConnectionError, socket.gaierror), "a server cannot be reached"),
+    ((OSError,), ""),
+    # Its words may quote a part of what was given: of a database's URL, the password.
+    ((ValueError, OverflowError), "a setting, an argument or a file cannot be used"),
+)
+"""What a library's error means, the first kind that fits."""
+
+
 def _describe(error: Exception) -> str:
-    if isinstance(error, ValueError | OverflowError):
-        # Its words may quote a part of what was given: of a database's URL, the password.
-        return f"a setting, an argument or a file cannot be used ({type(error).__name__})"
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    said = next((words for kinds, words in _IN_OUR_WORDS if isinstance(error, kinds)), type(error).__name__)
+    is_silent = isinstance(error, ValueError | OverflowError)
+    reason = type(error).__name__ if is_silent else str(error).partition("\n")[0] or type(error).__name__
+    return f"{said} ({reason})" if said else reason
 
 
 def run_with_pool(
@@ -121,7 +152,8 @@ def run_with_pool(
 
 def migrate_and_show(settings_class: type[DatabaseSettings], schema: Schema, as_json: bool) -> None:
     """Bring the service's database to `schema` and print what that took."""
-    applied = apply_schema(read_settings(settings_class).postgres_dsn, schema)
+    dsn = read_settings(settings_class).postgres_dsn
+    applied = apply_schema(dsn, schema, lambda words: typer.echo(words, err=True))
     if as_json:
         show_json({"applied": applied})
     else:

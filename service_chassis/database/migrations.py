@@ -6,8 +6,9 @@ again, in the same transaction as the migrations.
 """
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ from typing import Any
 import asyncpg
 import psycopg
 from psycopg import sql
-from yoyo import get_backend, read_migrations
+from yoyo import default_migration_table, read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+
+from service_chassis.database.url import read_database_url
+from service_chassis.errors import OperatorError
+
+CONNECT_TIMEOUT_SECONDS = "10"
+LOCK_TIMEOUT_SECONDS = 600.0
+LOCK_POLL_SECONDS = 0.5
 
 _LOCK = 0x6D69677261746531
 """Key of the advisory lock under which migrations run. yoyo's own lock is a row, which a killed process leaves."""
@@ -39,34 +49,48 @@ _LIST_OVERLOADS = """
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a service's database must have: names of migrations, and the text of functions by name."""
+    """What a service's database must have: names of migrations, and the text of functions by name.
+
+    `role` is what the service acts as: it owns nothing, and row-level security holds for it.
+    """
 
     directory: Path
     migrations: frozenset[str]
     functions: Mapping[str, str]
+    role: str = ""
 
     @classmethod
-    def of(cls, directory: Path) -> "Schema":
+    def of(cls, directory: Path, role: str = "") -> "Schema":
         """Read the schema of the service whose package is `directory`."""
         return cls(
             directory,
             frozenset(path.stem for path in (directory / "migrations").glob("*.sql")),
             {path.stem: path.read_text() for path in sorted((directory / "sql").glob("*.sql"))},
+            role,
         )
 
 
-def apply_schema(dsn: str, schema: Schema) -> list[str]:
+def _keep_quiet(_: str) -> None:
+    pass
+
+
+def apply_schema(dsn: str, schema: Schema, tell: Callable[[str], None] = _keep_quiet) -> list[str]:
     """Apply what the database at `dsn` lacks, all or nothing, and return the names of it, in order.
 
-    Waits for another process that migrates the same database.
+    Waits for another process that migrates the same database, and says so by `tell`. Raises OperatorError when that
+    takes too long, and where a superuser must give a right first.
     """
+    parameters = read_database_url(dsn)
     # The lock belongs to a transaction, not to a session: a connection pooler must not keep it for the next client.
-    with psycopg.connect(dsn, connect_timeout=10) as guard:
-        guard.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        backend = get_backend(_with_driver(dsn))
+    with psycopg.connect(**{"connect_timeout": CONNECT_TIMEOUT_SECONDS, **parameters}) as guard:  # type: ignore[arg-type]
+        _take_lock(guard, tell)
+        backend = _Backend(parameters)
         # yoyo runs a migration's steps on another connection than the one that notes it: here both are one.
         backend.copy = lambda: nullcontext(backend)
         try:
+            backend.init_database()
+            if schema.role:
+                _require_role(backend.connection, schema.role)
             pending = backend.to_apply(read_migrations(str(schema.directory / "migrations")))
             with backend.transaction():
                 backend.apply_migrations(pending)
@@ -75,10 +99,66 @@ def apply_schema(dsn: str, schema: Schema) -> list[str]:
             backend.connection.close()
 
 
-def _with_driver(dsn: str) -> str:
-    """Name psycopg 3 in the URL, as yoyo wants it."""
-    _, _, rest = dsn.partition("://")
-    return f"postgresql+psycopg://{rest}"
+class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
+    """yoyo's backend, connected by our own reading of the URL."""
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        self._parameters = parameters
+        nothing = dict.fromkeys(("username", "password", "hostname", "port"))
+        uri = DatabaseURI("postgresql", **nothing, database=parameters.get("dbname"), args={})
+        super().__init__(uri, default_migration_table)
+
+    def connect(self, _: Any) -> psycopg.Connection:
+        """Open the one connection."""
+        options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **self._parameters}
+        return psycopg.connect(**options, autocommit=True)
+
+
+def _take_lock(guard: psycopg.Connection, tell: Callable[[str], None]) -> None:
+    until = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    told = False
+    while True:
+        (is_ours,) = guard.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone() or (False,)
+        if is_ours:
+            return
+        if time.monotonic() > until:
+            raise OperatorError(
+                f"another session has held the lock of migrations for {LOCK_TIMEOUT_SECONDS:.0f} s; "
+                "look for it in pg_locks (locktype = 'advisory') and pg_stat_activity"
+            )
+        if not told:
+            tell("waiting for another process that migrates this database")
+            told = True
+        time.sleep(LOCK_POLL_SECONDS)
+
+
+def _require_role(connection: psycopg.Connection, role: str) -> None:
+    """Make the role that the service acts as, where it is not there, and let us act as it.
+
+    Roles belong to the whole server: another database may have brought it, or its administrator. Raises
+    OperatorError with what a superuser must run where we may not.
+    """
+    # To make a role or to administer it is, from PostgreSQL 16 on, not yet to act as it.
+    is_16 = connection.info.server_version >= 160_000
+    kind, option = ("SET", " WITH SET TRUE") if is_16 else ("MEMBER", "")
+    (user,) = connection.execute("SELECT current_user").fetchone() or ("",)
+    grant = sql.SQL("GRANT {} TO {}" + option).format(sql.Identifier(role), sql.Identifier(user))
+    create = sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role))
+    needed = [create, grant]
+    try:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
+            with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                connection.execute(create)
+        needed.remove(create)
+        (is_usable,) = connection.execute("SELECT pg_has_role(%s, %s)", (role, kind)).fetchone() or (False,)
+        if not is_usable:
+            connection.execute(grant)
+    except psycopg.errors.InsufficientPrivilege:
+        commands = "; ".join(command.as_string(connection) for command in needed)
+        raise OperatorError(
+            f"the service is to act as the role {role}, which {user} may not arrange. A superuser must run: "
+            f"{commands}"
+        ) from None
 
 
 def _apply_functions(backend: Any, functions: Mapping[str, str]) -> list[str]:

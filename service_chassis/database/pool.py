@@ -7,6 +7,8 @@ from typing import Any
 
 import asyncpg
 
+from service_chassis.database.url import as_asyncpg_url
+
 CONNECT_TIMEOUT_SECONDS = 2.0
 ACQUIRE_TIMEOUT_SECONDS = 2.0
 """How long a request waits for a connection of its pool, unless the pool was made with another bound."""
@@ -41,6 +43,11 @@ UNHURRIED: Mapping[str, str] = {"statement_timeout": "0", "idle_in_transaction_s
 """Server settings of a connection for an operator's long work, whose every statement its caller bounds."""
 OPERATOR_TIMEOUT_SECONDS = 600.0
 """For a statement that looks for one user in tables without an index for it."""
+
+
+class SessionNotAsAsked(Exception):
+    """The server, or a pooler in front of it, did not take what the connection began with; the text names it."""
+
 
 _MAX_QUERIES = 50_000
 _MAX_IDLE_SECONDS = 300.0
@@ -133,11 +140,17 @@ async def open_pool(
 
     None is opened yet, so a service starts while its database is down. Statements end after 4 s, lock waits after
     3 s, idle transactions after 10 s, on the server's side, unless `settings`, the server's own parameters by name,
-    say otherwise. With a `role`, each connection acts as that one instead of the one that it logs in as. Waits for a
-    connection end after `acquire_seconds`, and a use of one after `work_seconds`, if given.
+    say otherwise. With a `role`, each connection acts as that one instead of the one that it logs in as; one that has
+    not what it was begun with raises SessionNotAsAsked. Waits for a connection end after `acquire_seconds`, and a use
+    of one after `work_seconds`, if given.
     """
+    settings = {**_SERVER_SETTINGS, **({"role": role} if role else {}), **(settings or {})}
+
+    async def require_settings(connection: asyncpg.Connection) -> None:
+        await _require_settings(connection, settings)
+
     pool = await FairPool(
-        dsn,
+        as_asyncpg_url(dsn),
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         loop=None,
@@ -149,12 +162,8 @@ async def open_pool(
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         acquire_seconds=acquire_seconds,
         work_seconds=work_seconds,
-        server_settings={
-            **_SERVER_SETTINGS,
-            "application_name": application_name,
-            **({"role": role} if role else {}),
-            **(settings or {}),
-        },
+        server_settings={"application_name": application_name, **settings},
+        init=require_settings,
         reset=_keep_session,
     )
     try:
@@ -169,6 +178,28 @@ async def open_pool(
 
 async def _keep_session(_: asyncpg.Connection) -> None:
     """Save asyncpg's reset query, a round trip per use: no statement here leaves state in its session."""
+
+
+# What the server lists has its figure in the list, without a unit; what it does not list is as it was given.
+_LIST_SETTINGS = """
+    SELECT name, coalesce((SELECT setting FROM pg_settings WHERE pg_settings.name = asked.name),
+                          current_setting(asked.name, true))
+    FROM unnest($1::text[]) AS asked (name)
+"""
+
+
+async def _require_settings(connection: asyncpg.Connection, settings: Mapping[str, str]) -> None:
+    """Raise SessionNotAsAsked unless the session has the `settings` that it began with.
+
+    A pooler may drop them without a word; without its role a session would see the rows of all clients.
+    """
+    actual = dict(await connection.fetch(_LIST_SETTINGS, list(settings)))
+    missing = [name for name, value in settings.items() if (actual[name] or "").lower() != value.lower()]
+    if missing:
+        raise SessionNotAsAsked(
+            f"the session lacks what it was begun with: {', '.join(missing)}. A pooler in front of the database "
+            "must hand on startup parameters; connect without one that does not"
+        )
 
 
 @asynccontextmanager

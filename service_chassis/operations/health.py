@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
 from aiohttp import web
 
 from service_chassis.errors import ServiceError
@@ -10,6 +11,9 @@ from service_chassis.operations.metrics import CONTENT_TYPE, Metrics
 
 CHECK_TIMEOUT_SECONDS = 1.0
 """A check that takes longer counts as not ready."""
+MAX_REASON_CHARACTERS = 300
+
+_log = structlog.get_logger(__name__)
 
 Check = Callable[[], Awaitable[object]]
 """Returns when the thing is ready, raises when it is not."""
@@ -20,6 +24,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._told: dict[str, str] = {}
         self.stopping = False
 
     def require(self, name: str, check: Check) -> None:
@@ -27,7 +32,7 @@ class Readiness:
         self._checks[name] = check
 
     async def find_not_ready(self) -> list[str]:
-        """Run all checks at once and return the names of those that fail."""
+        """Run all checks at once and return the names of those that fail; log what changed, with the reasons."""
         if self.stopping:
             return ["stopping"]
         names = list(self._checks)
@@ -35,7 +40,28 @@ class Readiness:
             *(asyncio.wait_for(self._checks[name](), CHECK_TIMEOUT_SECONDS) for name in names),
             return_exceptions=True,
         )
-        return [name for name, outcome in zip(names, outcomes, strict=True) if isinstance(outcome, BaseException)]
+        failing = {
+            name: _explain(outcome)
+            for name, outcome in zip(names, outcomes, strict=True)
+            if isinstance(outcome, BaseException)
+        }
+        self._tell(failing)
+        return list(failing)
+
+    def _tell(self, failing: dict[str, str]) -> None:
+        for name, why in failing.items():
+            if self._told.get(name) != why:
+                _log.warning("not_ready", check=name, why=why)
+        for name in self._told.keys() - failing.keys():
+            _log.info("ready_again", check=name)
+        self._told = failing
+
+
+def _explain(error: BaseException) -> str:
+    """Say why a check failed. Unlike a request's fault it holds nothing of anybody: no check knows a caller."""
+    if isinstance(error, TimeoutError):
+        return "took too long"
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:MAX_REASON_CHARACTERS]
 
 
 def render_operations_error(error: ServiceError) -> web.Response:

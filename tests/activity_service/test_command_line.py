@@ -53,8 +53,8 @@ def test_an_operators_error_is_one_line_and_exit_code_1(run: Run) -> None:
     for dsn, arguments, expected in (
         (None, ["migrate"], "ACTIVITY_POSTGRES_DSN"),
         (None, ["serve"], "ACTIVITY_POSTGRES_DSN"),
-        (nowhere, ["migrate"], "OperationalError"),
-        (nowhere, ["billing", "status"], "Connect"),
+        (nowhere, ["migrate"], "cannot be reached"),
+        (nowhere, ["billing", "status"], "cannot be reached"),
     ):
         code, output, error = run(dsn, *arguments)
         assert (code, output) == (1, ""), arguments

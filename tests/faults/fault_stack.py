@@ -28,7 +28,8 @@ from local_stack.servers import Database, PostgresServer, RedisServer, create_da
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import SECRET_NAMES
 from local_stack.topology import PORT_BLOCK, POSTGRES_PORT_OFFSET, REDIS_PORT_OFFSET
-from service_chassis.database.migrations import Schema, apply_schema
+from service_chassis.database.migrations import apply_schema
+from tests.conftest import schema_of
 from tests.faults.faulty_link import FaultyLink
 from tests.faults.replay import RequestTape
 from tests.faults.seeded_bugs import SEEDED_BUGS
@@ -246,7 +247,7 @@ class FaultStack:
             self.postgres.dsn(), [Database(name, self.secrets[f"{name}_password"]) for name in self.dsns]
         )
         for name, dsn in self.dsns.items():
-            apply_schema(dsn, Schema.of(REPOSITORY / f"{name}_service"))
+            apply_schema(dsn, schema_of(f"{name}_service"))
         bug = SEEDED_BUGS.get(self.bug)
         for name, statements in (
             ("metering", WITNESS + (bug.metering_sql if bug else "")),

@@ -1,5 +1,7 @@
 """The billing protocol as a state machine small enough to be searched completely.
 
+Long because a model is read, and compared with the protocol, in one piece.
+
 Two attempts, an activity service with its fence, relay and sweeper, and a metering service with holds and charges.
 A message that was sent may arrive at any later time, any number of times, or never. An attempt may stand still at any
 point, die at any point, and have the answer to its COMMIT lost. Of time it knows one thing: whether a hold is older

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 
@@ -17,7 +18,7 @@ async def fine() -> None:
 
 
 async def broken() -> None:
-    raise OSError("text that nobody sees")
+    raise OSError("text that no caller sees")
 
 
 async def endless() -> None:
@@ -61,3 +62,17 @@ async def test_metrics_are_in_the_exposition_format(aiohttp_client: AiohttpClien
         text = await response.text()
     assert 'http_request_seconds_bucket{le="0.005",method="GET",route="/thing",status="200"} 1.0' in text
     assert "process_resident_memory_bytes" in text
+
+
+async def test_what_keeps_a_process_from_being_ready_is_logged_once() -> None:
+    readiness = Readiness()
+    readiness.require("broken", broken)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await readiness.find_not_ready()
+        readiness.require("broken", fine)
+        await readiness.find_not_ready()
+    assert logs == [
+        {"event": "not_ready", "check": "broken", "why": "OSError: text that no caller sees", "log_level": "warning"},
+        {"event": "ready_again", "check": "broken", "log_level": "info"},
+    ]

@@ -1,12 +1,14 @@
 """Pools: first come, first served, and no wait without a bound."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
-from service_chassis.database.pool import check_postgres, open_pool
+from service_chassis.database.pool import SessionNotAsAsked, check_postgres, open_pool
 
 CALLERS, CONNECTIONS, ROUNDS = 40, 2, 50
 
@@ -135,3 +137,38 @@ async def test_a_session_that_was_shut_down_costs_one_use_only(empty_database: C
             await sleeping
         assert await pool.fetchval("SELECT pg_backend_pid()") != pid
     await operator.close()
+
+
+async def test_a_pooler_that_drops_the_role_is_refused_by_name(empty_database: Callable[[], str]) -> None:
+    dsn = empty_database()
+    target = urlsplit(dsn)
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def forget_what_it_begins_with(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hand on the user and the database of the startup message, and nothing else of it."""
+        there, back = await asyncio.open_connection(target.hostname, target.port)
+        size = int.from_bytes(await reader.readexactly(4), "big")
+        words = (await reader.readexactly(size - 4))[4:].split(b"\0")
+        kept = {
+            name: value
+            for name, value in zip(words[::2], words[1::2], strict=False)
+            if name in (b"user", b"database")
+        }
+        body = (3 << 16).to_bytes(4, "big") + b"".join(k + b"\0" + v + b"\0" for k, v in kept.items()) + b"\0"
+        back.write((len(body) + 4).to_bytes(4, "big") + body)
+        await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
+
+    async with await asyncio.start_server(forget_what_it_begins_with, "127.0.0.1", 0) as pooler:
+        port = pooler.sockets[0].getsockname()[1]
+        url = urlunsplit(
+            target._replace(netloc=f"{target.netloc.rpartition(':')[0]}:{port}", query="sslmode=disable")
+        )
+        async with open_pool(url, size=1, application_name="test", role="pg_monitor") as pool:
+            with pytest.raises(SessionNotAsAsked, match=r"role"):
+                async with pool.acquire():
+                    pass
