@@ -1,14 +1,15 @@
 """The servers the product stands on, and the databases in them; importable by tests."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from marshmallow import ValidationError
 from psycopg import sql
 
 from local_stack.errors import StackError
 from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
+from service_chassis.database.url import read_database_url, with_database
 
 __all__ = ["Database", "PostgresServer", "RedisServer", "create_databases", "dsn_for_database"]
 
@@ -39,7 +40,7 @@ def create_databases(administrator_dsn: str, databases: list[Database]) -> None:
             for database in databases:
                 _create_database(connection, database)
     except psycopg.Error as error:
-        server = urlsplit(administrator_dsn).hostname
+        server = read_database_url(administrator_dsn).get("host", "this machine")
         raise StackError(
             f"cannot create the databases on {server}: {' '.join(str(error).split())}; check POSTGRES_DSN"
         ) from error
@@ -50,10 +51,10 @@ def dsn_for_database(dsn: str, database: str) -> str:
 
     Raises StackError unless `dsn` is a postgresql:// URL.
     """
-    parts = urlsplit(dsn)
-    if parts.scheme not in ("postgresql", "postgres"):
-        raise StackError("POSTGRES_DSN must be a URL: postgresql://user:password@host:port/database")
-    return urlunsplit(parts._replace(path=f"/{database}"))
+    try:
+        return with_database(dsn, database)
+    except ValidationError as error:
+        raise StackError(f"POSTGRES_DSN: {' '.join(error.messages)}") from None
 
 
 def _create_database(connection: psycopg.Connection[tuple[object, ...]], database: Database) -> None:

@@ -7,6 +7,7 @@ may be a secret.
 
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -100,6 +101,24 @@ def as_asyncpg_url(text: str) -> str:
     if "host" in known:
         known["host"] = ",".join(f"[{host}]" if ":" in host else host for host in known["host"].split(","))
     return f"postgresql://?{urlencode(known, quote_via=quote)}"
+
+
+def with_database(text: str, database: str) -> str:
+    """Return the URL of another database of the same server. Raises ValidationError."""
+    rest = read_database_url(text)
+    user, password = rest.pop("user", ""), rest.pop("password", "")
+    hosts = rest.pop("host", "").split(",")
+    ports = rest.pop("port", "").split(",")
+    places = [quote(host, safe="") if ":" not in host else f"[{host}]" for host in hosts]
+    places = [
+        f"{place}:{port}" if port else place
+        for place, port in zip_longest(places, ports[: len(places)], fillvalue="")
+    ]
+    secret = f":{quote(password, safe='')}" if password else ""
+    owner = f"{quote(user, safe='')}{secret}@" if user else ""
+    rest.pop("dbname", None)
+    query = f"?{urlencode(rest, quote_via=quote)}" if rest else ""
+    return f"postgresql://{owner}{','.join(places)}/{quote(database, safe='')}{query}"
 
 
 def _explain(text: str) -> str:

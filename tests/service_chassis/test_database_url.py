@@ -10,7 +10,7 @@ from psycopg import sql
 
 from service_chassis.database.migrations import Schema, apply_schema
 from service_chassis.database.pool import open_pool
-from service_chassis.database.url import as_asyncpg_url, read_database_url
+from service_chassis.database.url import as_asyncpg_url, read_database_url, with_database
 
 SECRET = "s3cr3t"
 NOTHING = Schema(Path(__file__).parent, frozenset(), {})
@@ -45,6 +45,20 @@ def test_what_cannot_be_used_is_named_without_a_secret(url: str, named: str) -> 
 def test_hosts_and_addresses_are_handed_on() -> None:
     assert "host=a%2Cb" in as_asyncpg_url("postgresql://a:1,b:2/db?target_session_attrs=read-write")
     assert "%5B%3A%3A1%5D" in as_asyncpg_url("postgresql://[::1]:5432/db")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%40%2F%23x@h:1/a?sslmode=require",
+        "postgresql://u@a,b:2/a",
+        "postgresql://[::1]:5432/a",
+        "postgresql:///a?host=/run/pg",
+        "postgresql://u:p#q?r@h/a",
+    ],
+)
+def test_another_database_of_the_same_server_differs_in_nothing_else(url: str) -> None:
+    assert read_database_url(with_database(url, "b c")) == {**read_database_url(url), "dbname": "b c"}
 
 
 @pytest.fixture
