@@ -12,6 +12,7 @@ import asyncpg
 from aiohttp import web
 
 from activity_service.billing.event import BillableEvent
+from activity_service.billing.metering_check import CHECK_INTERVAL_SECONDS, MeteringCheck
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.relay import GATHER_SECONDS, WATCH_INTERVAL_SECONDS, Relay
 from activity_service.billing.sweeper import Sweeper
@@ -123,6 +124,13 @@ async def open_components(
             rounds=metrics.background_rounds,
         )
 
+        asking = BackgroundTask(
+            "metering check",
+            MeteringCheck(metering, metrics).run_once,
+            interval_seconds=CHECK_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
+        )
+
         def settle_soon(event: BillableEvent) -> None:
             relay.remember(event)
             settling.kick()
@@ -134,7 +142,7 @@ async def open_components(
         read_plays = ReadPlanPlays(pool)
         # As long as a first attempt may take: a caller that still waits after that has waited long enough.
         attempt_seconds = settings.metering_deadline_seconds + DATABASE_DEADLINE_SECONDS
-        async with run_tasks([settling, polling, sweeping, watching, comparing], last_round=finish):
+        async with run_tasks([settling, polling, sweeping, watching, comparing, asking], last_round=finish):
             yield Components(
                 verifier=TokenVerifier(
                     issuer=settings.token_issuer,

@@ -13,6 +13,10 @@ class ActivityMetrics:
         self.metering_failures = metrics.counter(
             "activity_metering_failures", "Calls to metering without a usable answer.", ["call"]
         )
+        self.metering_accepts = metrics.gauge(
+            "activity_metering_accepts_key",
+            "Whether metering answered 200 to our service key when it was last asked. Must be 1.",
+        )
         self.overload_refusals = metrics.counter(
             "activity_overload_refusals",
             "Requests refused because too many were under way, of all or of their client.",

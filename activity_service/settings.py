@@ -17,6 +17,16 @@ class DatabaseSettings(settings.DatabaseSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeteringAccess:
+    """How a command reaches metering as the service does, where it is told."""
+
+    prefix = PREFIX
+
+    metering_url: str = variable("METERING_URL", "Root of the metering service.", default="")
+    metering_key: str = variable("METERING_KEY", "Service key of scope `events` for metering.", default="")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ActivitySettings(settings.ProcessSettings):
     """The activity service's settings, each read from its environment variable."""
 

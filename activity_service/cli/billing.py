@@ -1,5 +1,6 @@
 """What operators ask about billing: how much waits, what is parked (dead-lettered), and sending that again."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 from uuid import UUID
@@ -11,22 +12,57 @@ import typer
 from activity_service.audit.charges_client import ChargesClient
 from activity_service.audit.recharge import Recharged, RechargeFacts
 from activity_service.audit.store import CONNECTION_SETTINGS
+from activity_service.billing.metering_check import NO_HOLDS_AGE_SECONDS
 from activity_service.billing.outbox_store import OutboxStore
 from activity_service.cli.audit import InFlightSeconds, MeteringKeyFile, MeteringUrl
-from activity_service.settings import DatabaseSettings
+from activity_service.settings import DatabaseSettings, MeteringAccess
 from service_chassis.cli.commands import AsJson, Result, audit_errors, run_with_pool, show
 from service_chassis.clock import system_clock
 from service_chassis.database.tenancy import ALL_CLIENTS
+from service_chassis.settings import read_settings
+
+_METERING_TIMEOUT_SECONDS = 5.0
 
 commands = typer.Typer(help="Look at what waits to be charged, and mend what is parked.", no_args_is_help=True)
 
 
 @commands.command("status")
 def status(as_json: AsJson = False) -> None:
-    """Count what happened and is not charged yet, and what metering refused to charge."""
+    """Count what happened and is not charged yet, and what metering refused to charge; say how metering answers.
+
+    Metering is asked where ACTIVITY_METERING_URL and ACTIVITY_METERING_KEY are set.
+    """
     state = _with_store(lambda store: store.fetch_state())
     age_seconds = None if state.oldest_age_seconds is None else round(state.oldest_age_seconds, 1)
-    show({"unsettled": state.unsettled, "oldestUnsettledSeconds": age_seconds, "parked": state.parked}, as_json)
+    counts = {"unsettled": state.unsettled, "oldestUnsettledSeconds": age_seconds, "parked": state.parked}
+    show({**counts, "metering": asyncio.run(_ask_metering())}, as_json)
+
+
+async def _ask_metering() -> str:
+    access = read_settings(MeteringAccess)
+    if not (access.metering_url and access.metering_key):
+        return "not asked"
+    query = {"state": "held", "olderThanSeconds": str(NO_HOLDS_AGE_SECONDS), "limit": "1"}
+    headers = {"Authorization": f"Bearer {access.metering_key}"}
+    timeout = aiohttp.ClientTimeout(total=_METERING_TIMEOUT_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(
+                access.metering_url.rstrip("/") + "/internal/events",
+                params=query,
+                headers=headers,
+                allow_redirects=False,
+            ) as response,
+        ):
+            said = {
+                200: "accepts our key",
+                401: "does not know our key",
+                403: "does not let our key ask about events",
+            }
+            return f"{said.get(response.status, 'no usable answer')} (status {response.status})"
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return f"cannot be reached ({type(error).__name__})"
 
 
 @commands.command("parked")

@@ -1,5 +1,6 @@
 """What a person may ask of us: everything we hold about one user, and that we hold it no longer."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,9 @@ from activity_service.privacy.store import PersonalDataStore
 from service_chassis.clock import Clock, system_clock
 from service_chassis.database.pool import open_snapshot
 from service_chassis.database.tenancy import act_for, begin_for
+
+_DEADLOCK_ATTEMPTS = 5
+"""Shared statements change plays and events in an order of their own; one that an erasure met goes on."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +52,21 @@ class PersonalData:
         _log.info("user_exported", client_id=client_id, plays=len(document["planPlays"]))
         return document
 
+    async def export_email(self, client_id: str, email: str) -> dict[str, Any]:
+        """Return the plays of no user that hold an e-mail address, as `export` does a user's."""
+        async with open_snapshot(self.pool) as connection:
+            await act_for(connection, client_id)
+            plays = await PersonalDataStore(connection).list_plays_of_email(client_id, email)
+        _log.info("email_exported", client_id=client_id, plays=len(plays))
+        return {"clientId": client_id, "email": email, "exportedAt": self.clock(), "planPlays": plays}
+
+    async def erase_email(self, client_id: str, email: str) -> Erasure:
+        """Take the person out of plays of no user that hold an e-mail address, in upper or lower case."""
+        async with begin_for(self.pool, client_id) as connection:
+            plays = await PersonalDataStore(connection).erase_plays_of_email(client_id, email)
+        _log.info("email_erased", client_id=client_id, plays=plays)
+        return Erasure(None, plays, 0)
+
     async def erase(self, client_id: str, user_id: str) -> Erasure:
         """Take the person out of all that is held about a user: plays stay as facts under a pseudonym of their own.
 
@@ -55,6 +74,12 @@ class PersonalData:
         error and never a second play. Plays and the events that billed them get the same pseudonym, and what was
         charged stays. Raises NotYetCharged, and has then changed nothing.
         """
+        for _ in range(_DEADLOCK_ATTEMPTS - 1):
+            with suppress(asyncpg.DeadlockDetectedError):
+                return await self._erase(client_id, user_id)
+        return await self._erase(client_id, user_id)
+
+    async def _erase(self, client_id: str, user_id: str) -> Erasure:
         pseudonym = f"{PSEUDONYM_PREFIX}{uuid4()}"
         async with begin_for(self.pool, client_id) as connection:
             store = PersonalDataStore(connection)

@@ -25,10 +25,18 @@ class PersonalDataStore:
     _LIST_PLAYS = f"""
         SELECT {COLUMNS} FROM plan_play WHERE client_id = $1 AND user_id = $2 ORDER BY created_at, id
     """
+    _LIST_PLAYS_OF_EMAIL = f"""
+        SELECT {COLUMNS} FROM plan_play
+        WHERE client_id = $1 AND user_id IS NULL AND lower(email) = lower($2) ORDER BY created_at, id
+    """
 
     async def list_plays(self, client_id: str, user_id: str) -> list[dict[str, Any]]:
         """Return the user's plays, every column, oldest first."""
         return await self._fetch(self._LIST_PLAYS, client_id, user_id)
+
+    async def list_plays_of_email(self, client_id: str, email: str) -> list[dict[str, Any]]:
+        """Return the plays of no user that hold this e-mail address, every column, oldest first."""
+        return await self._fetch(self._LIST_PLAYS_OF_EMAIL, client_id, email)
 
     _LIST_EVENTS = """
         SELECT hold_id, event_id, event_type, outcome, units, created_at
@@ -60,6 +68,15 @@ class PersonalDataStore:
         Returns how many plays.
         """
         return await self._change(self._ERASE_PLAYS, client_id, user_id, pseudonym)
+
+    _ERASE_PLAYS_OF_EMAIL = """
+        UPDATE plan_play SET email = NULL, display_name = NULL, photo_url = NULL, fingerprint = NULL
+        WHERE client_id = $1 AND user_id IS NULL AND lower(email) = lower($2)
+    """
+
+    async def erase_plays_of_email(self, client_id: str, email: str) -> int:
+        """Forget the person in plays of no user that hold this e-mail address; return how many."""
+        return await self._change(self._ERASE_PLAYS_OF_EMAIL, client_id, email)
 
     _ERASE_EVENTS = "UPDATE billable_event SET user_id = $3 WHERE client_id = $1 AND user_id = $2"
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import typer
 
-from catalog_service.settings import CatalogSettings, DatabaseSettings
+from catalog_service.settings import DatabaseSettings
 from catalog_service.tokens.rotate_key import RotateKeys
 from catalog_service.tokens.signing_key import SigningKey, describe_state
+from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
 from service_chassis.cli.commands import AsJson, run_with_pool, show, show_json
 from service_chassis.clock import system_clock
-from service_chassis.settings import read_settings
 
 commands = typer.Typer(help="The keys that sign access tokens.", no_args_is_help=True)
 
@@ -26,7 +26,8 @@ _COLUMNS = {
 @commands.command("rotate")
 def rotate(as_json: AsJson = False) -> None:
     """Make a key that takes over by itself once everybody can have it; no token is refused meanwhile."""
-    lifetime = timedelta(seconds=read_settings(CatalogSettings).token_lifetime_seconds)
+    # The longest there may be: the lifetime that the servers give is not known to this shell.
+    lifetime = timedelta(seconds=MAX_LIFETIME_SECONDS)
     key = run_with_pool(
         DatabaseSettings, lambda pool: RotateKeys(pool).rotate(token_lifetime=lifetime), command=_COMMAND
     )

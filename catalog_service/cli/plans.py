@@ -29,6 +29,9 @@ def import_file(
         Path, typer.Argument(exists=True, dir_okay=False, help="A .json array of plans, or a .csv with their names.")
     ],
     client: Annotated[str, typer.Option(metavar="ID", help="Whose plans they are.")],
+    allow_doubles: Annotated[
+        bool, typer.Option("--allow-doubles", help="Add plans without plan_id though plans of their name are there.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add the plans of a file, all or none; one whose plan_id the client has already is replaced."""
@@ -39,7 +42,10 @@ def import_file(
             count = run_with_pool(
                 DatabaseSettings,
                 lambda pool: ImportPlans(pool).write(
-                    client, [row.values for row in rows], report=_shown(progress, rows)
+                    client,
+                    [row.values for row in rows],
+                    report=_shown(progress, rows),
+                    may_double=allow_doubles,
                 ),
                 command="catalog_service plans",
             )

@@ -1,6 +1,6 @@
 """Put the plans of a file into the catalog: all of them or none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,23 +50,49 @@ class ImportPlans:
         plans: Sequence[Mapping[str, Any]],
         *,
         report: ReportProgress = lambda _stage, _done: None,
+        may_double: bool = False,
     ) -> int:
         """Write `plans`, as callers of `sync-plan` would send them, and return how many there were.
 
-        A plan whose `plan_id` the client has already is replaced; one without gets a new id.
+        A plan whose `plan_id` the client has already is replaced; one without gets a new id, and is refused where
+        the client, or the file, has one of the same name in the same collection, unless `may_double`.
         Raises InvalidPlans or ClientNotFound, and has then written nothing.
         """
-        checked = sorted(_check(plans, self.clock(), report), key=lambda plan: plan.plan_id)
+        in_order = _check(plans, self.clock(), report)
+        checked = sorted(in_order, key=lambda plan: plan.plan_id)
         async with begin_for(self.pool, client_id) as connection:
             store = PlanStore(connection)
             if not await ClientStore(connection).list_states([client_id]):
                 raise ClientNotFound(client_id)
+            if not may_double:
+                _, present = await store.list_plans(client_id, None)
+                _refuse_doubles(plans, in_order, present.read())
             for start in range(0, len(checked), _ROWS_A_STATEMENT):
                 await store.upsert_plans(client_id, checked[start : start + _ROWS_A_STATEMENT])
                 report("writing", min(start + _ROWS_A_STATEMENT, len(checked)))
             # Last: the lock that it takes keeps other writers of this client waiting until the commit.
             await store.bump_version(client_id)
         return len(checked)
+
+
+def _refuse_doubles(rows: Sequence[Mapping[str, Any]], plans: Sequence[Plan], present: Iterable[Plan]) -> None:
+    """Raise InvalidPlans for rows without an id that name a plan which is there: imported again, all would double."""
+    id_of = {(plan.plan_name, plan.collection_id): plan.plan_id for plan in present}
+    in_file: set[tuple[str, str]] = set()
+    faults: list[tuple[int, str]] = []
+    for index, (row, plan) in enumerate(zip(rows, plans, strict=True)):
+        name = plan.plan_name, plan.collection_id
+        if "plan_id" not in row and name in id_of:
+            faults.append(
+                (index, f"plan_name: Is there already; give its plan_id ({id_of[name]}), or --allow-doubles.")
+            )
+        elif "plan_id" not in row and name in in_file:
+            faults.append(
+                (index, "plan_name: Stands in an earlier row too, of the same collection; see --allow-doubles.")
+            )
+        in_file.add(name)
+    if faults:
+        raise InvalidPlans(faults[:_MOST_FAULTS])
 
 
 def _check(plans: Sequence[Mapping[str, Any]], now: datetime, report: ReportProgress) -> list[Plan]:

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from service_chassis.database.url import as_asyncpg_url
+from service_chassis.errors import OperatorError
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 ACQUIRE_TIMEOUT_SECONDS = 2.0
@@ -45,7 +46,7 @@ OPERATOR_TIMEOUT_SECONDS = 600.0
 """For a statement that looks for one user in tables without an index for it."""
 
 
-class SessionNotAsAsked(Exception):
+class SessionNotAsAsked(OperatorError):
     """The server, or a pooler in front of it, did not take what the connection began with; the text names it."""
 
 

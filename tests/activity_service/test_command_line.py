@@ -34,7 +34,7 @@ async def test_billing_tells_what_is_parked_and_drives_it_again(
         return output
 
     status: Any = json.loads(await billing("status", "--json"))
-    assert status == {"unsettled": 0, "oldestUnsettledSeconds": None, "parked": 1}
+    assert status == {"unsettled": 0, "oldestUnsettledSeconds": None, "parked": 1, "metering": "not asked"}
     [event] = json.loads(await billing("parked", "--json"))
     assert (event["eventId"], event["lastError"]) == ("plan_play.created:2", "state conflict")
     assert event["holdId"] in await billing("parked")

@@ -5,6 +5,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 
@@ -202,3 +203,46 @@ async def test_a_hold_resolved_between_the_two_services_erasures_does_not_bring_
     assert activity.metering.states() == ["released"]
     assert await activity.outcomes() == ["abandoned"]
     assert "marked" not in await everything(activity)
+
+
+async def test_plays_without_a_user_are_found_by_the_address_that_they_hold(activity: Activity) -> None:
+    await activity.create_play(key="k1", **MARKED)
+    await activity.create_play(**{**MARKED, "email": "kept@example.org"})
+    await create_marked(activity)
+    data = PersonalData(activity.pool)
+    [found] = (await data.export_email("client-a", MARKED["email"].upper()))["planPlays"]
+    assert (found["email"], found["user_id"]) == (MARKED["email"], None)
+    assert (await data.export_email("client-b", MARKED["email"]))["planPlays"] == []
+
+    assert (await data.erase_email("client-a", MARKED["email"])).plays == 1
+    assert (await data.erase_email("client-a", MARKED["email"])).plays == 0
+    rows = {row["email"] for row in await activity.rows("plan_play")}
+    assert rows == {None, "kept@example.org", MARKED["email"]}  # the last one is a user's, and the user's to erase
+    assert (await activity.create(key="k1", **MARKED)).status == 400
+
+
+async def test_an_erasure_that_meets_a_change_the_other_way_round_is_done_again(
+    activity: Activity, activity_dsn: str
+) -> None:
+    first, second = [await create_marked(activity) for _ in range(2)]
+    await charged(activity, 2)
+    other = await asyncpg.connect(activity_dsn)
+    try:
+        async with other.transaction():
+            lock = "SELECT FROM plan_play WHERE id = $1 FOR UPDATE"
+            await other.execute("SET LOCAL deadlock_timeout = '10s'")
+            await other.execute(lock, second["id"])
+            erasing = asyncio.create_task(erase(activity))
+            await waits_for_a_lock(other)
+            await other.execute(lock, first["id"])
+    finally:
+        await other.close()
+    assert (await erasing).plays == 2
+
+
+async def waits_for_a_lock(connection: asyncpg.Connection) -> None:
+    for _ in range(500):
+        if await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits for a lock")

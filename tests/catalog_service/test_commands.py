@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -117,7 +118,15 @@ def test_plans_are_imported_from_a_file_or_refused_by_line(command: Run, tmp_pat
     file = tmp_path / "plans.csv"
     file.write_text("plan_name,description,collection_id,color\nOne,x,c,red\nTwo,x,c,blue\n")
     assert command("plans", "import", str(file), "--client", "acme") == "imported 2 plans for acme\n"
-    assert json.loads(command("plans", "import", str(file), "--client", "acme", "--json"))["imported"] == 2
+    said = str(failure("plans", "import", str(file), "--client", "acme")).splitlines()
+    assert said[0] == "catalog_service: nothing was imported"
+    assert all(
+        line.startswith(f"plans.csv: line {number}: plan_name: Is there") for number, line in enumerate(said[1:], 2)
+    )
+    again = ("plans", "import", str(file), "--client", "acme", "--allow-doubles", "--json")
+    assert json.loads(command(*again))["imported"] == 2
+    file.write_text("plan_name,description,collection_id,color\nNew,x,c,red\nNew,x,c,blue\nNew,x,d,blue\n")
+    assert "line 3: plan_name: Stands in an earlier row too" in str(failure(*again[:-2]))
     file.write_text("plan_name,description,collection_id,color\nOne,x,c,\nTwo,x,,blue\n")
     said = str(failure("plans", "import", str(file), "--client", "acme")).splitlines()
     assert said == [
@@ -133,6 +142,10 @@ def test_keys_are_rotated_and_listed(command: Run) -> None:
     old, listed = json.loads(command("keys", "list", "--json"))
     assert (old["state"], listed["state"], listed["kid"]) == ("signs", "next", new["kid"])
     assert listed["signs_from"] == new["signs_from"]
+    # Tokens may live for a day, whatever this shell says of the servers' lifetime.
+    assert datetime.fromisoformat(json.loads(command("keys", "list", "--json"))[0]["published_until"]) >= (
+        datetime.fromisoformat(new["signs_from"]) + timedelta(days=1)
+    )
     assert "signs from" in command("keys", "rotate")
     assert new["kid"] in command("keys", "list")
 

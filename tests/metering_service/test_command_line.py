@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 
+from tests.metering_service.conftest import Metering, event
 from tests.operator_command import Done, run_command
 
 
@@ -88,3 +90,26 @@ async def test_a_negative_number_is_a_number(metering_dsn: str) -> None:
     done = await run_command("metering", metering_dsn, "grant", "acme", "-5", "--grant-id", "h")
     assert ended_plainly(done, 2), done
     assert "greater than or equal to 1" in " ".join(done.trace.split())
+
+
+async def test_quotas_holds_and_administrative_changes_can_be_looked_at(
+    metering: Metering, metering_dsn: str
+) -> None:
+    await metering.give("client-a", grant=9, quota={"limit": 5, "period": "month"})
+    [held] = await metering.authorize(event("client-a"))
+    assert held["decision"] == "granted"
+
+    async def look(*arguments: str) -> str:
+        done = await run_command("metering", metering_dsn, *arguments)
+        assert done.code == 0, done
+        return done.output
+
+    quota = orjson.loads(await look("quota", "client-a", "--json"))
+    assert (quota["limit"], quota["used"], quota["held"]) == (5, 0, 1)
+    assert (await run_command("metering", metering_dsn, "quota", "nobody")).code == 1
+    assert await look("holds") == "none\n"
+    assert held["holdId"] in await look("holds", "--older-than-seconds", "0")
+    assert await look("holds", "--older-than-seconds", "0", "--service", "another") == "none\n"
+    [assigned, *_] = orjson.loads(await look("admin-audit", "client-a", "--json"))
+    assert (assigned["actor"], assigned["action"]) == ("ops", "grant")
+    assert await look("admin-audit", "nobody") == "none\n"
