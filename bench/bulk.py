@@ -4,12 +4,11 @@ Fact number n has the same ids in both databases, so that plays and charges of t
 """
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 
 import psycopg
 
-from bench.cores import LOAD_CORE, SERVICE_CORE
+from bench.cores import LOAD_CORE
 from bench.product import CREDITS, Product
 
 _HOLD = "('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
@@ -19,9 +18,10 @@ _CLIENT = "'client-' || (n %% %(clients)s::bigint + 1)"
 _MOMENT = "%(begin)s::timestamptz + n * interval '1 millisecond'"
 _DAY = "(now() AT TIME ZONE 'UTC')::date"
 
+# Every fact was decided on the present day, at a moment in the past: no account is ahead of its database.
 _ACCOUNTS = f"""
-    INSERT INTO account (client_id, granted, counted_on)
-    SELECT 'client-' || n, %(credits)s, {_DAY} FROM generate_series(1, %(clients)s::bigint) AS n;
+    INSERT INTO account (client_id, granted, last_at, counted_on)
+    SELECT 'client-' || n, %(credits)s, now(), {_DAY} FROM generate_series(1, %(clients)s::bigint) AS n;
 """
 _GRANTS = """
     INSERT INTO ledger_entry (client_id, kind, credits, reference, source, at)
@@ -29,15 +29,17 @@ _GRANTS = """
     FROM generate_series(1, %(clients)s::bigint) AS n
 """
 _HOLDS = f"""
-    INSERT INTO hold (hold_id, state, event_id, client_id, event_type, units, credits, counted_on, held_at, closed_at,
-                      receipt)
-    SELECT {_HOLD}, %(state)s, {_EVENT}, {_CLIENT}, 'plan_play.created', 1, 1, {_DAY}, {_MOMENT},
-           CASE %(state)s WHEN 'settled' THEN {_MOMENT} END, %(receipt)s::jsonb
+    INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, held_at,
+                      resolve_by, policy_id, policy_version, rate_used, taken_before, available_before)
+    SELECT {_CLIENT}, {_HOLD}, {_EVENT}, %(service)s, 'plan_play.created', 1, 1, {_DAY}, {_MOMENT},
+           {_MOMENT} + interval '35 s', 'bench', 1, 0, 0, %(credits)s
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 """
 _LINES = f"""
-    INSERT INTO ledger_entry (client_id, kind, credits, event_id, event_type, hold_id, counted_on, at)
-    SELECT {_CLIENT}, 'spend', -1, {_EVENT}, 'plan_play.created', {_HOLD}, {_DAY}, {_MOMENT}
+    INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, units, hold_id, service, counted_on,
+                              held_at, policy_id, policy_version, rate_used, taken_before, available_before)
+    SELECT {_CLIENT}, 'spend', -1, {_MOMENT}, {_EVENT}, 'plan_play.created', 1, {_HOLD}, %(service)s, {_DAY},
+           {_MOMENT}, 'bench', 1, 0, 0, %(credits)s
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 """
 _COUNTED = f"""(
@@ -53,10 +55,6 @@ _COUNT_HELD = f"""
     FROM {_COUNTED}
     WHERE client_id = name
 """
-_RECEIPT = """{"gates": {"rate": {"limit": 1000000, "usedBefore": 0}, "quota": null,
-    "credits": {"limit": 1000000000000, "usedBefore": 0}},
-    "credits": 1, "mode": "enforce", "policyId": "bench", "policyVersion": 1, "wouldRefuse": null}"""
-
 _PLAYS = f"""
     INSERT INTO plan_play (id, client_id, plan_id, status, planned_lessons, current_lesson_index, completed_lessons,
                            completed_lesson_plays, total_lessons_completed, email, display_name, created_at,
@@ -66,13 +64,13 @@ _PLAYS = f"""
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 """
 _EVENTS = f"""
-    INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, settled_at,
-                                attempts, next_attempt_at)
-    SELECT {_HOLD}, {_EVENT}, 'happened', {_CLIENT}, 'plan_play.created', 1, {_MOMENT},
-           CASE WHEN %(settled)s THEN {_MOMENT} END, %(settled)s::int, {_MOMENT}
+    INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, next_attempt_at)
+    SELECT {_HOLD}, {_EVENT}, 'happened', {_CLIENT}, 'plan_play.created', 1, {_MOMENT}, {_MOMENT}
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 """
 _BEGIN = "2026-01-01T00:00:00Z"
+_SERVICE = "activity"
+"""The name of the activity service's key."""
 
 
 def make_accounts(product: Product, clients: int) -> None:
@@ -83,37 +81,45 @@ def make_accounts(product: Product, clients: int) -> None:
 
 
 def make_charges(product: Product, count: int, *, clients: int, first: int = 1) -> None:
-    """Charge facts from number `first` on, each with its settled hold, evenly to clients that have accounts."""
+    """Charge facts from number `first` on, evenly to clients that have accounts."""
     dsn = product.environments["metering"].dsn
-    values = {"first": first, "last": first + count - 1, "clients": clients, "begin": _BEGIN}
-    lines = threading.Thread(target=_run, args=[dsn, [_LINES, _COUNT_USED], values, SERVICE_CORE])
-    lines.start()
-    _run(dsn, [_HOLDS], {**values, "state": "settled", "receipt": _RECEIPT})
-    lines.join()
+    _run(dsn, [_LINES, _COUNT_USED], _values(count, clients, first))
     _vacuum(dsn)
 
 
 def make_holds(product: Product, count: int, *, clients: int, first: int = 1) -> None:
     """Hold the credits of facts from number `first` on."""
-    values = {"first": first, "last": first + count - 1, "clients": clients, "begin": _BEGIN}
     dsn = product.environments["metering"].dsn
-    _run(dsn, [_HOLDS, _COUNT_HELD], {**values, "state": "held", "receipt": _RECEIPT})
+    _run(dsn, [_HOLDS, _COUNT_HELD], _values(count, clients, first))
     _vacuum(dsn)
 
 
 def make_plays(product: Product, count: int, *, clients: int, first: int = 1, settled: bool = True) -> None:
-    """Create plays, facts from number `first` on, with their billable events; all of them become visible at once."""
-    values = {"first": first, "last": first + count - 1, "clients": clients, "begin": _BEGIN}
+    """Create plays, facts from number `first` on, in the outbox unless they are `settled`; all become visible at
+    once.
+    """
     dsn = product.environments["activity"].dsn
-    _run(dsn, [_PLAYS, _EVENTS], {**values, "settled": settled})
+    _run(dsn, [_PLAYS] if settled else [_PLAYS, _EVENTS], _values(count, clients, first))
     if settled:
         _vacuum(dsn)
 
 
-def _run(dsn: str, statements: Sequence[str], values: Mapping[str, object], core: int = LOAD_CORE) -> None:
-    """Run all in one transaction, the database's process on `core`: it is not measured yet, and both are free."""
+def _values(count: int, clients: int, first: int) -> dict[str, object]:
+    """Return what the statements are told, `service` being the name of activity's key."""
+    return {
+        "first": first,
+        "last": first + count - 1,
+        "clients": clients,
+        "credits": CREDITS,
+        "begin": _BEGIN,
+        "service": _SERVICE,
+    }
+
+
+def _run(dsn: str, statements: Sequence[str], values: Mapping[str, object]) -> None:
+    """Run all in one transaction, the database's process on the load's core, which is free: nothing is measured."""
     with psycopg.connect(dsn) as connection:
-        os.sched_setaffinity(connection.info.backend_pid, {core})
+        os.sched_setaffinity(connection.info.backend_pid, {LOAD_CORE})
         connection.execute("SET synchronous_commit = off")
         for statement in statements:
             connection.execute(statement.encode(), values)

@@ -106,6 +106,50 @@ class PeerCreates:
         return check_usage_database(self._dsn) + self.tally.check(rows, f"{self.server.name} requests")
 
 
+class SameWorkCreates:
+    """The two Node.js services that do the same work, under the load and with the tokens of `ours`."""
+
+    def __init__(self, stage: Stage, ours: MeteredCreates) -> None:
+        """Start them on databases of their own."""
+        from bench.peers.start import fill_same_work_databases, start_same_work
+
+        self._metering, self._activity = fill_same_work_databases(stage, name_clients(ours.clients))
+        jwks_url = f"{ours.product.url('catalog')}/.well-known/jwks.json"
+        self.servers = start_same_work(stage, self._metering, self._activity, jwks_url)
+        self._ours = ours
+        self.tally = Tally()
+        self._is_warm = False
+
+    def load(self, connections: int, seconds: int) -> Load:
+        """Create for so many seconds, and until all of it is charged, as ours."""
+        parameters = {"tokens": self._ours.token_file, "clients": self._ours.clients, "seed": fresh_seed()}
+        url = self.servers[0].url
+        load = run_wrk(url, "create", seconds=seconds, connections=connections, parameters=parameters)
+        begun = time.monotonic()
+        with psycopg.connect(self._activity, autocommit=True) as connection:
+            while (row := connection.execute("SELECT count(*) FROM outbox").fetchone()) and row[0]:
+                if time.monotonic() - begun > DRAIN_TIMEOUT_SECONDS:
+                    raise BenchError(f"{row[0]} plays of the peer were not charged after {DRAIN_TIMEOUT_SECONDS:g} s")
+                time.sleep(DRAIN_POLL_SECONDS)
+        drained = time.monotonic() - begun
+        if not self._is_warm:
+            self._is_warm = True
+            for dsn in (self._metering, self._activity):
+                with psycopg.connect(dsn, autocommit=True) as connection:
+                    connection.execute("ANALYZE")
+        self.tally.count(load, connections)
+        return replace(load, seconds=load.seconds + drained)
+
+    def check(self) -> list[str]:
+        """Hold its plays against what was acknowledged, and its charges against its plays."""
+        from bench.peers.start import check_same_work_databases
+
+        plays = count_rows(self._activity, "SELECT count(*) FROM plan_play")
+        return check_same_work_databases(self._metering, self._activity) + self.tally.check(
+            plays, "plays of the peer"
+        )
+
+
 def issue_tokens(product: Product, clients: list[str]) -> list[str]:
     """Register clients at the catalog, as its own command does, and get a token for each, in order."""
     secrets = asyncio.run(_register(product.environments["catalog"].dsn, clients))

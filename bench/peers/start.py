@@ -40,15 +40,74 @@ def check_usage_database(dsn: str) -> list[str]:
     return [f"{len(wrong)} balances of a peer are not what was used"] if wrong else []
 
 
-def start_node(stage: Stage, form: str, dsn: str) -> Server:
-    """Start node_create.js. Raises BenchError when Node.js or its modules are not there."""
+def fill_same_work_databases(stage: Stage, clients: list[str]) -> tuple[str, str]:
+    """Make the databases of node_metering.js, with an account for each client, and of node_activity.js; answer their
+    URLs.
+    """
+    dsns = stage.create_database("same_metering"), stage.create_database("same_activity")
+    for dsn, tables in zip(dsns, (HERE / "same_work.sql").read_text().split("-- ----"), strict=True):
+        with psycopg.connect(dsn) as connection:
+            connection.execute(tables.encode())
+    with psycopg.connect(dsns[0]) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO account (client_id, granted) VALUES (%s, %s)", [(client, CREDITS) for client in clients]
+        )
+        connection.execute("ANALYZE")
+    return dsns
+
+
+def check_same_work_databases(metering: str, activity: str) -> list[str]:
+    """Hold accounts against ledger and holds, and plays against ledger lines; answer what is wrong."""
+    with psycopg.connect(metering) as connection:
+        wrong = connection.execute(
+            """SELECT client_id FROM account LEFT JOIN (
+                   SELECT client_id, -sum(credits) AS used FROM ledger GROUP BY client_id) AS lines USING (client_id)
+               WHERE spent <> coalesce(used, 0) OR held <> 0"""
+        ).fetchall()
+        charged = {event for (event,) in connection.execute("SELECT event_id FROM ledger")}
+    with psycopg.connect(activity) as connection:
+        plays = {f"plan_play.created:{play}" for (play,) in connection.execute("SELECT id FROM plan_play")}
+    faults = [f"{len(wrong)} accounts of the peer are not what was used"] if wrong else []
+    return faults + ([f"{len(plays ^ charged)} plays and charges of the peer differ"] if plays != charged else [])
+
+
+def start_same_work(stage: Stage, metering: str, activity: str, jwks_url: str) -> list[Server]:
+    """Start node_activity.js and node_metering.js, in this order. Raises BenchError as start_node does."""
+    port, metering_port = choose_free_port(), choose_free_port()
+    metering_url = f"http://{LOOPBACK}:{metering_port}"
+    second = stage.start(
+        "node-metering",
+        [_find_node(), HERE / "node_metering.js", str(metering_port)],
+        url=metering_url,
+        environment={"POSTGRES_DSN": metering, "REDIS_URL": stage.redis.url, "NODE_ENV": "production"},
+    )
+    first = stage.start(
+        "node-activity",
+        [_find_node(), HERE / "node_activity.js", str(port)],
+        url=f"http://{LOOPBACK}:{port}",
+        environment={
+            "POSTGRES_DSN": activity,
+            "METERING_URL": metering_url,
+            "JWKS_URL": jwks_url,
+            "NODE_ENV": "production",
+        },
+    )
+    return [first, second]
+
+
+def _find_node() -> str:
     node = shutil.which("node")
     if node is None or not (HERE / "node_modules").exists():
         raise BenchError("Node.js or its modules are not installed: install Node.js 20 and npm, then make bench")
+    return node
+
+
+def start_node(stage: Stage, form: str, dsn: str) -> Server:
+    """Start node_create.js. Raises BenchError when Node.js or its modules are not there."""
     port = choose_free_port()
     return stage.start(
         f"node-{form}",
-        [node, HERE / "node_create.js", str(port), form],
+        [_find_node(), HERE / "node_create.js", str(port), form],
         url=f"http://{LOOPBACK}:{port}",
         environment={"POSTGRES_DSN": dsn, "REDIS_URL": stage.redis.url, "NODE_ENV": "production"},
     )

@@ -15,8 +15,8 @@ CLIENTS = 1000
 CONNECTIONS = 64
 COMPARED = 3
 """Slices at either end: a minute."""
-HOT_TABLES = {"metering": ("account",), "activity": ()}
-HOT_INDEXES = {"metering": ("hold_by_age",), "activity": ("billable_event_unsettled",)}
+HOT_TABLES = {"metering": ("account", "hold"), "activity": ("billable_event",)}
+HOT_INDEXES = {"metering": ("hold_pkey", "hold_event_once", "hold_by_age"), "activity": ("billable_event_pkey",)}
 """What holds few rows at rest, however many have passed through: what grows here is bloat."""
 
 

@@ -74,7 +74,7 @@ def _read_csv(path: Path, text: str) -> list[PlanRow]:
             if any(cell for cell in cells.values()):
                 rows.append(PlanRow(place, _read_cells(cells, f"{path.name}: {place}")))
     except csv.Error as error:
-        raise OperatorError(f"{path.name}: line {reader.line_num}: {error}") from None
+        raise OperatorError(f"{path.name}: line {reader.line_num}: is not CSV ({error})") from None
     return rows
 
 

@@ -95,7 +95,7 @@ async def authorize_events(request: web.Request) -> web.Response:
     until = _read_until(request)
     frame = await read_body(request, _load_events_frame)
     resolve_within = frame["resolve_within_seconds"]
-    events, faults = _read_events(frame["events"], _load_event, BillableEvent)
+    events, faults = _read_events(frame["events"], _load_event, BillableEvent, one_event_a_hold=True)
     for event in events:
         event.resolve_within_seconds = resolve_within
     decisions = await request.app[COMPONENTS].authorizations.authorize(events, service=key.name, until=until)
@@ -170,11 +170,20 @@ def _read_until(request: web.Request) -> float:
 
 
 def _read_events(
-    documents: Sequence[Any], load: Callable[[Any], Mapping[str, Any]], kind: type[Event]
+    documents: Sequence[Any],
+    load: Callable[[Any], Mapping[str, Any]],
+    kind: type[Event],
+    *,
+    one_event_a_hold: bool = False,
 ) -> tuple[list[Event], list[tuple[Any, str] | None]]:
-    """Return the good events, and per document of the request None or (the document, what is wrong with it)."""
+    """Return the good events, and per document of the request None or (the document, what is wrong with it).
+
+    With `one_event_a_hold` a hold that is named for another event in the same call is refused here, and costs the
+    database nothing. Not so of facts: each is charged, whatever its caller mixed up.
+    """
     events: list[Event] = []
     faults: list[tuple[Any, str] | None] = []
+    event_of: dict[tuple[str, str], str] = {}
     for document in documents:
         try:
             event = kind(**load(document))
@@ -182,6 +191,10 @@ def _read_events(
             faults.append((document, _explain(error)))
             continue
         event.hold_id = event.hold_id.lower()
+        is_first = event_of.setdefault((event.client_id, event.hold_id), event.event_id) == event.event_id
+        if one_event_a_hold and not is_first:
+            faults.append((document, "holdId: Is named for another event, too."))
+            continue
         events.append(event)
         faults.append(None)
     return events, faults

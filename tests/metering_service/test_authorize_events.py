@@ -88,8 +88,12 @@ async def test_attempts_that_contradict_each_other_concern_nobody_else(metering:
 
 async def test_one_hold_named_for_two_events_of_a_call_is_the_first_ones(metering: Metering) -> None:
     attempt = event()
-    decisions = await metering.authorize(attempt, event(holdId=attempt["holdId"]))
-    assert [decision.get("code") for decision in decisions] == [None, "hold_of_another_event"]
+    others = [event(holdId=attempt["holdId"]) for _ in range(499)]
+    first, *refused = await metering.authorize(attempt, *others)
+    assert first["decision"] == "granted"
+    assert {(decision["decision"], decision["message"]) for decision in refused} == {
+        ("invalid", "holdId: Is named for another event, too.")
+    }
 
 
 async def test_released_hold_never_lives_again(metering: Metering) -> None:
