@@ -75,7 +75,6 @@ _SERVICE = "activity"
 
 def make_accounts(product: Product, clients: int) -> None:
     """Give the clients `name_clients(clients)` the bench's policy and credits, without a request for each."""
-    product.grant_credits([])  # which makes the policy
     values = {"clients": clients, "credits": CREDITS}
     _run(product.environments["metering"].dsn, [_ACCOUNTS, _GRANTS], values)
 

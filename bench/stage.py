@@ -1,5 +1,6 @@
 """What questions are asked on: own PostgreSQL and Valkey, and the product or peers beside them, on free ports."""
 
+import json
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +14,12 @@ from bench.cores import LOAD_CORE, cpu_seconds, on_core
 from bench.errors import BenchError
 from bench.finding import Finding, Run
 from bench.processes import Server
-from bench.product import VARIABLES, Product, run_command
+from bench.product import POLICY, VARIABLES, Product, run_command
 from bench.wrk import Load
 from local_stack.ports import LOOPBACK, choose_free_block, choose_free_port
 from local_stack.processes import REPOSITORY
 from local_stack.servers import Database, PostgresServer, RedisServer, create_databases
-from local_stack.service_environment import build_environments
+from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import SECRET_NAMES
 from local_stack.topology import HEALTH_PATH, PORT_BLOCK, SERVICES
 
@@ -91,6 +92,8 @@ class Stage:
             done = run_command(environments[name], "migrate")
             if done.returncode != 0:
                 raise BenchError(f"{name} could not be migrated: {done.stderr}")
+        if "metering" in services:
+            self._put_policy(environments["metering"])
         with psycopg.connect(self.postgres.dsn(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
         servers: dict[str, Server] = {}
@@ -106,6 +109,14 @@ class Stage:
                 ready_url=environment.operations_url + HEALTH_PATH,
             )
         return Product(environments, servers, self._secrets, self.directory)
+
+    def _put_policy(self, metering: ServiceEnvironment) -> None:
+        """Make the policy that every client has by default; without it metering is not ready."""
+        file = self.directory / "policy.json"
+        file.write_text(json.dumps(POLICY))
+        done = run_command(metering, "policies", "put", "bench", str(file))
+        if done.returncode != 0:
+            raise BenchError(f"the policy could not be made: {done.stderr}")
 
     def start(
         self,

@@ -32,18 +32,22 @@ async function post (path, body) {
 }
 
 let committed = []
-let timer = null
+let isSettling = false
 async function relay () {
-  timer = null
   while (committed.length) {
     const holdIds = committed.splice(0, 500)
-    await post('/settle', { holdIds })
+    const { statusCode } = await post('/settle', { holdIds })
+    if (statusCode !== 200) throw new Error(`settle was answered ${statusCode}`)
     await pool.query({ ...forget, values: [holdIds] })
   }
+  isSettling = false
 }
 function settleSoon (holdId) {
   committed.push(holdId)
-  timer ??= setTimeout(relay, 20)
+  if (!isSettling) {
+    isSettling = true
+    setTimeout(relay, 20) // one at a time: two would lock accounts in different orders
+  }
 }
 
 function makeId (text) {

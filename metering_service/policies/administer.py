@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import asyncpg
-import structlog
 
 from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.errors import PolicyNotFound
@@ -12,8 +11,6 @@ from metering_service.policies.policy import Policy, PolicyVersion
 from metering_service.policies.store import PolicyStore
 from service_chassis.clock import Clock, system_clock
 from service_chassis.http.cursor import cut_page
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +48,8 @@ class AdministerPolicies:
 
 
 async def check_policy(pool: asyncpg.Pool, policy_id: str) -> None:
-    """Raise LookupError, and say so in the log, unless there is a policy `policy_id`: the configured default."""
+    """Raise LookupError unless there is a policy `policy_id`: the configured default."""
     async with pool.acquire(timeout=1) as connection:
         if await PolicyStore(connection).list_versions(policy_id):
             return
-    _log.error("default_policy_missing", variable="METERING_DEFAULT_POLICY", policy_id=policy_id)
     raise LookupError(f"METERING_DEFAULT_POLICY: there is no policy {policy_id}")
