@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from marshmallow.validate import Range
 
 from service_chassis import settings
-from service_chassis.settings import POSITIVE, ops_port_variable, port_variable, variable
+from service_chassis.settings import POSITIVE, ops_port_variable, port_variable, require_http_url, variable
 
 PREFIX = "ACTIVITY_"
 
@@ -53,8 +53,10 @@ class ActivitySettings(settings.ProcessSettings):
     token_audience: str = variable(
         "TOKEN_AUDIENCE", "The `aud` claim that an access token must have.", default="plans-api"
     )
-    jwks_url: str = variable("JWKS_URL", "Where the issuer publishes its signing keys.")
-    metering_url: str = variable("METERING_URL", "Root of the metering service, without a slash at the end.")
+    jwks_url: str = variable("JWKS_URL", "Where the issuer publishes its signing keys.", validate=require_http_url)
+    metering_url: str = variable(
+        "METERING_URL", "Root of the metering service, without a slash at the end.", validate=require_http_url
+    )
     metering_key: str = variable("METERING_KEY", "Service key of scope `events` for metering.")
     metering_deadline_seconds: float = variable(
         "METERING_DEADLINE_SECONDS",

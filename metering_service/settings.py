@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from marshmallow.validate import Range
 
 from service_chassis import settings
+from service_chassis.database.redis_url import require_redis_url
 from service_chassis.settings import POSITIVE, InvalidSettings, ops_port_variable, port_variable, variable
 
 PREFIX = "METERING_"
@@ -37,7 +38,9 @@ class MeteringSettings(settings.ProcessSettings):
         default=10,
         validate=POSITIVE,
     )
-    redis_url: str = variable("REDIS_URL", "Redis or Valkey for request rates, as a redis:// URL.")
+    redis_url: str = variable(
+        "REDIS_URL", "Redis or Valkey for request rates, as a redis:// URL.", validate=require_redis_url
+    )
     redis_timeout_seconds: float = variable(
         "REDIS_TIMEOUT_SECONDS",
         "How long a rate check may take; then requests pass without one.",

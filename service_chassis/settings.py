@@ -9,8 +9,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 from environs import EnvError, EnvValidationError, FileAwareEnv
+from marshmallow import ValidationError
 from marshmallow.validate import Length, OneOf, Range
 
 from service_chassis.database.url import require_database_url
@@ -39,6 +41,17 @@ PORT = Range(min=1, max=65_535)
 POSITIVE = Range(min=0, min_inclusive=False)
 LOG_LEVEL = OneOf(("debug", "info", "warning", "error"))
 """Validators of settings that several services have."""
+
+
+def require_http_url(text: str) -> None:
+    """Raise ValidationError, in words without values, unless `text` is a URL that can be called."""
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValidationError("Must be a URL: http://host:port, or https.")
 
 
 def variable(

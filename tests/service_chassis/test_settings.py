@@ -4,8 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from marshmallow import ValidationError
 
-from service_chassis.settings import InvalidSettings, describe_settings, read_settings, variable
+from service_chassis.settings import (
+    InvalidSettings,
+    describe_settings,
+    read_settings,
+    require_http_url,
+    variable,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,15 @@ def test_all_faults_are_told_by_variable(monkeypatch: pytest.MonkeyPatch) -> Non
     lines = str(refused.value).splitlines()
     assert len(lines) == 3
     assert all(name in line for name, line in zip(("APP_DSN", "APP_PORT", "APP_STRICT"), lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense", "localhost:8083", "ftp://h", "http://", "http://h:port", "http://h:99999"]
+)
+def test_what_is_no_url_that_can_be_called_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        require_http_url(text)
+    require_http_url("http://127.0.0.1:8083")
 
 
 def test_the_table_of_settings_has_every_variable_with_unit_and_default() -> None:
