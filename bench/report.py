@@ -80,12 +80,31 @@ def fill_page(document: Mapping[str, Any], file: Path) -> None:
     PAGE.write_text(f"{before}{BEGIN}\n{render_figures(document, file.name)}{END}{after}")
 
 
+HEAD_QUESTION, HEAD_SIDE = "create_same_work", "metered create, 64 connections"
+
+
+def _render_head(questions: Mapping[str, Any]) -> list[str]:
+    """Say first what a reader wants to know: how many creates are charged in a second, and how long one takes."""
+    question = questions.get(HEAD_QUESTION)
+    if question is None:
+        return []
+    runs = question["sides"][HEAD_SIDE]
+    rate, p50, p99 = (median(run[key] for run in runs) for key in ("rate", "p50", "p99"))
+    audit = "both audits sound" if not question["faults"] else "and the run is wrong"
+    return [
+        f"**{rate:,.0f} charged creates a second**, durable, over 64 connections, both services on one core; p50 "
+        f"{p50 * 1e3:.0f} ms, p99 {p99 * 1e3:.0f} ms; every play held against its charge, {audit}.",
+        "",
+    ]
+
+
 def render_figures(document: Mapping[str, Any], file_name: str) -> str:
     """Render the figures of a results file as Markdown."""
     machine = document["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     disk = ", ".join(f"{name} {seconds * 1e6:,.0f} us" for name, seconds in document["disk"].items())
     lines = [
+        *_render_head(document["questions"]),
         f"Measured {document['date']} ([all figures](../bench/results/{file_name})): {machine['processor']}, "
         f"{machine['cores']} cores. {versions}. Median of this disk and network beside it: {disk}.",
         "",

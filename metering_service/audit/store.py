@@ -66,7 +66,7 @@ class AuditStore:
     _CHARGES = """
         SELECT l.client_id, l.event_id, l.credits, l.late_credits, l.held_at IS NULL, h.hold_id IS NOT NULL
         FROM ledger_entry l
-        LEFT JOIN hold h ON h.client_id = l.client_id AND h.event_id = l.event_id AND h.released_at IS NULL
+        LEFT JOIN hold h ON h.client_id = l.client_id AND h.event_id = l.event_id AND h.event_type IS NOT NULL
         WHERE l.kind = 'spend'
     """
 

@@ -170,7 +170,7 @@ class HoldStore:
         UNION ALL
         SELECT r.event_id, r.hold_id, 'held', r.held_at, NULL, {_RECEIPT}, false
         FROM hold r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
-        WHERE r.client_id = $1 AND r.event_id = $2 AND r.released_at IS NULL
+        WHERE r.client_id = $1 AND r.event_id = $2 AND r.event_type IS NOT NULL
     """
     _FETCH_RELEASED = """
         SELECT event_id, hold_id, 'released', NULL::timestamptz, released_at, NULL

@@ -85,9 +85,11 @@ CREATE TABLE hold (
     OR num_nulls(service, event_type, units, credits, counted_on, held_at, resolve_by, policy_id, policy_version) = 0),
   CONSTRAINT hold_amounts CHECK (units > 0 AND credits >= 0)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
--- An event has one live hold at most.
-CREATE UNIQUE INDEX hold_event_once ON hold (client_id, event_id) WHERE released_at IS NULL;
-CREATE INDEX hold_by_age ON hold (held_at, hold_id) WHERE released_at IS NULL;
+-- Both of live holds, each said in words of its own, which only the look-ups that are meant for it repeat: an index that
+-- "released_at IS NULL" lets in would be walked from end to end for any other look-up, by a plan from when the table was
+-- empty. An event has one live hold at most.
+CREATE UNIQUE INDEX hold_event_once ON hold (client_id, event_id) WHERE event_type IS NOT NULL;
+CREATE INDEX hold_by_age ON hold (held_at, hold_id) WHERE held_at IS NOT NULL;
 
 -- What happened to credits, one line a fact, never changed. A spend keeps what its receipt says.
 CREATE TABLE ledger_entry (

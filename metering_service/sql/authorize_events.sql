@@ -38,7 +38,7 @@ BEGIN
            i.again OR NOT i.rate_ok OR v.policy_id <> i.policy_id OR v.version <> i.policy_version
              OR EXISTS (SELECT FROM hold h WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id OFFSET 0)
              OR EXISTS (SELECT FROM hold h
-                        WHERE h.client_id = i.client_id AND h.event_id = i.event_id AND h.released_at IS NULL OFFSET 0)
+                        WHERE h.client_id = i.client_id AND h.event_id = i.event_id AND h.event_type IS NOT NULL OFFSET 0)
              OR EXISTS (SELECT FROM ledger_entry l
                         WHERE l.event_id = i.event_id AND l.client_id = i.client_id AND l.kind = 'spend' OFFSET 0)
              AS is_special

@@ -80,7 +80,7 @@ BEGIN
               h.policy_version, h.rate_used, h.taken_before, h.available_before, h.would_refuse,
               (h.event_type, h.user_id, h.units) IS DISTINCT FROM
                 (r.event_type, CASE h.user_id WHEN '' THEN '' ELSE r.user_id END, r.units)
-       FROM hold h WHERE h.client_id = r.client_id AND h.event_id = r.event_id AND h.released_at IS NULL OFFSET 0)
+       FROM hold h WHERE h.client_id = r.client_id AND h.event_id = r.event_id AND h.event_type IS NOT NULL OFFSET 0)
       UNION ALL
       (SELECT 3, l.hold_id, l.event_id, NULL, l.service, NULL, -l.credits, l.policy_id,
               l.policy_version, l.rate_used, l.taken_before, l.available_before, l.would_refuse,

@@ -20,12 +20,16 @@ BEGIN
     SELECT * FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, units bigint, event_type text, user_id text)
   ), gone AS (
-    DELETE FROM hold h USING item i
-    WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND h.event_id = i.event_id AND h.released_at IS NULL
-      AND h.service = p_service AND (i.units IS NULL OR i.units = h.units)
-      -- Told whole, it must be told as it was held.
-      AND (i.event_type IS NULL
-           OR (i.event_type = h.event_type AND (h.user_id = '' OR h.user_id IS NOT DISTINCT FROM i.user_id)))
+    -- Found by key, one by one, whatever the planner thinks of the table's size; the lock keeps each where it is.
+    DELETE FROM hold h WHERE ctid = ANY (ARRAY(
+      SELECT found.ctid FROM item i CROSS JOIN LATERAL (
+        SELECT h.ctid FROM hold h
+        WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND h.event_id = i.event_id AND h.released_at IS NULL
+          AND h.service = p_service AND (i.units IS NULL OR i.units = h.units)
+          -- Told whole, it must be told as it was held.
+          AND (i.event_type IS NULL
+               OR (i.event_type = h.event_type AND (h.user_id = '' OR h.user_id IS NOT DISTINCT FROM i.user_id)))
+        OFFSET 0) AS found))
     RETURNING h.*
   ), line AS (
     INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service, counted_on,

@@ -42,7 +42,7 @@ BEGIN
       state := 'conflict'; code := 'hold_of_another_event';
     ELSIF NOT FOUND THEN
       -- Whichever attempt the fact belongs to: the event's live hold is what was set aside for it.
-      SELECT * INTO h FROM hold WHERE client_id = r.client_id AND event_id = r.event_id AND released_at IS NULL;
+      SELECT * INTO h FROM hold WHERE client_id = r.client_id AND event_id = r.event_id AND hold.event_type IS NOT NULL;
     END IF;
     SELECT l.hold_id, l.credits, l.late_credits, l.held_at, l.service,
            (l.event_type, l.user_id) IS DISTINCT FROM

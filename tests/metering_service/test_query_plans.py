@@ -69,3 +69,29 @@ async def test_plans_from_an_empty_database_stay_good_in_a_full_one(pool: asyncp
     async with pool.acquire() as connection:
         await live(HoldStore(connection), make_events(50))
     assert await count_rows_read(pool) - before <= 50 * ROWS_PER_EVENT
+
+
+LIVE_HOLDS = 1500
+
+
+async def test_a_decision_among_many_live_holds_reads_none_of_them(pool: asyncpg.Pool) -> None:
+    terms = {"service": "tests", "default_policy": "free"}
+
+    def one_clients(number: int) -> list[BillableEvent]:
+        events = make_events(number)
+        for each in events:
+            each.client_id = "busy"
+        return events
+
+    async with pool.acquire() as connection:
+        holds = HoldStore(connection)
+        for _ in range(10):  # by event, too: plans of both forms from when nothing was held
+            await live(holds, one_clients(1))
+        while await connection.fetchval("SELECT count(*) FROM hold WHERE released_at IS NULL") < LIVE_HOLDS:
+            await holds.authorize(events := one_clients(250), [FREE] * 250, [PASSED] * 250, **terms)
+        assert len(events) == 250
+    for _ in range(2):
+        before = await count_rows_read(pool)
+        async with pool.acquire() as connection:
+            await live(HoldStore(connection), one_clients(10))
+        assert await count_rows_read(pool) - before <= 10 * ROWS_PER_EVENT
