@@ -82,7 +82,7 @@ async def test_progress_is_told_up_to_the_last_of_many(catalog: Catalog, clock: 
         ("plans.csv", "plan_name,description\nx,y\n", "has no column collection_id, color"),
         ("plans.csv", CSV + "a,b,c,d,e,,,,too,many\n", "line 5: has more cells"),
         ("plans.csv", CSV + 'p,n,d,c,r,"{",\n', "line 5: associated_documents: Must be valid JSON"),
-        ("plans.csv", CSV + '"open', "line 4: unexpected end"),
+        ("plans.csv", CSV + '"open', "line 4: is not CSV .unexpected end"),
         ("plans.csv", "", "has no column"),
         (
             "plans.csv",
