@@ -15,7 +15,7 @@ from environs import EnvError, EnvValidationError, FileAwareEnv
 from marshmallow import ValidationError
 from marshmallow.validate import Length, OneOf, Range
 
-from service_chassis.database.url import require_database_url
+from service_chassis.database.url import read_database_url
 
 Settings = TypeVar("Settings")
 
@@ -155,7 +155,7 @@ class DatabaseSettings:
     postgres_dsn: str = variable(
         "POSTGRES_DSN",
         "URL of the service's own PostgreSQL database: postgresql://user:password@host:port/database.",
-        validate=require_database_url,
+        validate=read_database_url,
     )
 
 

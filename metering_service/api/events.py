@@ -191,8 +191,8 @@ def _read_events(
             faults.append((document, _explain(error)))
             continue
         event.hold_id = event.hold_id.lower()
-        is_first = event_of.setdefault((event.client_id, event.hold_id), event.event_id) == event.event_id
-        if one_event_a_hold and not is_first:
+        hold = event.client_id, event.hold_id
+        if one_event_a_hold and event_of.setdefault(hold, event.event_id) != event.event_id:
             faults.append((document, "holdId: Is named for another event, too."))
             continue
         events.append(event)

@@ -1,11 +1,12 @@
 """What can be the URL of the server of request rates, said in words without its values."""
 
 import inspect
-import re
 from urllib.parse import parse_qsl, urlsplit
 
 from marshmallow import ValidationError
 from redis.asyncio.connection import SSLConnection, parse_url
+
+from service_chassis.database.url import BARE_PERCENT
 
 _FORM = "expected redis://:password@host:port/0, or rediss:// with TLS"
 _OPTIONS = frozenset(
@@ -18,7 +19,7 @@ _OPTIONS = frozenset(
 
 def require_redis_url(text: str) -> None:
     """Raise ValidationError unless `text` is the URL of a Redis or Valkey server that can be used."""
-    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+    if BARE_PERCENT.search(text):
         raise ValidationError("Has a % that begins no code such as %40: in a password it must be written %25.")
     try:
         parts = urlsplit(text)

@@ -14,6 +14,9 @@ import psycopg
 from marshmallow import ValidationError
 from psycopg.conninfo import conninfo_to_dict
 
+BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+"""A % that begins no code such as %40."""
+
 _SCHEMES = ("postgresql://", "postgres://")
 _FORM = "expected postgresql://user:password@host:port/database"
 
@@ -69,11 +72,6 @@ _ONLY: Mapping[str, tuple[str, ...]] = {
 """What is had in these values only."""
 
 
-def require_database_url(text: str) -> None:
-    """Raise ValidationError, in words without values, unless `text` is the URL of a database that can be used."""
-    read_database_url(text)
-
-
 def read_database_url(text: str) -> dict[str, str]:
     """Return the parameters of a database's URL by name, as libpq calls them. Raises ValidationError."""
     if not text.startswith(_SCHEMES):
@@ -126,7 +124,7 @@ def _explain(text: str) -> str:
     names = [part.partition("=")[0] for part in query.split("&") if "=" in part]
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     unknown = [name for name in names if name not in known and name.isidentifier()]
-    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+    if BARE_PERCENT.search(text):
         return "Has a % that begins no code such as %40: in user and password it must be written %25."
     if unknown:
         return f"Has the parameter {unknown[0]}, which PostgreSQL's client library does not know."
