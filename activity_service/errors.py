@@ -28,6 +28,14 @@ class EventRefused(ServiceError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class EventNotSold(ServiceError):
+    """The client's policy has no price for this event: the provider's mistake, and nothing to wait for."""
+
+    def __init__(self, event_type: str, client_id: str, policy_id: str) -> None:
+        super().__init__()
+        self.for_the_log = {"event_type": event_type, "client_id": client_id, "policy_id": policy_id}
+
+
 class Overloaded(ServiceError):
     """As many requests are under way as this process takes on, of all or of this client. Nothing was done."""
 

@@ -19,9 +19,9 @@ _MOMENT = "%(begin)s::timestamptz + n * interval '1 millisecond'"
 _DAY = "(now() AT TIME ZONE 'UTC')::date"
 
 # Every fact was decided on the present day, at a moment in the past: no account is ahead of its database.
-_ACCOUNTS = f"""
-    INSERT INTO account (client_id, granted, last_at, counted_on)
-    SELECT 'client-' || n, %(credits)s, now(), {_DAY} FROM generate_series(1, %(clients)s::bigint) AS n;
+_ACCOUNTS = """
+    INSERT INTO account (client_id, granted, last_at)
+    SELECT 'client-' || n, %(credits)s, now() FROM generate_series(1, %(clients)s::bigint) AS n;
 """
 _GRANTS = """
     INSERT INTO ledger_entry (client_id, kind, credits, reference, source, at)
@@ -30,28 +30,36 @@ _GRANTS = """
 """
 _HOLDS = f"""
     INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, held_at,
-                      resolve_by, policy_id, policy_version, rate_used, taken_before, available_before)
+                      resolve_by, policy_id, policy_version, rates_used, available_before)
     SELECT {_CLIENT}, {_HOLD}, {_EVENT}, %(service)s, 'plan_play.created', 1, 1, {_DAY}, {_MOMENT},
-           {_MOMENT} + interval '35 s', 'bench', 1, 0, 0, %(credits)s
+           {_MOMENT} + interval '35 s', 'bench', 1, '{{0}}', %(credits)s
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 """
 _LINES = f"""
     INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, units, hold_id, service, counted_on,
-                              held_at, policy_id, policy_version, rate_used, taken_before, available_before)
+                              held_at, policy_id, policy_version, rates_used, available_before)
     SELECT {_CLIENT}, 'spend', -1, {_MOMENT}, {_EVENT}, 'plan_play.created', 1, {_HOLD}, %(service)s, {_DAY},
-           {_MOMENT}, 'bench', 1, 0, 0, %(credits)s
+           {_MOMENT}, 'bench', 1, '{{0}}', %(credits)s
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 """
 _COUNTED = f"""(
         SELECT {_CLIENT} AS name, count(*) AS events
         FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n GROUP BY 1) AS counted"""
 _COUNT_USED = f"""
-    UPDATE account SET spent = spent + events, day_used = day_used + events, month_used = month_used + events
+    UPDATE account SET spent = spent + events
     FROM {_COUNTED}
     WHERE client_id = name
 """
+_ADD_USAGE = f"""
+    INSERT INTO usage AS u (client_id, day, event_type, charged, units, credits, overage, last_at)
+    SELECT name, {_DAY}, 'plan_play.created', events, events, events, 0, now()
+    FROM {_COUNTED}
+    ON CONFLICT (client_id, day, event_type) DO UPDATE
+    SET charged = u.charged + excluded.charged, units = u.units + excluded.units,
+        credits = u.credits + excluded.credits
+"""
 _COUNT_HELD = f"""
-    UPDATE account SET held = held + events, day_held = day_held + events, month_held = month_held + events
+    UPDATE account SET held = held + events
     FROM {_COUNTED}
     WHERE client_id = name
 """
@@ -82,7 +90,7 @@ def make_accounts(product: Product, clients: int) -> None:
 def make_charges(product: Product, count: int, *, clients: int, first: int = 1) -> None:
     """Charge facts from number `first` on, evenly to clients that have accounts."""
     dsn = product.environments["metering"].dsn
-    _run(dsn, [_LINES, _COUNT_USED], _values(count, clients, first))
+    _run(dsn, [_LINES, _COUNT_USED, _ADD_USAGE], _values(count, clients, first))
     _vacuum(dsn)
 
 

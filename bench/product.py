@@ -18,8 +18,7 @@ from local_stack.processes import REPOSITORY
 from local_stack.service_environment import ServiceEnvironment
 
 POLICY = {
-    "rate": {"limit": 1_000_000, "periodSeconds": 1, "burst": 1_000_000},
-    "quota": None,
+    "rates": [{"name": "r", "limit": 1_000_000, "periodSeconds": 1, "burst": 1_000_000}],
     "prices": {"plan_play.created": 1, "plan_play.completed": 1},
     "credits": "prepaid",
     "mode": "enforce",
@@ -81,7 +80,7 @@ class Product:
         url = self.url("metering")
 
         def grant(client: str) -> None:
-            body = {"grantId": f"bench-{client}", "credits": CREDITS}
+            body = {"grantId": f"bench-{client}", "credits": CREDITS, "create": True}
             send("POST", f"{url}/internal/clients/{client}/grants", body, bearer=self.admin_key)
 
         with ThreadPoolExecutor(SEEDING_THREADS) as pool:

@@ -34,9 +34,9 @@ def _policy(
 ) -> dict[str, object]:
     """Build a policy. `rate` is requests a minute and burst; `quota` events a month; `prices` make it prepaid."""
     return {
-        "rate": {"limit": rate[0], "periodSeconds": 60, "burst": rate[1]} if rate else None,
-        "quota": {"limit": quota, "period": "month"} if quota else None,
-        "prices": prices or {},
+        "rates": [{"name": "per minute", "limit": rate[0], "periodSeconds": 60, "burst": rate[1]}] if rate else [],
+        "quotas": [{"name": "monthly plays", "limit": quota, "period": "month"}] if quota else [],
+        "prices": prices or {"*": 0},
         "credits": "prepaid" if prices else "unlimited",
         "mode": "enforce",
     }

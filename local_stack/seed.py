@@ -89,7 +89,7 @@ def seed_metering(url: str, admin_key: str) -> None:
         return
     for client in CLIENTS:
         api.call("PUT", f"/internal/policies/{quote(client.policy_id)}", client.policy)
-        api.call("PUT", _client_path(client, "policy"), {"policyId": client.policy_id})
+        api.call("PUT", _client_path(client, "policy"), {"policyId": client.policy_id, "create": True})
         if client.credits:
             grant = {"grantId": f"demo-grant-{client.client_id}", "credits": client.credits, "source": "demo"}
             api.call("POST", _client_path(client, "grants"), grant)

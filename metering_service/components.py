@@ -10,6 +10,7 @@ import asyncpg
 from aiohttp import web
 
 from metering_service.accounts.administer import AdministerAccounts
+from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.errors import ClusterRefused
 from metering_service.events.authorize import AuthorizeEvents
@@ -46,6 +47,7 @@ class Components:
     releases: ReleaseHolds
     events: ReadEvents
     policies: AdministerPolicies
+    assignments: AssignPolicies
     accounts: AdministerAccounts
     quotas: ReadQuotas
 
@@ -105,10 +107,11 @@ async def open_components(
                 authorizations=AuthorizeEvents(
                     charging_pool, policies, rates, watch, metrics, default_policy=default_policy
                 ),
-                settlements=SettleEvents(charging_pool, metrics, default_policy=default_policy),
+                settlements=SettleEvents(charging_pool, policies, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),
                 events=ReadEvents(pool),
-                policies=AdministerPolicies(pool, clock),
+                policies=AdministerPolicies(pool),
+                assignments=AssignPolicies(pool),
                 accounts=AdministerAccounts(pool, clock),
                 quotas=ReadQuotas(pool, default_policy),
             )

@@ -1,6 +1,6 @@
 """The errors of this service, with code, status and sentence; operators' commands show the sentence."""
 
-from service_chassis.errors import Conflict, NotFound, OperatorError
+from service_chassis.errors import Conflict, NotFound
 
 
 class EventNotFound(NotFound):
@@ -24,10 +24,20 @@ class UnknownPolicy(NotFound):
         super().__init__(f"Policy {policy_id} not found")
 
 
-class PolicyChanged(Conflict):
-    """Somebody else made the first version of the same policy at the same moment."""
+class ClientNotFound(NotFound):
+    """Nobody ever named this client: it has no policy, no credits, and it never called."""
 
-    message = "The policy was changed at the same time; read it and try again"
+    code = "client_not_found"
+
+    def __init__(self, client_id: str, alike: str | None = None) -> None:
+        hint = f"; did you mean {alike}?" if alike else ""
+        super().__init__(f"Client {client_id} is not known{hint}")
+
+
+class NothingBooked(NotFound):
+    """No version of this policy is booked for later."""
+
+    message = "No version of this policy is booked"
 
 
 class ReferenceReused(Conflict):
@@ -44,13 +54,6 @@ class InsufficientCredits(Conflict):
 
     code = "insufficient_credits"
     message = "The adjustment would take the available credits below zero"
-
-
-class UnknownClient(OperatorError):
-    """Metering never heard of a client that an operator asks about."""
-
-    def __init__(self, client_id: str) -> None:
-        super().__init__(f"there is no client {client_id}: nobody gave it a policy or credits, and it never called")
 
 
 class ClusterRefused(Exception):

@@ -20,7 +20,7 @@ SHARED_FOLDERS = EVERY_FOLDER | {"audit", "sql"}
 
 SCREEN_LINES = 45
 LONG_FILE_LINES = 260
-MAX_STATEMENTS = 8_200
+MAX_STATEMENTS = 9_000
 """By Python's own ast, docstrings not counted: what a newcomer has to read. 6,300 is what is aimed at."""
 
 WRITTEN_BY_ANOTHER = {
@@ -33,6 +33,8 @@ WRITTEN_BY_ANOTHER = {
         "account",
         "events",
     ): "a decision and what it takes are one transaction, under the account's lock",
+    ("metering_service", "counter", "accounts"): "what a wrong clock dated is mended in every table at once",
+    ("metering_service", "usage", "accounts"): "what a wrong clock dated is mended in every table at once",
     ("metering_service", "hold", "accounts"): "what a wrong clock dated is mended in every table at once",
     ("metering_service", "ledger_entry", "events"): "a charge and what it frees are one transaction",
 }
@@ -45,6 +47,9 @@ OWNERS = {
         "policy": "policies",
         "policy_version": "policies",
         "account": "accounts",
+        "assignment": "accounts",
+        "counter": "events",
+        "usage": "events",
         "ledger_entry": "accounts",
         "hold": "events",
         "admin_audit": "admin_audit",

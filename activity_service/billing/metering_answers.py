@@ -15,6 +15,7 @@ from activity_service.billing.event import BillableEvent, Grant
 from activity_service.errors import (
     SENTENCES,
     EventConflict,
+    EventNotSold,
     EventOfOtherContent,
     EventRefused,
     HoldReleased,
@@ -49,6 +50,10 @@ def _read_decision(entry: Any, event: BillableEvent) -> Grant | ServiceError:
         match entry.get("decision"):
             case "granted":
                 return _read_grant(entry, event)
+            case "denied" if entry.get("code") == "event_type_not_sold":
+                receipt = entry.get("receipt")
+                policy_id = receipt.get("policyId") if isinstance(receipt, dict) else None
+                return EventNotSold(event.event_type, event.client_id, str(policy_id))
             case "denied":
                 return _read_refusal(entry)
             case "conflict":

@@ -1,4 +1,7 @@
-"""The calls to metering that billing needs: ask before a fact, tell after it, look for what was left behind."""
+"""The calls to metering that billing needs: ask before a fact, tell after it, look for what was left behind.
+
+Long because all that bounds how long a call takes is read in one piece.
+"""
 
 import asyncio
 import random
@@ -19,6 +22,7 @@ from activity_service.billing.metering_answers import (
     read_settlements,
 )
 from activity_service.errors import (
+    EventNotSold,
     MalformedResponse,
     MeteringFault,
     MeteringRefusedCall,
@@ -134,6 +138,9 @@ class MeteringClient:
             )
         finally:
             self._learn(loop.time() - began)
+        for decision in decisions:
+            if isinstance(decision, EventNotSold):
+                _log.error("event_type_not_sold", **decision.for_the_log)
         made = iter(decisions)
         return [next(made) if is_in_time else MeteringSlow() for is_in_time in fits]
 

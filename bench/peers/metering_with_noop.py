@@ -28,10 +28,11 @@ _RECEIPT = orjson.dumps(
         "policyVersion": 1,
         "mode": "enforce",
         "wouldRefuse": None,
+        "degraded": False,
         "credits": 1,
         "gates": {
-            "rate": {"limit": 1_000_000, "usedBefore": 3},
-            "quota": None,
+            "rates": [{"name": "r", "limit": 1_000_000, "usedBefore": 3}],
+            "quotas": [],
             "credits": {"availableBefore": 999_999_999_998},
         },
     }
@@ -41,6 +42,7 @@ _DECISION = {
     "eventId": "plan_play.created:0198f2a4-7c1e-7f3a-9d43-0b1c5f6e7a88",
     "decision": "granted",
     "receipt": orjson.Fragment(_RECEIPT),
+    "limits": [{"name": "r", "limit": 1_000_000, "remaining": 999_996, "resetSeconds": 1}],
 }
 
 

@@ -1,11 +1,11 @@
 """What a client has, and how it came to it: balance, quota in use, lines of the ledger."""
 
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from metering_service.policies.policy import Quota, find_period
+from metering_service.policies.policy import Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +74,21 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
-    """Events of an account that are charged or held, of the UTC day of its last event and of that day's month."""
-
-    counted_on: date
-    day_used: int
-    day_held: int
-    month_used: int
-    month_held: int
-
-
-@dataclass(frozen=True, slots=True)
 class QuotaUse:
-    """A quota in its present period, `end` not part of it: events charged, and events held."""
+    """A quota in its present period, which ends at `resets_at`: what is charged and held, in what it counts."""
 
-    limit: int
-    start: datetime
-    end: datetime
-    used: int = 0
-    held: int = 0
+    quota: Quota
+    starts_at: datetime
+    resets_at: datetime
+    used: int
+    held: int
 
-
-def find_quota_use(quota: Quota, counters: Counters | None, now: datetime) -> QuotaUse:
-    """Return how much of `quota` is used at `now` (UTC); `counters` is None of a client never heard of."""
-    start, end = find_period(quota.period, now)
-    # The counters belong to the day, and to the month, of the last event; if that period is over they are history.
-    if counters is None or counters.counted_on < start.date():
-        return QuotaUse(quota.limit, start, end)
-    if quota.period == "day":
-        return QuotaUse(quota.limit, start, end, counters.day_used, counters.day_held)
-    return QuotaUse(quota.limit, start, end, counters.month_used, counters.month_held)
+    def as_document(self) -> dict[str, Any]:
+        """Return the quota as JSON values, for callers and operators alike."""
+        return {
+            **self.quota.as_document(),
+            "startsAt": self.starts_at,
+            "resetsAt": self.resets_at,
+            "used": self.used,
+            "held": self.held,
+        }

@@ -1,4 +1,4 @@
-"""Give clients policies and credits, correct them, and look at what they have."""
+"""Give clients credits, correct them, and look at what they have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +20,6 @@ class AdministerAccounts:
     pool: asyncpg.Pool
     clock: Clock = system_clock
 
-    async def assign_policy(self, client_id: str, policy_id: str, *, actor: str) -> None:
-        """Give a client a policy, from its next decision on. Raises UnknownPolicy."""
-        now = self.clock()
-        async with self.pool.acquire() as connection, connection.transaction():
-            store = LedgerStore(connection)
-            await store.lock_account(client_id)
-            await store.assign_policy(client_id, policy_id)
-            await AdminAuditStore(connection).insert_line(now, actor, "assign_policy", client_id, policyId=policy_id)
-
     async def grant(
         self,
         client_id: str,
@@ -37,20 +28,26 @@ class AdministerAccounts:
         *,
         source: str | None = None,
         note: str | None = None,
+        create: bool = False,
         actor: str,
     ) -> LedgerEntry:
-        """Give a client credits, once per `grant_id`, and return the ledger entry. Raises ReferenceReused."""
-        return await self._write_entry(client_id, "grant", grant_id, credits, source=source, note=note, actor=actor)
+        """Give a client credits, once per `grant_id`, and return the ledger entry.
+
+        Raises ReferenceReused, or ClientNotFound unless the client is known or to be created.
+        """
+        return await self._write_entry(
+            client_id, "grant", grant_id, credits, source=source, note=note, create=create, actor=actor
+        )
 
     async def adjust(
-        self, client_id: str, adjustment_id: str, credits: int, *, reason: str, actor: str
+        self, client_id: str, adjustment_id: str, credits: int, *, reason: str, create: bool = False, actor: str
     ) -> LedgerEntry:
         """Correct a client's credits up or down, once per `adjustment_id`, and return the ledger entry.
 
-        Raises InsufficientCredits or ReferenceReused.
+        Raises InsufficientCredits or ReferenceReused, or ClientNotFound as `grant`.
         """
         return await self._write_entry(
-            client_id, "adjust", adjustment_id, credits, source=None, note=reason, actor=actor
+            client_id, "adjust", adjustment_id, credits, source=None, note=reason, create=create, actor=actor
         )
 
     async def _write_entry(
@@ -62,11 +59,14 @@ class AdministerAccounts:
         *,
         source: str | None,
         note: str | None,
+        create: bool,
         actor: str,
     ) -> LedgerEntry:
         now = self.clock()
         async with self.pool.acquire() as connection, connection.transaction():
             store = LedgerStore(connection)
+            if not create:
+                await store.require_known(client_id)
             await store.lock_account(client_id)
             entry, is_new = await store.insert_entry(
                 client_id, kind, reference, credits, source=source, note=note, now=now
@@ -95,6 +95,11 @@ class AdministerAccounts:
                     mended.append(each)
                     await AdminAuditStore(connection).insert_line(self.clock(), actor, "mend_clock", each)
         return mended
+
+    async def require_known(self, client_id: str) -> None:
+        """Raise ClientNotFound for a client that nobody ever named."""
+        async with self.pool.acquire() as connection:
+            await LedgerStore(connection).require_known(client_id)
 
     async def fetch_balance(self, client_id: str) -> Balance | None:
         """Return what a client has, None for one never heard of."""

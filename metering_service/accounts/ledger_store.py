@@ -1,11 +1,14 @@
 """Accounts and the ledger in PostgreSQL: what was given, what was spent, line by line."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from difflib import get_close_matches
 
 import asyncpg
+import orjson
 
-from metering_service.accounts.account import Balance, Charge, Counters, LedgerEntry
-from metering_service.errors import InsufficientCredits, UnknownPolicy
+from metering_service.accounts.account import Balance, Charge, LedgerEntry, QuotaUse
+from metering_service.errors import ClientNotFound, InsufficientCredits
 from metering_service.policies.policy import Quota
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 
@@ -30,14 +33,21 @@ class LedgerStore:
         """Lock a client's account, making it if need be: decisions about this client wait."""
         await self._connection.execute(self._LOCK_ACCOUNT, [client_id])
 
-    _ASSIGN_POLICY = "UPDATE account SET policy_id = $2 WHERE client_id = $1"
+    _IS_KNOWN = "SELECT EXISTS (SELECT FROM account WHERE client_id = $1)"
+    _LIST_ALIKE = "SELECT client_id FROM account WHERE abs(length(client_id) - length($1)) <= 2 LIMIT 100000"
 
-    async def assign_policy(self, client_id: str, policy_id: str) -> None:
-        """Give a locked account a policy. Raises UnknownPolicy."""
-        try:
-            await self._connection.execute(self._ASSIGN_POLICY, client_id, policy_id)
-        except asyncpg.ForeignKeyViolationError:
-            raise UnknownPolicy(policy_id) from None
+    async def require_known(self, client_id: str) -> None:
+        """Raise ClientNotFound, with the known id that is most alike, for a client that nobody ever named."""
+        if await self._connection.fetchval(self._IS_KNOWN, client_id):
+            return
+        alike = [known for (known,) in await self._connection.fetch(self._LIST_ALIKE, client_id)]
+        raise ClientNotFound(client_id, next(iter(get_close_matches(client_id, alike, 1)), None))
+
+    _NOTE_MOMENT = "UPDATE account SET last_at = greatest(last_at, utc_now()) WHERE client_id = $1"
+
+    async def note_moment(self, client_id: str) -> None:
+        """Let no later decision about a locked account be made as of before now."""
+        await self._connection.execute(self._NOTE_MOMENT, client_id)
 
     _INSERT_ENTRY = f"""
         INSERT INTO ledger_entry (client_id, kind, reference, credits, source, note, at)
@@ -79,21 +89,36 @@ class LedgerStore:
             raise InsufficientCredits
         return LedgerEntry(*entry), True
 
-    # What was counted at a moment to come is counted as of now: the counters are sums over ledger and live holds.
-    _MEND_MOMENTS = """
-        UPDATE account a
-        SET last_at = utc_now(), counted_on = s.today,
-            day_used = (SELECT count(*) FROM ledger_entry l
-                        WHERE l.client_id = a.client_id AND l.kind = 'spend' AND l.counted_on = s.today),
-            month_used = (SELECT count(*) FROM ledger_entry l
-                          WHERE l.client_id = a.client_id AND l.kind = 'spend' AND l.counted_on >= s.month),
-            day_held = (SELECT count(*) FROM hold h
-                        WHERE h.client_id = a.client_id AND h.released_at IS NULL AND h.counted_on = s.today),
-            month_held = (SELECT count(*) FROM hold h
-                          WHERE h.client_id = a.client_id AND h.released_at IS NULL AND h.counted_on >= s.month)
-        FROM (SELECT (utc_now() AT TIME ZONE 'UTC')::date AS today,
-                     date_trunc('month', utc_now() AT TIME ZONE 'UTC')::date AS month) AS s
-        WHERE a.client_id = $1 AND (a.last_at > utc_now() OR a.counted_on > s.today)
+    # What was counted at a moment to come is counted as of now.
+    _MOVE_COUNTERS = """
+        WITH ahead AS (
+            SELECT c.counter_id, c.name, c.rule, c.counts, c.user_id, c.is_erased, c.used, c.held,
+                   p.starts_at, p.ends_at
+            FROM counter c
+            LEFT JOIN LATERAL (
+                SELECT s.anchored_at FROM assignment s WHERE s.client_id = $1 AND s.starts_at <= utc_now()
+                ORDER BY s.starts_at DESC LIMIT 1) AS s ON split_part(c.rule, ' ', 3) = 'assigned'
+            CROSS JOIN LATERAL find_period(split_part(c.rule, ' ', 2), s.anchored_at, utc_now()) AS p
+            WHERE c.client_id = $1 AND c.starts_at > utc_now()
+        ), gone AS (
+            DELETE FROM counter WHERE client_id = $1 AND counter_id IN (SELECT counter_id FROM ahead)
+        ), present AS (
+            INSERT INTO counter AS c (client_id, name, rule, counts, user_id, starts_at, ends_at, used, held)
+            SELECT $1, name, rule, counts, user_id, starts_at, ends_at, sum(used), sum(held) FROM ahead
+            WHERE NOT is_erased GROUP BY name, rule, counts, user_id, starts_at, ends_at
+            ON CONFLICT (client_id, name, rule, user_id, starts_at) WHERE NOT is_erased
+            DO UPDATE SET used = c.used + excluded.used, held = c.held + excluded.held
+            RETURNING name, rule, user_id, starts_at, counter_id
+        )
+        SELECT array_agg(a.counter_id), array_agg(p.counter_id)
+        FROM ahead a LEFT JOIN present p
+          ON (p.name, p.rule, p.user_id, p.starts_at) = (a.name, a.rule, a.user_id, a.starts_at)
+    """
+    _POINT_AT_COUNTERS = """
+        UPDATE {table} SET counter_ids = (
+            SELECT array_agg(coalesce(($3::bigint[])[array_position($2::bigint[], each)], each) ORDER BY place)
+            FROM unnest(counter_ids) WITH ORDINALITY AS of_line (each, place))
+        WHERE client_id = $1 AND counter_ids && $2
     """
     _MOVE_DAYS = (
         """
@@ -105,19 +130,44 @@ class LedgerStore:
         WHERE client_id = $1 AND released_at IS NULL
           AND (counted_on > (utc_now() AT TIME ZONE 'UTC')::date OR held_at > utc_now())
         """,
+        """
+        WITH gone AS (
+            DELETE FROM usage WHERE client_id = $1 AND day > (utc_now() AT TIME ZONE 'UTC')::date RETURNING *)
+        INSERT INTO usage AS u (client_id, day, event_type, charged, units, credits, overage, last_at)
+        SELECT client_id, (utc_now() AT TIME ZONE 'UTC')::date, event_type, sum(charged), sum(units), sum(credits),
+               sum(overage), utc_now()
+        FROM gone GROUP BY client_id, event_type
+        ON CONFLICT (client_id, day, event_type) DO UPDATE
+        SET charged = u.charged + excluded.charged, units = u.units + excluded.units,
+            credits = u.credits + excluded.credits, overage = u.overage + excluded.overage, last_at = excluded.last_at
+        """,
     )
+    _MEND_MOMENT = "UPDATE account SET last_at = utc_now() WHERE client_id = $1 AND last_at > utc_now()"
 
     async def mend_moments(self, client_id: str) -> bool:
-        """Count as of now what a locked account, its entries and holds count as of a moment to come.
+        """Count as of now what a locked account, its counters, entries and holds count as of a moment to come.
 
         Returns whether there was anything to mend.
         """
+        from_ids, to_ids = await self._connection.fetchrow(
+            self._MOVE_COUNTERS, client_id, timeout=OPERATOR_TIMEOUT_SECONDS
+        )
+        if from_ids:
+            for table in ("ledger_entry", "hold"):
+                await self._connection.execute(
+                    self._POINT_AT_COUNTERS.format(table=table),
+                    *(client_id, from_ids, to_ids),
+                    timeout=OPERATOR_TIMEOUT_SECONDS,
+                )
         for statement in self._MOVE_DAYS:
             await self._connection.execute(statement, client_id, timeout=OPERATOR_TIMEOUT_SECONDS)
-        status = await self._connection.execute(self._MEND_MOMENTS, client_id, timeout=OPERATOR_TIMEOUT_SECONDS)
-        return bool(count_changed(status))
+        status = await self._connection.execute(self._MEND_MOMENT, client_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+        return bool(count_changed(status)) or bool(from_ids)
 
-    _LIST_AHEAD = "SELECT client_id FROM account WHERE last_at > utc_now() OR counted_on > utc_now()::date ORDER BY 1"
+    _LIST_AHEAD = """
+        SELECT client_id FROM account WHERE last_at > utc_now()
+        UNION SELECT client_id FROM counter WHERE starts_at > utc_now() ORDER BY 1
+    """
 
     async def list_ahead(self) -> list[str]:
         """Return the clients whose account was counted at a moment to come. Reads all accounts."""
@@ -132,31 +182,24 @@ class LedgerStore:
         row = await self._connection.fetchrow(self._FETCH_BALANCE, client_id)
         return row and Balance(*row)
 
-    _FETCH_QUOTA = """
-        SELECT v.quota_limit, v.quota_period, a.counted_on, a.day_used, a.day_held, a.month_used, a.month_held,
-               utc_now() AS now
-        FROM policy p
-        JOIN policy_version v ON v.policy_id = p.policy_id AND v.version = p.version
-        LEFT JOIN account a ON a.client_id = $1
-        WHERE p.policy_id = coalesce(a.policy_id, $2)
-    """
+    _LIST_QUOTAS = "SELECT starts_at, ends_at, used, held FROM find_counters($1, utc_now()) ORDER BY k"
 
-    async def fetch_quota(
-        self, client_id: str, default_policy: str
-    ) -> tuple[Quota | None, Counters | None, datetime]:
-        """Return the terms of the client's quota and its account's counters, None where it has none, and the moment.
-
-        Raises LookupError when there is no default policy.
-        """
-        row = await self._connection.fetchrow(self._FETCH_QUOTA, client_id, default_policy)
-        if row is None:
-            raise LookupError(f"no policy {default_policy}")
-        limit, period, *counters, now = row
-        return (
-            Quota(limit, period) if limit is not None else None,
-            Counters(*counters) if counters[0] is not None else None,
-            now,
-        )
+    async def list_quotas(self, client_id: str, user_id: str | None, quotas: Sequence[Quota]) -> list[QuotaUse]:
+        """Return how much of each of `quotas` a client, of those per user a user, has used in its present period."""
+        asked = [
+            {
+                "k": number,
+                "client_id": client_id,
+                "name": quota.name,
+                "rule": quota.rule,
+                "period": quota.period,
+                "anchor": quota.anchor,
+                "user_id": user_id if quota.per == "user" else "",
+            }
+            for number, quota in enumerate(quotas)
+        ]
+        rows = await self._connection.fetch(self._LIST_QUOTAS, orjson.dumps(asked).decode())
+        return [QuotaUse(quota, *row) for quota, row in zip(quotas, rows, strict=True)]
 
     _LIST_ENTRIES = f"""
         SELECT {_COLUMNS}

@@ -1,11 +1,12 @@
-"""How much of its quota a client has used."""
+"""How much of its quotas a client has used."""
 
 from dataclasses import dataclass
 
 import asyncpg
 
-from metering_service.accounts.account import QuotaUse, find_quota_use
+from metering_service.accounts.account import QuotaUse
 from metering_service.accounts.ledger_store import LedgerStore
+from metering_service.policies.store import PolicyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,14 @@ class ReadQuotas:
     pool: asyncpg.Pool
     default_policy: str
 
-    async def fetch(self, client_id: str) -> QuotaUse | None:
-        """Return the client's quota in the present period, None where its policy has none."""
+    async def list_of(self, client_id: str, user_id: str | None) -> list[QuotaUse]:
+        """Return the client's quotas in their present periods; those per user where one is named.
+
+        Raises LookupError when there is no default policy.
+        """
         async with self.pool.acquire() as connection:
-            quota, counters, now = await LedgerStore(connection).fetch_quota(client_id, self.default_policy)
-        return find_quota_use(quota, counters, now) if quota else None
+            versions = await PolicyStore(connection).list_of_clients([client_id], self.default_policy)
+            quotas = [
+                quota for quota in versions[client_id].policy.quotas if quota.per == "client" or user_id is not None
+            ]
+            return await LedgerStore(connection).list_quotas(client_id, user_id, quotas)

@@ -3,9 +3,13 @@
 from marshmallow import Schema, fields, validate
 
 from metering_service.policies.policy import MAX_GRANT_CREDITS, MAX_IDENTIFIER_CHARACTERS
-from service_chassis.schema.fields import ClosedSchema, integer, text
+from metering_service.policies.schema import QuotaSchema
+from service_chassis.schema.fields import ClosedSchema, StrictBoolean, integer, text
 
 _MAX_NOTE_CHARACTERS = 1000
+CREATE = StrictBoolean(
+    load_default=False, metadata={"description": "Also for a client that metering has never heard of."}
+)
 
 
 class CreateGrantSchema(ClosedSchema):
@@ -15,10 +19,16 @@ class CreateGrantSchema(ClosedSchema):
     credits = integer(1, MAX_GRANT_CREDITS, required=True)
     source = text(MAX_IDENTIFIER_CHARACTERS, load_default=None, allow_none=True)
     note = text(_MAX_NOTE_CHARACTERS, shortest=None, load_default=None, allow_none=True)
+    create = CREATE
 
 
-class GrantSchema(CreateGrantSchema):
+class GrantSchema(Schema):
     """A grant as it stands."""
+
+    grant_id = fields.String(data_key="grantId", required=True)
+    credits = fields.Integer(required=True)
+    source = fields.String(allow_none=True, required=True)
+    note = fields.String(allow_none=True, required=True)
 
     client_id = fields.String(data_key="clientId", required=True)
     entry_id = fields.Integer(data_key="entryId", required=True)
@@ -38,6 +48,7 @@ class CreateAdjustmentSchema(ClosedSchema):
         ],
     )
     reason = text(_MAX_NOTE_CHARACTERS, required=True)
+    create = CREATE
 
 
 class LedgerEntrySchema(Schema):
@@ -71,18 +82,17 @@ class BalanceSchema(Schema):
     available = fields.Integer(required=True)
 
 
-class PeriodSchema(Schema):
-    """A calendar period, UTC; `end` is not part of it."""
+class QuotaUseSchema(QuotaSchema):
+    """A quota in its present period: what is charged and what is held, in what it counts."""
 
-    start = fields.DateTime(required=True)
-    end = fields.DateTime(required=True)
+    starts_at = fields.DateTime(data_key="startsAt", required=True)
+    used = fields.Integer(required=True)
+    held = fields.Integer(required=True)
+    resets_at = fields.DateTime(data_key="resetsAt", required=True)
 
 
-class QuotaStateSchema(Schema):
-    """The present period's quota; only `limit`, null, where the policy has none."""
+class QuotasSchema(Schema):
+    """The quotas of a client's policy."""
 
-    client_id = fields.String(data_key="clientId")
-    period = fields.Nested(PeriodSchema)
-    limit = fields.Integer(required=True, allow_none=True)
-    used = fields.Integer()
-    held = fields.Integer()
+    client_id = fields.String(data_key="clientId", required=True)
+    quotas = fields.List(fields.Nested(QuotaUseSchema), required=True)

@@ -11,12 +11,14 @@ from metering_service.api.client_schemas import (
     GrantSchema,
     LedgerEntrySchema,
     LedgerSchema,
-    QuotaStateSchema,
+    QuotasSchema,
 )
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
+    WRONG_IDENTIFIER,
     WRONG_PAGE,
     describe_identifier,
+    describe_missing,
     describe_refused_keys,
     describe_wrong_field,
     read_identifier,
@@ -24,12 +26,20 @@ from metering_service.api.responses import (
     respond,
 )
 from metering_service.components import COMPONENTS
-from metering_service.errors import InsufficientCredits, ReferenceReused
+from metering_service.errors import ClientNotFound, InsufficientCredits, ReferenceReused
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_query
-from service_chassis.openapi.endpoint import Endpoint, Failure, Success
+from service_chassis.openapi.endpoint import Endpoint, Failure, Success, query
 
+_QUOTA_PARAMETERS = (
+    query(
+        "userId",
+        "Show the quotas per user, too, of this one.",
+        {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS},
+    ),
+)
 _CREATE_GRANT = CreateGrantSchema()
 _CREATE_ADJUSTMENT = CreateAdjustmentSchema()
 
@@ -74,18 +84,9 @@ async def get_quota(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/quota."""
     authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    quota = await request.app[COMPONENTS].quotas.fetch(client_id)
-    if quota is None:
-        return respond({"limit": None})
-    return respond(
-        {
-            "clientId": client_id,
-            "period": {"start": quota.start, "end": quota.end},
-            "limit": quota.limit,
-            "used": quota.used,
-            "held": quota.held,
-        }
-    )
+    user_id = read_query(request, _QUOTA_PARAMETERS)["userId"]
+    quotas = await request.app[COMPONENTS].quotas.list_of(client_id, user_id)
+    return respond({"clientId": client_id, "quotas": [quota.as_document() for quota in quotas]})
 
 
 async def list_ledger(request: web.Request) -> web.Response:
@@ -103,6 +104,20 @@ _ADMIN = describe_refused_keys("admin")
 _AT = "2026-07-01T09:00:00Z"
 _GRANT_BODY = {"grantId": "order-1001", "credits": 1000, "source": "sales", "note": "First order"}
 _ADJUSTMENT_BODY = {"adjustmentId": "ticket-17", "credits": -5, "reason": "Granted twice by mistake"}
+_QUOTA_EXAMPLE = {
+    "name": "monthly plays",
+    "limit": 10_000,
+    "counts": "events",
+    "anchor": "calendar",
+    "per": "client",
+    "eventTypes": ["*"],
+    "overage": 0,
+    "period": "month",
+    "startsAt": "2026-07-01T00:00:00Z",
+    "used": 12,
+    "held": 1,
+    "resetsAt": "2026-08-01T00:00:00Z",
+}
 _SPEND = {
     "entryId": 4,
     "kind": "spend",
@@ -119,7 +134,7 @@ ENDPOINTS = (
         create_grant,
         summary="Grant credits",
         description="Gives a client credits, once per `grantId`: the same grant again changes nothing and gets the "
-        "same response.",
+        "same response. A client that metering does not know is refused unless `create` is true.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
         body=CreateGrantSchema,
@@ -130,6 +145,7 @@ ENDPOINTS = (
         failures=[
             describe_wrong_field("credits", "Missing data for required field."),
             *_ADMIN,
+            describe_missing(ClientNotFound("demo")),
             Failure(
                 "The grantId was used with other content.",
                 ReferenceReused("order-1001"),
@@ -164,6 +180,7 @@ ENDPOINTS = (
         failures=[
             describe_wrong_field("credits", "Must not be 0."),
             *_ADMIN,
+            describe_missing(ClientNotFound("demo")),
             Failure(
                 "The adjustmentId was used with other content, or there are too few credits.",
                 ReferenceReused("ticket-17"),
@@ -192,24 +209,12 @@ ENDPOINTS = (
         "GET",
         "/internal/clients/{clientId}/quota",
         get_quota,
-        summary="Get the present period's quota",
-        description="`limit` alone, null, where the client's policy has no quota.",
+        summary="Get the quotas of the present period",
+        description="Each quota of the client's policy, with what is charged and what is held of it.",
         tag="accounts",
-        parameters=(_CLIENT_ID,),
-        responses={
-            200: Success(
-                "The quota.",
-                QuotaStateSchema,
-                {
-                    "clientId": "demo",
-                    "period": {"start": "2026-07-01T00:00:00Z", "end": "2026-08-01T00:00:00Z"},
-                    "limit": 10_000,
-                    "used": 12,
-                    "held": 1,
-                },
-            )
-        },
-        failures=_ADMIN,
+        parameters=(_CLIENT_ID, *_QUOTA_PARAMETERS),
+        responses={200: Success("The quotas.", QuotasSchema, {"clientId": "demo", "quotas": [_QUOTA_EXAMPLE]})},
+        failures=[describe_wrong_field("userId", WRONG_IDENTIFIER), *_ADMIN],
     ),
     Endpoint(
         "GET",

@@ -4,7 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from metering_service.events.event import MAX_BATCH_EVENTS
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, MAX_UNITS
-from service_chassis.schema.fields import BoundedList, ClosedSchema, UtcDateTime, integer
+from service_chassis.schema.fields import BoundedList, ClosedSchema, StrictBoolean, UtcDateTime, integer
 
 # For each event of each call: `fields.text` would look for what no JSON body can hold.
 _IDENTIFIER = validate.Length(min=1, max=MAX_IDENTIFIER_CHARACTERS)
@@ -74,6 +74,11 @@ class EventsSchema(ClosedSchema):
 
     events = BoundedList(fields.Nested(BillableEventSchema), required=True, validate=_BATCH)
     resolve_within_seconds = _RESOLVE_WITHIN
+    dry_run = StrictBoolean(
+        data_key="dryRun",
+        load_default=False,
+        metadata={"description": "Only say what would be decided: nothing is held, and no place in a rate is taken."},
+    )
 
 
 class EventsFrameSchema(EventsSchema):
@@ -100,11 +105,22 @@ class FrameSchema(ClosedSchema):
     events = BoundedList(fields.Raw(allow_none=True), required=True, validate=_BATCH)
 
 
-class UsedGateSchema(Schema):
-    """A gate that counts: its limit, and what of it was used before this event; null while rates are not known."""
+class RateGateSchema(Schema):
+    """A rate, how many it lets through at once, and how many of those were in use; null while rates are not known."""
 
+    name = fields.String(required=True)
     limit = fields.Integer(required=True)
     used_before = fields.Integer(data_key="usedBefore", required=True, allow_none=True)
+
+
+class QuotaGateSchema(Schema):
+    """A quota, what was charged and held of it before, what this event takes, and the part above the limit."""
+
+    name = fields.String(required=True)
+    limit = fields.Integer(required=True)
+    used_before = fields.Integer(data_key="usedBefore", required=True)
+    amount = fields.Integer(required=True)
+    overage = fields.Integer(required=True)
 
 
 class CreditsGateSchema(Schema):
@@ -114,10 +130,10 @@ class CreditsGateSchema(Schema):
 
 
 class GatesSchema(Schema):
-    """What each gate of the policy saw; null where the policy does not have it."""
+    """What each limit saw that applies to the event; `credits` is null where the policy does not ask for any."""
 
-    rate = fields.Nested(UsedGateSchema, required=True, allow_none=True)
-    quota = fields.Nested(UsedGateSchema, required=True, allow_none=True)
+    rates = fields.List(fields.Nested(RateGateSchema), required=True)
+    quotas = fields.List(fields.Nested(QuotaGateSchema), required=True)
     credits = fields.Nested(CreditsGateSchema, required=True, allow_none=True)
 
 
@@ -133,6 +149,9 @@ class ReceiptSchema(Schema):
         allow_none=True,
         metadata={"description": "In shadow mode: the code that it would have been denied with."},
     )
+    degraded = fields.Boolean(
+        required=True, metadata={"description": "A rate applies that was not asked, because Redis was away."}
+    )
     credits = fields.Integer(required=True)
     gates = fields.Nested(GatesSchema, required=True, allow_none=True)
 
@@ -144,6 +163,15 @@ class EventReceiptSchema(ReceiptSchema):
     settled_at = fields.DateTime(data_key="settledAt", required=True, allow_none=True)
     released_at = fields.DateTime(data_key="releasedAt", required=True, allow_none=True)
     late = fields.Boolean(required=True)
+
+
+class LimitSchema(Schema):
+    """What is left of a limit after the decision, and in how many seconds all of it will be there again."""
+
+    name = fields.String(required=True)
+    limit = fields.Integer(required=True)
+    remaining = fields.Integer(required=True)
+    reset_seconds = fields.Integer(data_key="resetSeconds", required=True)
 
 
 class DecisionSchema(Schema):
@@ -160,6 +188,7 @@ class DecisionSchema(Schema):
     retry_after_seconds = fields.Integer(data_key="retryAfterSeconds", allow_none=True)
     message = fields.String()
     receipt = fields.Nested(ReceiptSchema)
+    limits = fields.List(fields.Nested(LimitSchema))
 
 
 class DecisionsSchema(Schema):

@@ -98,8 +98,13 @@ async def authorize_events(request: web.Request) -> web.Response:
     events, faults = _read_events(frame["events"], _load_event, BillableEvent, one_event_a_hold=True)
     for event in events:
         event.resolve_within_seconds = resolve_within
-    decisions = await request.app[COMPONENTS].authorizations.authorize(events, service=key.name, until=until)
-    rendered = (_render_decision(*each) for each in zip(events, decisions, strict=True))
+    authorizations = request.app[COMPONENTS].authorizations
+    is_dry = frame["dry_run"]
+    if is_dry:
+        decisions = await authorizations.try_out(events, service=key.name)
+    else:
+        decisions = await authorizations.authorize(events, service=key.name, until=until)
+    rendered = (_render_decision(*each, is_dry) for each in zip(events, decisions, strict=True))
     return respond({"decisions": _merge(rendered, faults, "decision")})
 
 
@@ -252,22 +257,26 @@ def _render_invalid(document: Any, message: str, verdict: str) -> dict[str, Any]
     }
 
 
-def _render_decision(event: BillableEvent, decision: Decision) -> dict[str, Any]:
+def _render_decision(event: BillableEvent, decision: Decision, is_dry: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "holdId": decision.hold_id,
         "eventId": event.event_id,
         "decision": decision.decision,
     }
-    if decision.receipt is not None:
+    if decision.decision == "granted" and not is_dry:
         document["state"] = "settled" if decision.held_at is None else "held"
         if decision.held_at is not None:
             document["heldAt"] = decision.held_at
-        document["receipt"] = decision.receipt.as_document()
     elif decision.code is not None:
         document["code"] = decision.code
         document["message"] = SENTENCES[decision.code]
         if decision.decision == "denied":
             document["retryAfterSeconds"] = decision.retry_after_seconds
+    if decision.receipt is not None:
+        document["receipt"] = decision.receipt.as_document()
+        limits = decision.list_limits()
+        if limits:
+            document["limits"] = limits
     return document
 
 
@@ -329,13 +338,18 @@ _RECEIPT = {
     "policyVersion": 2,
     "mode": "enforce",
     "wouldRefuse": None,
+    "degraded": False,
     "credits": 1,
     "gates": {
-        "rate": {"limit": 100, "usedBefore": 3},
-        "quota": {"limit": 10_000, "usedBefore": 12},
+        "rates": [{"name": "per minute", "limit": 100, "usedBefore": 3}],
+        "quotas": [{"name": "monthly plays", "limit": 10_000, "usedBefore": 12, "amount": 1, "overage": 0}],
         "credits": {"availableBefore": 998},
     },
 }
+_LIMITS = [
+    {"name": "per minute", "limit": 100, "remaining": 96, "resetSeconds": 4},
+    {"name": "monthly plays", "limit": 10_000, "remaining": 9_987, "resetSeconds": 2_646_000},
+]
 _HELD_AT = "2026-07-01T09:00:00.120000Z"
 _EVENTS = describe_refused_keys("events")
 _EITHER = describe_refused_keys("events", "admin")

@@ -4,11 +4,13 @@ from aiohttp import web
 
 from metering_service.api.auth import authenticate
 from metering_service.api.policy_schemas import (
-    AssignmentSchema,
     AssignPolicySchema,
+    ClientPolicySchema,
     PoliciesSchema,
     PolicyHistorySchema,
-    PolicyVersionSchema,
+    PolicyIdSchema,
+    PutPolicyResultSchema,
+    PutPolicySchema,
 )
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
@@ -23,14 +25,14 @@ from metering_service.api.responses import (
     respond,
 )
 from metering_service.components import COMPONENTS
-from metering_service.errors import PolicyChanged, PolicyNotFound, UnknownPolicy
-from metering_service.policies.schema import PolicySchema, make_policy
+from metering_service.errors import ClientNotFound, NothingBooked, PolicyNotFound, UnknownPolicy
+from metering_service.policies.schema import make_policy
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success
 
-_POLICY = PolicySchema()
+_POLICY = PutPolicySchema()
 _ASSIGN_POLICY = AssignPolicySchema()
 
 
@@ -38,9 +40,20 @@ async def put_policy(request: web.Request) -> web.Response:
     """PUT /internal/policies/{policyId}."""
     key = authenticate(request, "admin")
     policy_id = read_identifier(request, "policyId")
-    policy = make_policy(await read_body(request, _POLICY))
-    version = await request.app[COMPONENTS].policies.put(policy_id, policy, actor=key.name)
-    return respond(version.as_document())
+    terms = await read_body(request, _POLICY)
+    version, warnings = await request.app[COMPONENTS].policies.put(
+        policy_id, make_policy(terms), effective_at=terms["effective_at"], actor=key.name
+    )
+    return respond({**version.as_document(), "warnings": warnings})
+
+
+async def cancel_booked_version(request: web.Request) -> web.Response:
+    """DELETE /internal/policies/{policyId}/booked."""
+    key = authenticate(request, "admin")
+    policy_id = read_identifier(request, "policyId")
+    policies = request.app[COMPONENTS].policies
+    await policies.cancel_booked(policy_id, actor=key.name)
+    return respond({"policyId": policy_id})
 
 
 async def list_policies(request: web.Request) -> web.Response:
@@ -55,24 +68,51 @@ async def list_policies(request: web.Request) -> web.Response:
 async def get_policy(request: web.Request) -> web.Response:
     """GET /internal/policies/{policyId}."""
     authenticate(request, "admin")
-    versions = await request.app[COMPONENTS].policies.list_versions(read_identifier(request, "policyId"))
+    present, versions = await request.app[COMPONENTS].policies.fetch_history(read_identifier(request, "policyId"))
     history = [version.as_document() for version in versions]
-    return respond({**history[0], "history": history})
+    return respond({**present.as_document(), "history": history})
 
 
 async def assign_policy(request: web.Request) -> web.Response:
     """PUT /internal/clients/{clientId}/policy."""
     key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    policy_id = (await read_body(request, _ASSIGN_POLICY))["policy_id"]
-    await request.app[COMPONENTS].accounts.assign_policy(client_id, policy_id, actor=key.name)
-    return respond({"clientId": client_id, "policyId": policy_id})
+    terms = await read_body(request, _ASSIGN_POLICY)
+    assigned = await request.app[COMPONENTS].assignments.assign(client_id, **terms, actor=key.name)
+    return respond(assigned.as_document())
+
+
+async def get_client_policy(request: web.Request) -> web.Response:
+    """GET /internal/clients/{clientId}/policy."""
+    authenticate(request, "admin")
+    found = await request.app[COMPONENTS].assignments.fetch(read_identifier(request, "clientId"))
+    return respond(found.as_document())
 
 
 _POLICY_EXAMPLE = {
-    "rate": {"limit": 60, "periodSeconds": 60, "burst": 100},
-    "quota": {"limit": 10_000, "period": "month"},
-    "prices": {"plan_play.created": 1, "plan_play.completed": 1},
+    "rates": [
+        {
+            "name": "per minute",
+            "limit": 60,
+            "periodSeconds": 60,
+            "burst": 100,
+            "per": "client",
+            "eventTypes": ["*"],
+        }
+    ],
+    "quotas": [
+        {
+            "name": "monthly tokens",
+            "limit": 1_000_000,
+            "counts": "units",
+            "period": "month",
+            "anchor": "calendar",
+            "per": "client",
+            "eventTypes": ["llm.tokens"],
+            "overage": 0,
+        }
+    ],
+    "prices": {"plan_play.created": 1, "plan_play.completed": 1, "llm.tokens": 2, "*": 0},
     "credits": "prepaid",
     "mode": "enforce",
 }
@@ -80,11 +120,21 @@ _VERSION_EXAMPLE = {
     "policyId": "starter",
     "version": 2,
     "createdAt": "2026-07-01T09:00:00Z",
+    "effectiveAt": "2026-07-01T09:00:00Z",
     **_POLICY_EXAMPLE,
 }
 _ADMIN = describe_refused_keys("admin")
 _POLICY_ID = describe_identifier("policyId", "The policy's id.")
 _NOT_FOUND = describe_missing(PolicyNotFound())
+_CLIENT_ID = describe_identifier("clientId", "The client's id.")
+_CLIENT_POLICY_EXAMPLE = {
+    "clientId": "demo",
+    "policyId": "trial",
+    "from": "2026-07-01T09:00:00Z",
+    "until": "2026-08-01T00:00:00Z",
+    "booked": [{"policyId": "starter", "from": "2026-08-01T00:00:00Z", "until": None}],
+    "past": [],
+}
 
 ENDPOINTS = (
     Endpoint(
@@ -92,20 +142,26 @@ ENDPOINTS = (
         "/internal/policies/{policyId}",
         put_policy,
         summary="Create or change a policy",
-        description="Each change is a new version, the same terms again are none. In force from the next decision.",
+        description="Each change is a new version, the same terms again are none. In force from the next decision, "
+        "or from `effectiveAt` on, in the place of what was booked before. `warnings` names what may be a mistake: "
+        "event types that were never charged, with the one that is most alike.",
         tag="policies",
         parameters=(_POLICY_ID,),
-        body=PolicySchema,
-        body_examples={"All three gates": _POLICY_EXAMPLE, "No gate at all": {"credits": "unlimited"}},
-        responses={200: Success("The current version.", PolicyVersionSchema, _VERSION_EXAMPLE)},
-        failures=[
-            describe_wrong_field("rate.limit", "Missing data for required field."),
-            *_ADMIN,
-            Failure(
-                "Changed by somebody else at the same moment.",
-                PolicyChanged(),
-            ),
-        ],
+        body=PutPolicySchema,
+        body_examples={"All gates": _POLICY_EXAMPLE, "No gate at all": {"prices": {"*": 0}}},
+        responses={200: Success("The version.", PutPolicyResultSchema, {**_VERSION_EXAMPLE, "warnings": []})},
+        failures=[describe_wrong_field("rates.0.limit", "Missing data for required field."), *_ADMIN],
+    ),
+    Endpoint(
+        "DELETE",
+        "/internal/policies/{policyId}/booked",
+        cancel_booked_version,
+        summary="Cancel a booked version",
+        description="Takes back the version that is to come into force later. The present one stays.",
+        tag="policies",
+        parameters=(_POLICY_ID,),
+        responses={200: Success("It is cancelled.", PolicyIdSchema, {"policyId": "starter"})},
+        failures=[describe_missing(NothingBooked()), *_ADMIN],
     ),
     Endpoint(
         "GET",
@@ -138,16 +194,33 @@ ENDPOINTS = (
         "/internal/clients/{clientId}/policy",
         assign_policy,
         summary="Assign a policy to a client",
-        description="In force from the next decision. The client need not have been heard of.",
+        description="In force from the next decision, or from `from` on, until another one is; takes the place of "
+        "what was booked for then or later. With `until` and `then` the client has another policy afterwards: a "
+        "trial, a promotion, a downgrade at the month's end. A client that metering does not know is refused unless "
+        "`create` is true.",
         tag="policies",
-        parameters=(describe_identifier("clientId", "The client's id."),),
+        parameters=(_CLIENT_ID,),
         body=AssignPolicySchema,
-        body_examples={"Assign": {"policyId": "starter"}},
-        responses={200: Success("The assignment.", AssignmentSchema, {"clientId": "demo", "policyId": "starter"})},
+        body_examples={
+            "Assign": {"policyId": "starter"},
+            "A trial": {"policyId": "trial", "until": "2026-08-01T00:00:00Z", "then": "starter", "create": True},
+        },
+        responses={200: Success("The client's policies.", ClientPolicySchema, _CLIENT_POLICY_EXAMPLE)},
         failures=[
-            describe_wrong_field("policyId", "Missing data for required field."),
-            Failure("There is no such policy.", UnknownPolicy("starter")),
+            describe_wrong_field("from", "Must not be in the past."),
+            Failure("There is no such policy, or no such client.", UnknownPolicy("starter"), ClientNotFound("demo")),
             *_ADMIN,
         ],
+    ),
+    Endpoint(
+        "GET",
+        "/internal/clients/{clientId}/policy",
+        get_client_policy,
+        summary="Get a client's policy",
+        description="The present one, those that are booked, and the past ones.",
+        tag="policies",
+        parameters=(_CLIENT_ID,),
+        responses={200: Success("The client's policies.", ClientPolicySchema, _CLIENT_POLICY_EXAMPLE)},
+        failures=[describe_missing(ClientNotFound("demo")), *_ADMIN],
     ),
 )

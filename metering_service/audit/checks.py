@@ -5,7 +5,7 @@ The rows come from one snapshot (store.py). Each check yields what is wrong, in 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from service_chassis.cli.audit_report import Finding
@@ -13,10 +13,10 @@ from service_chassis.cli.audit_report import Finding
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """An account beside what ledger and holds say it should be; credits, and events for the four counters.
+    """An account beside what ledger and holds say it should be, in credits.
 
     `has_account` is False where entries or holds name a client that has no account. `is_ahead`: its last moment, or
-    the day of its counters, has not come yet: the database's clock was wrong.
+    a period that counts, has not come yet: the database's clock was wrong.
     """
 
     client_id: str
@@ -26,18 +26,35 @@ class AccountFacts:
     spent: int
     held: int
     late_spent: int
-    day_used: int
-    day_held: int
-    month_used: int
-    month_held: int
+    overdraft: int
     ledger_granted: int
     ledger_spent: int
     ledger_late: int
-    ledger_day_used: int
-    ledger_month_used: int
     holds_held: int
-    holds_day_held: int
-    holds_month_held: int
+
+
+@dataclass(frozen=True, slots=True)
+class CounterFacts:
+    """What a counter of a quota says, beside what the charges and the live holds that name it make."""
+
+    client_id: str
+    name: str
+    starts_at: datetime
+    used: int
+    held: int
+    charged: int
+    holds: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFacts:
+    """The usage of a client, event type and day, beside the sums of its charges: each (charged, units, credits)."""
+
+    client_id: str
+    event_type: str
+    day: date
+    stands: tuple[int, int, int]
+    should: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +95,11 @@ _AMOUNTS = (
     ("spent", "ledger_spent", "spends in the ledger"),
     ("late_spent", "ledger_late", "late spends in the ledger"),
     ("held", "holds_held", "live holds"),
-    ("day_used", "ledger_day_used", "spends of the account's present day"),
-    ("month_used", "ledger_month_used", "spends of the account's present month"),
-    ("day_held", "holds_day_held", "live holds of the account's present day"),
-    ("month_held", "holds_month_held", "live holds of the account's present month"),
 )
 
 
 def check_account(facts: AccountFacts) -> Iterator[Finding]:
-    """Yield what an account's totals and counters say otherwise than its ledger and its holds."""
+    """Yield what an account's totals say otherwise than its ledger and its holds."""
     if not facts.has_account:
         yield Finding("account_missing", facts.client_id, "has ledger entries or holds, and no account")
         return
@@ -101,11 +114,38 @@ def check_account(facts: AccountFacts) -> Iterator[Finding]:
             "was counted at a moment to come: see `python -m metering_service mend-clock`",
         )
     available = facts.granted - facts.spent - facts.held
-    if available < -facts.late_spent:
+    if available < -facts.late_spent - facts.overdraft:
         yield Finding(
             "account_oversold",
             facts.client_id,
-            f"available is {available}, and late charges explain no more than {-facts.late_spent}",
+            f"available is {available}, and late charges and an overdraft explain no more than "
+            f"{-facts.late_spent - facts.overdraft}",
+        )
+
+
+def check_counter(facts: CounterFacts) -> Iterator[Finding]:
+    """Yield what a quota's counter says otherwise than the charges and holds that count in it."""
+    for amount, stands, should, words in (
+        ("used", facts.used, facts.charged, "charges"),
+        ("held", facts.held, facts.holds, "live holds"),
+    ):
+        if stands != should:
+            yield Finding(
+                f"counter_{amount}",
+                facts.client_id,
+                f"{facts.name} from {facts.starts_at:%Y-%m-%dT%H:%M:%SZ} has {stands} {amount}, but {words} make "
+                f"{should}",
+            )
+
+
+def check_usage(facts: UsageFacts) -> Iterator[Finding]:
+    """Yield where the usage of a day is not the sum of its charges."""
+    if facts.stands != facts.should:
+        yield Finding(
+            "usage_apart",
+            facts.client_id,
+            f"{facts.event_type} on {facts.day} stands as (charged, units, credits) {facts.stands}, but the ledger "
+            f"makes {facts.should}",
         )
 
 

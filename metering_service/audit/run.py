@@ -4,7 +4,14 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from metering_service.audit.checks import check_account, check_charge, check_repeated, describe_old_hold
+from metering_service.audit.checks import (
+    check_account,
+    check_charge,
+    check_counter,
+    check_repeated,
+    check_usage,
+    describe_old_hold,
+)
 from metering_service.audit.store import AuditStore
 from service_chassis.cli.audit_report import AuditReport
 from service_chassis.database.pool import open_snapshot
@@ -21,6 +28,11 @@ async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_se
         async for account in store.stream_accounts():
             report.count("accounts")
             report.add_violations(check_account(account))
+        async for counter in store.stream_counters():
+            report.count("counters")
+            report.add_violations(check_counter(counter))
+        async for usage in store.stream_usage():
+            report.add_violations(check_usage(usage))
         async for charge in store.stream_charges():
             report.count("charges")
             if charge.is_late:

@@ -6,7 +6,14 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from metering_service.audit.checks import AccountFacts, ChargeFacts, OldHold, RepeatedEvent
+from metering_service.audit.checks import (
+    AccountFacts,
+    ChargeFacts,
+    CounterFacts,
+    OldHold,
+    RepeatedEvent,
+    UsageFacts,
+)
 
 READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of a large ledger takes minutes and disturbs nobody."""
@@ -29,39 +36,73 @@ class AuditStore:
 
     _ACCOUNTS = f"""
         WITH ledger AS (
-            SELECT l.client_id,
-                   coalesce(sum(l.credits) FILTER (WHERE l.kind <> 'spend'), 0)::bigint AS granted,
-                   coalesce(-sum(l.credits) FILTER (WHERE l.kind = 'spend'), 0)::bigint AS spent,
-                   coalesce(sum(l.late_credits), 0)::bigint AS late,
-                   count(*) FILTER (WHERE l.kind = 'spend' AND l.counted_on = a.counted_on) AS day_used,
-                   count(*) FILTER (WHERE l.kind = 'spend'
-                                    AND l.counted_on >= date_trunc('month', a.counted_on)::date) AS month_used
-            FROM ledger_entry l LEFT JOIN account a ON a.client_id = l.client_id
-            GROUP BY l.client_id
+            SELECT client_id, coalesce(sum(credits) FILTER (WHERE kind <> 'spend'), 0)::bigint AS granted,
+                   coalesce(-sum(credits) FILTER (WHERE kind = 'spend'), 0)::bigint AS spent,
+                   coalesce(sum(late_credits), 0)::bigint AS late
+            FROM ledger_entry GROUP BY client_id
         ), live AS (
-            SELECT h.client_id, sum(h.credits)::bigint AS held,
-                   count(*) FILTER (WHERE h.counted_on = a.counted_on) AS day_held,
-                   count(*) FILTER (WHERE h.counted_on >= date_trunc('month', a.counted_on)::date) AS month_held
-            FROM hold h LEFT JOIN account a ON a.client_id = h.client_id
-            WHERE h.released_at IS NULL
-            GROUP BY h.client_id
+            SELECT client_id, sum(credits)::bigint AS held FROM hold WHERE released_at IS NULL GROUP BY client_id
+        ), ahead AS (
+            SELECT DISTINCT client_id FROM counter WHERE starts_at > utc_now() + interval '{CLOCK_TOLERANCE}'
         ), named AS (
             SELECT client_id FROM account UNION SELECT client_id FROM ledger UNION SELECT client_id FROM live
         )
         SELECT n.client_id, a.client_id IS NOT NULL AS has_account,
-               a.last_at > utc_now() + interval '{CLOCK_TOLERANCE}'
-                 OR a.counted_on > (utc_now() + interval '{CLOCK_TOLERANCE}')::date AS is_ahead,
-               a.granted, a.spent, a.held, a.late_spent, a.day_used, a.day_held, a.month_used, a.month_held,
-               l.granted, l.spent, l.late, l.day_used, l.month_used, v.held, v.day_held, v.month_held
+               a.last_at > utc_now() + interval '{CLOCK_TOLERANCE}' OR h.client_id IS NOT NULL AS is_ahead,
+               a.granted, a.spent, a.held, a.late_spent, a.overdraft, l.granted, l.spent, l.late, v.held
         FROM named n
         LEFT JOIN account a ON a.client_id = n.client_id
         LEFT JOIN ledger l ON l.client_id = n.client_id
         LEFT JOIN live v ON v.client_id = n.client_id
+        LEFT JOIN ahead h ON h.client_id = n.client_id
     """
 
     def stream_accounts(self) -> AsyncIterator[AccountFacts]:
         """Yield every account, and every client that entries or holds name without one."""
         return self._stream(self._ACCOUNTS, _read_account)
+
+    _COUNTERS = """
+        WITH line AS (
+            SELECT client_id, unnest(counter_ids) AS counter_id, units, -credits AS credits FROM ledger_entry
+            WHERE kind = 'spend' AND counter_ids IS NOT NULL
+        ), live AS (
+            SELECT client_id, unnest(counter_ids) AS counter_id, units, credits FROM hold
+            WHERE released_at IS NULL AND counter_ids IS NOT NULL
+        ), charged AS (
+            SELECT client_id, counter_id, count(*) AS events, sum(units) AS units, sum(credits) AS credits
+            FROM line GROUP BY client_id, counter_id
+        ), held AS (
+            SELECT client_id, counter_id, count(*) AS events, sum(units) AS units, sum(credits) AS credits
+            FROM live GROUP BY client_id, counter_id
+        )
+        SELECT c.client_id, c.name, c.starts_at, c.used, c.held,
+               coalesce(CASE c.counts WHEN 'events' THEN l.events WHEN 'units' THEN l.units ELSE l.credits END, 0),
+               coalesce(CASE c.counts WHEN 'events' THEN h.events WHEN 'units' THEN h.units ELSE h.credits END, 0)
+        FROM counter c
+        LEFT JOIN charged l ON l.client_id = c.client_id AND l.counter_id = c.counter_id
+        LEFT JOIN held h ON h.client_id = c.client_id AND h.counter_id = c.counter_id
+    """
+
+    def stream_counters(self) -> AsyncIterator[CounterFacts]:
+        """Yield every counter of a quota, in every period."""
+        return self._stream(self._COUNTERS, _read_counter)
+
+    _USAGE = """
+        WITH line AS (
+            SELECT client_id, event_type, counted_on AS day, count(*) AS charged, sum(units)::bigint AS units,
+                   -sum(credits)::bigint AS credits
+            FROM ledger_entry WHERE kind = 'spend' GROUP BY client_id, event_type, counted_on
+        )
+        SELECT coalesce(u.client_id, l.client_id), coalesce(u.event_type, l.event_type), coalesce(u.day, l.day),
+               coalesce(u.charged, 0), coalesce(u.units, 0), coalesce(u.credits, 0),
+               coalesce(l.charged, 0), coalesce(l.units, 0), coalesce(l.credits, 0)
+        FROM usage u
+        FULL OUTER JOIN line l ON l.client_id = u.client_id AND l.event_type = u.event_type AND l.day = u.day
+    """
+
+    def stream_usage(self) -> AsyncIterator[UsageFacts]:
+        """Yield the usage of every client, event type and day, and where there is none the ledger's."""
+        return self._stream(self._USAGE, _read_usage)
 
     _CHARGES = """
         SELECT l.client_id, l.event_id, l.credits, l.late_credits, l.held_at IS NULL, h.hold_id IS NOT NULL
@@ -107,3 +148,14 @@ class AuditStore:
 def _read_account(row: asyncpg.Record) -> AccountFacts:
     client_id, has_account, is_ahead, *amounts = row
     return AccountFacts(client_id, has_account, bool(is_ahead), *(amount or 0 for amount in amounts))
+
+
+def _read_counter(row: asyncpg.Record) -> CounterFacts:
+    client_id, name, starts_at, used, held, charged, holds = row
+    return CounterFacts(client_id, name, starts_at, used, held, int(charged), int(holds))
+
+
+def _read_usage(row: asyncpg.Record) -> UsageFacts:
+    client_id, event_type, day, *sums = row
+    charged, units, credits, *should = sums
+    return UsageFacts(client_id, event_type, day, (charged, units, credits), (should[0], should[1], should[2]))

@@ -1,14 +1,15 @@
 """Give clients policies and credits, correct them, show what they have."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from metering_service.accounts.account import Balance, LedgerEntry
 from metering_service.accounts.administer import AdministerAccounts
-from metering_service.cli.identifier import ACTOR, ClientId, PolicyId, read_identifier
-from metering_service.errors import UnknownClient
+from metering_service.accounts.assign import AssignPolicies
+from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, PolicyId, read_identifier, read_moment
 from metering_service.policies.policy import MAX_GRANT_CREDITS
 from metering_service.settings import DatabaseSettings
 from service_chassis.cli.commands import NEGATIVE_NUMBERS, AsJson, Result, run_with_pool, show
@@ -17,15 +18,42 @@ from service_chassis.errors import OperatorError
 commands = typer.Typer()
 
 _PAGE_ENTRIES = 500
+_POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "booked")
 _ENTRY_COLUMNS = ("entryId", "kind", "credits", "reference", "note", "at")
 _LEDGER_COLUMNS = ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note")
 
 
 @commands.command("assign")
-def assign(client_id: ClientId, policy_id: PolicyId, as_json: AsJson = False) -> None:
-    """Give a client a policy, in force from its next decision."""
-    _run(lambda accounts: accounts.assign_policy(client_id, policy_id, actor=ACTOR))
-    show({"clientId": client_id, "policyId": policy_id}, as_json)
+def assign(
+    client_id: ClientId,
+    policy_id: PolicyId,
+    from_when: Annotated[
+        datetime | None, typer.Option("--from", formats=MOMENTS, help="From when on, UTC; without, from now.")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option(formats=MOMENTS, help="Until when, UTC; needs --then.")] = None,
+    then: Annotated[str | None, typer.Option(help="The policy from --until on.")] = None,
+    reset_periods: Annotated[
+        bool, typer.Option("--reset-periods", help="Count periods that do not follow the calendar anew.")
+    ] = False,
+    create: Create = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a client a policy, from its next decision on or later, for good or for a time."""
+    assigned = run_with_pool(
+        DatabaseSettings,
+        lambda pool: AssignPolicies(pool).assign(
+            client_id,
+            policy_id,
+            from_when=read_moment(from_when),
+            until=read_moment(until),
+            then=then,
+            reset_periods=reset_periods,
+            create=create,
+            actor=ACTOR,
+        ),
+        command="metering_service assign",
+    )
+    show(assigned.as_document(), as_json, _POLICY_COLUMNS)
 
 
 @commands.command("grant", context_settings=NEGATIVE_NUMBERS)
@@ -35,10 +63,15 @@ def grant(
     grant_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=read_identifier)],
     note: Annotated[str | None, typer.Option(help="For the ledger.")] = None,
     source: Annotated[str | None, typer.Option(help="Where it comes from: an order, a promotion.")] = None,
+    create: Create = False,
     as_json: AsJson = False,
 ) -> None:
     """Grant credits to a client."""
-    entry = _run(lambda accounts: accounts.grant(client_id, grant_id, credits, source=source, note=note, actor=ACTOR))
+    entry = _run(
+        lambda accounts: accounts.grant(
+            client_id, grant_id, credits, source=source, note=note, create=create, actor=ACTOR
+        )
+    )
     show(entry.as_document(), as_json, _ENTRY_COLUMNS)
 
 
@@ -51,12 +84,15 @@ def adjust(
     ],
     adjustment_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=read_identifier)],
     reason: Annotated[str, typer.Option(help="For the ledger.")],
+    create: Create = False,
     as_json: AsJson = False,
 ) -> None:
     """Correct a client's credits, up or down; never below what is available."""
     if credits == 0:
         raise OperatorError("credits: must not be 0")
-    entry = _run(lambda accounts: accounts.adjust(client_id, adjustment_id, credits, reason=reason, actor=ACTOR))
+    entry = _run(
+        lambda accounts: accounts.adjust(client_id, adjustment_id, credits, reason=reason, create=create, actor=ACTOR)
+    )
     show(entry.as_document(), as_json, _ENTRY_COLUMNS)
 
 
@@ -69,7 +105,7 @@ def mend_clock(
 
     async def mend(accounts: AdministerAccounts) -> list[str]:
         if client_id is not None:
-            await _fetch_balance(accounts, client_id)
+            await accounts.require_known(client_id)
         return await accounts.mend_clock(client_id, actor=ACTOR)
 
     show([{"clientId": each} for each in _run(mend)], as_json, ("clientId",))
@@ -82,10 +118,8 @@ def balance(client_id: ClientId, as_json: AsJson = False) -> None:
 
 
 async def _fetch_balance(accounts: AdministerAccounts, client_id: str) -> Balance:
-    balance = await accounts.fetch_balance(client_id)
-    if balance is None:
-        raise UnknownClient(client_id)
-    return balance
+    await accounts.require_known(client_id)
+    return await accounts.fetch_balance(client_id) or Balance(client_id)
 
 
 @commands.command("ledger")
@@ -93,7 +127,7 @@ def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
     """Show every line of a client's ledger, oldest first."""
 
     async def read(accounts: AdministerAccounts) -> list[LedgerEntry]:
-        await _fetch_balance(accounts, client_id)
+        await accounts.require_known(client_id)
         found, last = await accounts.list_entries(client_id, 0, _PAGE_ENTRIES)
         entries = [*found]
         while last is not None:

@@ -1,5 +1,6 @@
 """The ids that operators give, held to what calls of the API accept."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -8,6 +9,14 @@ from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, is_ident
 
 ACTOR = "command line"
 """Who made a change, in the audit trail of admin changes."""
+
+MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d"]
+"""How operators write moments: all of them are UTC."""
+
+
+def read_moment(moment: datetime | None) -> datetime | None:
+    """Return the moment of an option as one of UTC."""
+    return moment and moment.replace(tzinfo=UTC)
 
 
 def read_identifier(text: str) -> str:
@@ -19,3 +28,4 @@ def read_identifier(text: str) -> str:
 
 ClientId = Annotated[str, typer.Argument(help="The client's id.", callback=read_identifier)]
 PolicyId = Annotated[str, typer.Argument(help="The policy's id.", callback=read_identifier)]
+Create = Annotated[bool, typer.Option("--create", help="Also for a client that metering has never heard of.")]

@@ -11,7 +11,6 @@ from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.admin_audit.store import AdminAuditLine, AdminAuditStore
 from metering_service.cli.identifier import ClientId
-from metering_service.errors import UnknownClient
 from metering_service.events.event import HeldEvent
 from metering_service.events.read import FIRST_HELD, ReadEvents
 from metering_service.settings import DatabaseSettings
@@ -19,6 +18,8 @@ from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
 from service_chassis.errors import OperatorError
 
 commands = typer.Typer()
+
+_QUOTA_COLUMNS = ("name", "counts", "limit", "used", "held", "overage", "resetsAt")
 
 Most = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Most lines to show.")]
 
@@ -29,24 +30,19 @@ def quota(
     default_policy: Annotated[
         str, typer.Option(envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.")
     ] = "free",
+    user: Annotated[str | None, typer.Option(help="Show the quotas per user, too, of this one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how much of its quota a client has used and holds in the present period."""
+    """Show how much of its quotas a client has used and holds in their present periods."""
 
-    async def read(pool: asyncpg.Pool) -> QuotaUse | None:
-        if await AdministerAccounts(pool).fetch_balance(client_id) is None:
-            raise UnknownClient(client_id)
+    async def read(pool: asyncpg.Pool) -> list[QuotaUse]:
+        await AdministerAccounts(pool).require_known(client_id)
         try:
-            return await ReadQuotas(pool, default_policy).fetch(client_id)
+            return await ReadQuotas(pool, default_policy).list_of(client_id, user)
         except LookupError:
             raise OperatorError(f"there is no policy {default_policy}; say --default-policy") from None
 
-    use = _run(read)
-    if use is None:
-        show({"clientId": client_id, "limit": None}, as_json)
-    else:
-        period = {"start": use.start, "end": use.end}
-        show({"clientId": client_id, "limit": use.limit, "used": use.used, "held": use.held, **period}, as_json)
+    show([use.as_document() for use in _run(read)], as_json, _QUOTA_COLUMNS)
 
 
 @commands.command("holds")

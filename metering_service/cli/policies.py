@@ -2,11 +2,12 @@
 
 from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from metering_service.cli.identifier import ACTOR, PolicyId
+from metering_service.cli.identifier import ACTOR, MOMENTS, PolicyId, read_moment
 from metering_service.policies.administer import AdministerPolicies
 from metering_service.policies.policy import PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
@@ -18,7 +19,7 @@ from service_chassis.http.json_body import load, parse_json
 commands = typer.Typer(help="Policies and their versions.", no_args_is_help=True)
 
 _PAGE_ENTRIES = 500
-_TERMS = ("rate", "quota", "prices", "credits", "mode")
+_TERMS = ("rates", "quotas", "prices", "credits", "mode")
 _COLUMNS = ("policyId", "version", *_TERMS)
 
 
@@ -40,14 +41,17 @@ def list_all(as_json: AsJson = False) -> None:
 @commands.command("show")
 def show_history(policy_id: PolicyId, as_json: AsJson = False) -> None:
     """Show all versions of a policy, newest first."""
-    versions = _run(lambda policies: policies.list_versions(policy_id))
-    show([version.as_document() for version in versions], as_json, ("version", "createdAt", *_TERMS))
+    _, versions = _run(lambda policies: policies.fetch_history(policy_id))
+    show([version.as_document() for version in versions], as_json, ("version", "effectiveAt", *_TERMS))
 
 
 @commands.command("put")
 def put(
     policy_id: PolicyId,
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="The terms as JSON; - for standard input.")],
+    effective_at: Annotated[
+        datetime | None, typer.Option(formats=MOMENTS, help="From when on, UTC; without, from now.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set the terms of a policy: each change is a new version."""
@@ -56,8 +60,20 @@ def put(
     except InvalidRequest as error:
         faults = "; ".join(f"{detail.field}: {detail.message}" for detail in error.details)
         raise OperatorError(f"{file.name}: {faults}") from None
-    version = _run(lambda policies: policies.put(policy_id, policy, actor=ACTOR))
-    show(version.as_document(), as_json, _COLUMNS)
+    version, warnings = _run(
+        lambda policies: policies.put(policy_id, policy, effective_at=read_moment(effective_at), actor=ACTOR)
+    )
+    show({**version.as_document(), **({"warnings": warnings} if as_json else {})}, as_json, _COLUMNS)
+    if not as_json:
+        for warning in warnings:
+            typer.echo(f"warning: {warning}", err=True)
+
+
+@commands.command("cancel-booked")
+def cancel_booked(policy_id: PolicyId, as_json: AsJson = False) -> None:
+    """Take back the version of a policy that is booked for later."""
+    _run(lambda policies: policies.cancel_booked(policy_id, actor=ACTOR))
+    show({"policyId": policy_id}, as_json)
 
 
 def _run(work: Callable[[AdministerPolicies], Awaitable[Result]]) -> Result:

@@ -10,11 +10,11 @@ import asyncpg
 
 from metering_service.events.event import NOT_DECIDED, RATE_LIMITED, TOO_LATE, BillableEvent, Decision
 from metering_service.events.hold_store import HoldStore
-from metering_service.events.isolation import Isolated
+from metering_service.events.isolation import OF_AN_EVENT, Isolated
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.cache import PolicyCache
 from metering_service.policies.policy import PolicyVersion
-from metering_service.rates.limiter import CONNECTIONS, RateLimiter, RateOutcome
+from metering_service.rates.limiter import CONNECTIONS, RateLimiter, RateOutcome, Request
 from service_chassis.batching import Batcher
 from service_chassis.database.clock_watch import ClockWatch
 
@@ -77,6 +77,40 @@ class AuthorizeEvents:
             )
         return await batcher.submit_all([(event, until) for event in events])
 
+    async def try_out(self, events: Sequence[BillableEvent], *, service: str) -> list[Decision]:
+        """Return what would be decided about `events` now, each after those before it; nothing is kept.
+
+        Decides as `authorize` does, in a transaction that is rolled back. Raises OSError, TimeoutError or
+        PostgresError.
+        """
+        decisions: list[Decision | None] = [None] * len(events)
+        if not self._watch.is_off:
+            for _ in range(_ROUNDS_IN_VAIN):
+                questions = await self._prepare(events, is_dry=True)
+                async with self._pool.acquire() as connection:
+                    transaction = connection.transaction()
+                    await transaction.start()
+                    try:
+                        decisions = await self._ask(service, HoldStore(connection), questions)
+                    except OF_AN_EVENT:
+                        decisions = [None] * len(events)  # an account is locked: say so of all
+                    finally:
+                        await transaction.rollback()
+                stale = [
+                    each for each, made in zip(questions, decisions, strict=True) if made and made.decision == "stale"
+                ]
+                if not stale:
+                    break
+                for question in stale:
+                    self._policies.forget(question.client_id)
+                decisions = [None] * len(events)
+            for question, decision in zip(questions, decisions, strict=True):
+                _tell_wait(question, decision)
+        return [
+            decision or Decision(event.hold_id, "error", NOT_DECIDED)
+            for event, decision in zip(events, decisions, strict=True)
+        ]
+
     async def _decide_batch(
         self, isolated: Isolated[_Question, Decision], asked: list[tuple[BillableEvent, float]]
     ) -> list[Decision]:
@@ -96,8 +130,7 @@ class AuthorizeEvents:
                     self._policies.forget(question.client_id)
                     left.append(number)
                 elif decision is not None:
-                    if decision.code == RATE_LIMITED:
-                        decision.retry_after_seconds = question.rate.wait_seconds
+                    _tell_wait(question, decision)
                     decisions[number] = decision
             pending = left
         made = [
@@ -108,11 +141,15 @@ class AuthorizeEvents:
             self._decided(*labels).inc(count)
         return made
 
-    async def _prepare(self, events: Sequence[BillableEvent]) -> list[_Question]:
+    async def _prepare(self, events: Sequence[BillableEvent], *, is_dry: bool = False) -> list[_Question]:
         versions = await self._policies.fetch_of_clients(event.client_id for event in events)
         of_event = [versions[event.client_id] for event in events]
         rates = await self._rates.take(
-            [(event.client_id, version) for event, version in zip(events, of_event, strict=True)]
+            [
+                Request(event.client_id, event.user_id, event.event_type, version)
+                for event, version in zip(events, of_event, strict=True)
+            ],
+            is_dry=is_dry,
         )
         return [_Question(*each) for each in zip(events, of_event, rates, strict=True)]
 
@@ -124,3 +161,9 @@ class AuthorizeEvents:
             service=service,
             default_policy=self._default_policy,
         )
+
+
+def _tell_wait(question: _Question, decision: Decision | None) -> None:
+    """Say of one who was refused by a rate how long to wait: the database does not know."""
+    if decision is not None and decision.code == RATE_LIMITED:
+        decision.retry_after_seconds = question.rate.wait_seconds

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Any, Literal
 from uuid import UUID
+
+from metering_service.policies.policy import Policy, Rate
 
 MAX_BATCH_EVENTS = 500
 """Events in one call, and in one statement."""
@@ -12,6 +15,7 @@ MAX_BATCH_EVENTS = 500
 RATE_LIMITED = "api_rate_limited"
 QUOTA_EXCEEDED = "api_quota_exceeded"
 BALANCE_EXHAUSTED = "api_balance_exhausted"
+NOT_SOLD = "event_type_not_sold"
 NOT_DECIDED = "not_decided"
 TOO_LATE = "too_late"
 
@@ -19,6 +23,7 @@ SENTENCES = {
     RATE_LIMITED: "Request rate exceeded",
     QUOTA_EXCEEDED: "Quota exceeded for this period",
     BALANCE_EXHAUSTED: "Prepaid credits exhausted",
+    NOT_SOLD: "The client's policy has no price for this event type",
     "hold_released": "This hold was released; a new attempt needs a new holdId",
     "hold_of_another_event": "This holdId was used for another event",
     "event_with_other_content": "This eventId was used with other content",
@@ -73,42 +78,67 @@ class ReleasedEvent:
 
 @dataclass(slots=True)
 class Receipt:
-    """Why an event was granted: the terms, and what stood before at each limit, None where the policy has none.
+    """Why an event was granted or denied: the terms, and what stood before at each limit that applies.
 
-    `credits` is what was held or charged. `is_late`: charged without a hold, so that no limit was asked.
+    `credits` is what was held or charged. `rates_used` and `taken_before` follow the policy's limits in their order;
+    None: none applies, or, of rates, nobody could be asked. `is_late`: charged without a hold, so that no limit was
+    asked.
     """
 
     policy_id: str
     policy_version: int
-    mode: str
+    policy: Policy
+    event_type: str
+    units: int
     credits: int
-    rate_limit: int | None
-    rate_used: int | None
-    quota_limit: int | None
-    taken_before: int | None
+    rates_used: Sequence[int] | None
+    taken_before: Sequence[int] | None
     available_before: int | None
     would_refuse: str | None = None
     is_late: bool = False
 
+    @property
+    def is_degraded(self) -> bool:
+        """Whether a rate applies that was not asked, because Redis was away."""
+        return not self.is_late and self.rates_used is None and bool(self.policy.rates_of(self.event_type))
+
     def as_document(self) -> dict[str, Any]:
         """Return the receipt as JSON values."""
-        gates = None
-        if not self.is_late:
-            gates = {
-                "rate": None if self.rate_limit is None else {"limit": self.rate_limit, "usedBefore": self.rate_used},
-                "quota": None
-                if self.quota_limit is None
-                else {"limit": self.quota_limit, "usedBefore": self.taken_before},
-                "credits": None if self.available_before is None else {"availableBefore": self.available_before},
-            }
         return {
             "policyId": self.policy_id,
             "policyVersion": self.policy_version,
-            "mode": self.mode,
+            "mode": self.policy.mode,
             "wouldRefuse": self.would_refuse,
+            "degraded": self.is_degraded,
             "credits": self.credits,
-            "gates": gates,
+            "gates": None if self.is_late else self._list_gates(),
         }
+
+    def _list_gates(self) -> dict[str, Any]:
+        rates: Sequence[Rate] = self.policy.rates_of(self.event_type)
+        quotas = self.policy.quotas_of(self.event_type)
+        available = self.available_before
+        return {
+            "rates": [
+                {
+                    "name": rate.name,
+                    "limit": rate.burst,
+                    "usedBefore": self.rates_used[n] if self.rates_used else None,
+                }
+                for n, rate in enumerate(rates)
+            ],
+            "quotas": [
+                _render_quota(quota.name, quota.limit, before, quota.count(self.units, self.credits))
+                for quota, before in zip(quotas, self.taken_before or (), strict=bool(self.taken_before))
+            ],
+            "credits": None if available is None else {"availableBefore": available},
+        }
+
+
+def _render_quota(name: str, limit: int, before: int, amount: int) -> dict[str, Any]:
+    """Return what a quota saw. What it takes last counts as what is over the limit, and is given back first."""
+    overage = max(0, before + amount - limit) - max(0, before - limit)
+    return {"name": name, "limit": limit, "usedBefore": before, "amount": amount, "overage": overage}
 
 
 @dataclass(slots=True)
@@ -117,6 +147,7 @@ class Decision:
 
     `hold_id` is the hold that stands for the event, which may be that of an earlier attempt; `held_at` when it was
     made, None of an event that is charged already. `retry_after_seconds` is None where waiting alone does not help.
+    Of one that was denied `held_at` is when. `quota_resets` is when the periods of the receipt's quotas end.
     """
 
     hold_id: str
@@ -125,17 +156,48 @@ class Decision:
     retry_after_seconds: int | None = None
     held_at: datetime | None = None
     receipt: Receipt | None = None
+    quota_resets: Sequence[datetime] | None = None
+
+    def list_limits(self) -> list[dict[str, Any]]:
+        """Return, as JSON values, what is left of each limit after a decision that was made now, else nothing."""
+        receipt = self.receipt
+        if (
+            receipt is None
+            or self.held_at is None
+            or (self.quota_resets is None and receipt.taken_before is not None)
+        ):
+            return []
+        is_granted = self.decision == "granted"
+        limits = []
+        for rate, used in zip(receipt.policy.rates_of(receipt.event_type), receipt.rates_used or (), strict=False):
+            taken = used + is_granted
+            seconds = -(-taken * rate.period_seconds // rate.limit)
+            limits.append(_render_limit(rate.name, rate.burst, taken, seconds))
+        for quota, before, end in zip(
+            receipt.policy.quotas_of(receipt.event_type),
+            receipt.taken_before or (),
+            self.quota_resets or (),
+            strict=False,
+        ):
+            taken = before + is_granted * quota.count(receipt.units, receipt.credits)
+            seconds = ceil((end - self.held_at).total_seconds())
+            limits.append(_render_limit(quota.name, quota.limit, taken, seconds))
+        return limits
+
+
+def _render_limit(name: str, limit: int, taken: int, reset_seconds: int) -> dict[str, Any]:
+    return {"name": name, "limit": limit, "remaining": max(0, limit - taken), "resetSeconds": reset_seconds}
 
 
 @dataclass(slots=True)
 class Settlement:
-    """The outcome of settling an event: `conflict`, `unknown` and `error` charge nothing.
+    """The outcome of settling an event: all but `settled` charge nothing. `stale`: as of a decision.
 
     `is_first`: this very call charged it, not one before.
     """
 
     hold_id: str
-    state: Literal["settled", "unknown", "conflict", "error"]
+    state: Literal["settled", "unknown", "conflict", "error", "stale"]
     code: str | None = None
     credits: int | None = None
     late: bool | None = None

@@ -1,18 +1,15 @@
 """Holds and their decisions in PostgreSQL: the only truth about quota and credits."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
-from uuid import UUID
 
 import asyncpg
 import orjson
 
+from metering_service.events.counting import CountedBatch
 from metering_service.events.event import (
     BillableEvent,
     Decision,
-    EventState,
-    HeldEvent,
     Receipt,
     Release,
     ReleasedEvent,
@@ -20,9 +17,9 @@ from metering_service.events.event import (
     Settlement,
     find_repeated,
 )
-from metering_service.policies.policy import PolicyVersion
+from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.policies.store import read_terms
 from metering_service.rates.limiter import RateOutcome
-from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 
 Event = TypeVar("Event", BillableEvent, SettledEvent, ReleasedEvent)
 
@@ -54,8 +51,8 @@ class HoldStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    _AUTHORIZE = "SELECT * FROM authorize_events($1, $2, $3, $4)"
-    _AUTHORIZE_IN_TURN = "SELECT * FROM authorize_in_turn($1, $2, $3, $4)"
+    _AUTHORIZE = "SELECT * FROM authorize_events($1, $2, $3, $4, $5)"
+    _AUTHORIZE_IN_TURN = "SELECT * FROM authorize_in_turn($1, $2, $3, $4, $5)"
 
     async def authorize(
         self,
@@ -71,6 +68,7 @@ class HoldStore:
         A decision is `stale` when the policy version is not the client's present one, and None where there is no
         policy at all.
         """
+        batch = CountedBatch()
         items = [
             {
                 "n": number,
@@ -81,37 +79,39 @@ class HoldStore:
                 "user_id": event.user_id,
                 "units": event.units,
                 "resolve_within": event.resolve_within_seconds,
-                "policy_id": version.policy_id,
-                "policy_version": version.version,
                 "rate_ok": not rate.wait_seconds,
-                "rate_used": rate.used_before,
+                "rates_used": rate.used_before,
                 "again": again,
+                **batch.describe(version, event.client_id, event.event_type, event.user_id, event.units),
             }
             for number, (event, version, rate, again) in enumerate(
                 zip(events, versions, rates, find_repeated(events), strict=True)
             )
         ]
-        terms = (service, default_policy)
+        terms = (service, default_policy, _as_json(batch.counters))
         decisions: list[Decision | None] = [None] * len(events)
-        for n, hold_id, held_at, credits, *terms_and_limits in await self._connection.fetch(
+        for n, hold_id, held_at, taken_before, quota_resets, available in await self._connection.fetch(
             self._AUTHORIZE, *_pack(items), *terms
         ):
-            policy_id, version, mode, *limits = terms_and_limits
-            receipt = Receipt(policy_id, version, mode, credits, *limits)
-            decisions[n] = Decision(str(hold_id), "granted", held_at=held_at, receipt=receipt)
+            event, version = events[n], versions[n]
+            receipt = Receipt(
+                *(version.policy_id, version.version, version.policy, event.event_type, event.units),
+                *(items[n]["credits"], rates[n].used_before, taken_before, available),
+            )
+            decisions[n] = Decision(
+                str(hold_id), "granted", held_at=held_at, receipt=receipt, quota_resets=quota_resets
+            )
         left = [item for item, decision in zip(items, decisions, strict=True) if decision is None]
         if left:
             for row in await self._connection.fetch(self._AUTHORIZE_IN_TURN, *_pack(left), *terms):
-                decisions[row["n"]] = _read_decision(row)
+                n = row["n"]
+                decisions[n] = _read_decision(row, events[n].event_type, versions[n].policy)
         return decisions
 
     _SETTLE = "SELECT * FROM settle_events($1, $2, $3)"
-    _SETTLE_IN_TURN = "SELECT * FROM settle_in_turn($1, $2, $3, $4)"
 
-    async def settle(
-        self, events: Sequence[SettledEvent], *, service: str, default_policy: str
-    ) -> list[Settlement | None]:
-        """Charge `events`, each once for ever; return settlements in order, None where there is no policy at all."""
+    async def settle_held(self, events: Sequence[SettledEvent], *, service: str) -> list[Settlement | None]:
+        """Charge those of `events` whose hold lives; return settlements in order, None of the others."""
         items = [
             {
                 "n": number,
@@ -121,19 +121,51 @@ class HoldStore:
                 "units": event.units,
                 "event_type": event.event_type,
                 "user_id": event.user_id,
-                "happened_at": event.happened_at,
             }
             for number, event in enumerate(events)
         ]
         settlements: list[Settlement | None] = [None] * len(events)
         for n, credits, is_first in await self._connection.fetch(self._SETTLE, *_pack(items), service):
             settlements[n] = Settlement(events[n].hold_id, "settled", None, credits, late=False, is_first=is_first)
-        left = [item for item, settlement in zip(items, settlements, strict=True) if settlement is None]
-        if left:
-            for n, state, code, hold_id, *outcome in await self._connection.fetch(
-                self._SETTLE_IN_TURN, *_pack(left), service, default_policy
-            ):
-                settlements[n] = Settlement(str(hold_id), state, code, *outcome)
+        return settlements
+
+    _SETTLE_IN_TURN = "SELECT * FROM settle_in_turn($1, $2, $3, $4, $5)"
+
+    async def settle_others(
+        self,
+        events: Sequence[SettledEvent],
+        versions: Mapping[str, PolicyVersion],
+        *,
+        service: str,
+        default_policy: str,
+    ) -> list[Settlement | None]:
+        """Charge `events` one after the other, each once for ever; return settlements in order.
+
+        `versions` are the policies of those clients whose events are told whole. A settlement is `stale` where that
+        is not the present one, and None where there is none at all.
+        """
+        batch = CountedBatch()
+        items = []
+        for number, event in enumerate(events):
+            item: dict[str, Any] = {
+                "n": number,
+                "hold_id": event.hold_id,
+                "event_id": event.event_id,
+                "client_id": event.client_id,
+                "units": event.units,
+                "event_type": event.event_type,
+                "user_id": event.user_id,
+                "happened_at": event.happened_at,
+            }
+            version = versions.get(event.client_id)
+            if event.event_type is not None and version is not None:
+                item |= batch.describe(version, event.client_id, event.event_type, event.user_id, event.units or 0)
+            items.append(item)
+        settlements: list[Settlement | None] = [None] * len(events)
+        for n, state, code, hold_id, *outcome in await self._connection.fetch(
+            self._SETTLE_IN_TURN, *_pack(items), service, default_policy, _as_json(batch.counters)
+        ):
+            settlements[n] = Settlement(str(hold_id), state, code, *outcome)
         return settlements
 
     _RELEASE = "SELECT * FROM release_holds($1, $2, $3)"
@@ -159,83 +191,6 @@ class HoldStore:
         """Return those of `client_ids` whose account somebody else has locked now, or that have none yet."""
         return {client_id for (client_id,) in await self._connection.fetch(self._LIST_LOCKED, client_ids)}
 
-    _RECEIPT = """
-        r.policy_id, r.policy_version, v.mode, abs(r.credits), v.rate_burst, r.rate_used, v.quota_limit,
-        r.taken_before, r.available_before, r.would_refuse
-    """
-    _FETCH_EVENT = f"""
-        SELECT r.event_id, r.hold_id, 'settled', r.held_at, r.at, {_RECEIPT}, r.held_at IS NULL
-        FROM ledger_entry r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
-        WHERE r.client_id = $1 AND r.event_id = $2 AND r.kind = 'spend'
-        UNION ALL
-        SELECT r.event_id, r.hold_id, 'held', r.held_at, NULL, {_RECEIPT}, false
-        FROM hold r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
-        WHERE r.client_id = $1 AND r.event_id = $2 AND r.event_type IS NOT NULL
-    """
-    _FETCH_RELEASED = """
-        SELECT event_id, hold_id, 'released', NULL::timestamptz, released_at, NULL
-        FROM hold WHERE client_id = $1 AND event_id = $2 AND released_at IS NOT NULL
-        ORDER BY released_at DESC LIMIT 1
-    """
-
-    async def fetch_event(self, client_id: str, event_id: str) -> EventState | None:
-        """Return what stands for an event: its charge or live hold, else the last of its tombstones."""
-        row = await self._connection.fetchrow(self._FETCH_EVENT, client_id, event_id)
-        if row is not None:
-            event_id, hold_id, state, held_at, closed_at, *receipt = row
-            return EventState(event_id, hold_id, state, held_at, closed_at, Receipt(*receipt))
-        row = await self._connection.fetchrow(self._FETCH_RELEASED, client_id, event_id)
-        return EventState(*row) if row else None
-
-    # Of an erased user nothing is told: '' stands in that place (erase_user).
-    _LIST_HELD = """
-        SELECT hold_id, event_id, client_id, event_type, nullif(user_id, '') AS user_id, units, held_at
-        FROM hold
-        WHERE released_at IS NULL AND ($1::text IS NULL OR service = $1) AND held_at <= utc_now() - $2::interval
-          AND (held_at, hold_id) > ($3, $4)
-        ORDER BY held_at, hold_id
-        LIMIT $5
-    """
-
-    async def list_held(
-        self, service: str | None, older_than: timedelta, after: tuple[datetime, UUID], limit: int
-    ) -> list[HeldEvent]:
-        """Return events that `service`, None for any, has not resolved, oldest first, from after (held_at,
-        hold_id) on.
-        """
-        rows = await self._connection.fetch(self._LIST_HELD, service, older_than, *after, limit)
-        return [HeldEvent(*row) for row in rows]
-
-    _DELETE_EXPIRED = """
-        DELETE FROM hold WHERE (client_id, hold_id) IN (
-            SELECT client_id, hold_id FROM hold WHERE released_at < utc_now() - $1::interval
-            LIMIT $2 FOR UPDATE SKIP LOCKED)
-    """
-
-    async def delete_expired(self, retention: timedelta, limit: int) -> int:
-        """Forget holds that were released longer ago than `retention`, up to `limit` of them; return how many."""
-        return count_changed(
-            await self._connection.execute(self._DELETE_EXPIRED, retention, limit, timeout=OPERATOR_TIMEOUT_SECONDS)
-        )
-
-    # Accounts first, as every writer: a settle that waits for a hold has the account already.
-    _LOCK_ACCOUNT = "SELECT lock_accounts($1::text[])"
-    _ERASE_FROM_HOLDS = "UPDATE hold SET user_id = '' WHERE client_id = $1 AND user_id = $2"
-    _ERASE_FROM_LEDGER = "UPDATE ledger_entry SET user_id = '' WHERE client_id = $1 AND user_id = $2"
-
-    async def erase_user(self, client_id: str, user_id: str) -> int:
-        """Take a user's id out of all holds and charges of a client and return of how many, in a transaction.
-
-        Reads all of the client's. Its decisions wait meanwhile; a repeated event that names the user is still the
-        same.
-        """
-        await self._connection.execute(self._LOCK_ACCOUNT, [client_id])
-        changed = 0
-        for statement in (self._ERASE_FROM_HOLDS, self._ERASE_FROM_LEDGER):
-            status = await self._connection.execute(statement, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
-            changed += count_changed(status)
-        return changed
-
 
 def _pack(items: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
     """Return the functions' first parameters: events as one JSON text, which costs half of a list a column;
@@ -244,7 +199,31 @@ def _pack(items: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
     return orjson.dumps(items).decode(), sorted({item["client_id"] for item in items})
 
 
-def _read_decision(row: asyncpg.Record) -> Decision:
-    _, decision, code, wait_seconds, hold_id, held_at, credits, policy_id, version, mode, *limits = row
-    receipt = Receipt(policy_id, version, mode, credits, *limits) if decision == "granted" else None
-    return Decision(str(hold_id), decision, code, wait_seconds, held_at, receipt)
+def _as_json(counters: Sequence[Mapping[str, Any]] | None) -> str | None:
+    return None if counters is None else orjson.dumps(counters).decode()
+
+
+def _read_decision(row: asyncpg.Record, event_type: str, policy: Policy) -> Decision:
+    """Read a decision of `authorize_in_turn`; `policy` is what the caller knows, and an older grant has its own."""
+    decision = Decision(
+        str(row["hold_id"]),
+        row["decision"],
+        row["code"],
+        row["wait_seconds"],
+        row["held_at"],
+        quota_resets=row["quota_resets"],
+    )
+    if decision.decision in ("granted", "denied"):
+        decision.receipt = Receipt(
+            row["policy_id"],
+            row["policy_version"],
+            policy if row["terms"] is None else read_terms(row["terms"]),
+            event_type,
+            row["units"],
+            row["credits"] or 0,
+            row["rates_used"],
+            row["taken_before"],
+            row["available_before"],
+            row["would_refuse"],
+        )
+    return decision

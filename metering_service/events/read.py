@@ -9,7 +9,7 @@ import asyncpg
 
 from metering_service.errors import EventNotFound
 from metering_service.events.event import EventState, HeldEvent
-from metering_service.events.hold_store import HoldStore
+from metering_service.events.event_store import EventStore
 from service_chassis.http.cursor import cut_page
 
 FIRST_HELD = (datetime(2000, 1, 1, tzinfo=UTC), UUID(int=0))
@@ -25,7 +25,7 @@ class ReadEvents:
     async def fetch(self, client_id: str, event_id: str) -> EventState:
         """Return where an event of a client stands. Raises EventNotFound."""
         async with self.pool.acquire() as connection:
-            state = await HoldStore(connection).fetch_event(client_id, event_id)
+            state = await EventStore(connection).fetch_event(client_id, event_id)
         if state is None:
             raise EventNotFound
         return state
@@ -39,5 +39,5 @@ class ReadEvents:
         """
         older_than = timedelta(seconds=older_than_seconds)
         async with self.pool.acquire() as connection:
-            held = await HoldStore(connection).list_held(service, older_than, after, limit + 1)
+            held = await EventStore(connection).list_held(service, older_than, after, limit + 1)
             return cut_page(held, limit)

@@ -8,6 +8,7 @@ from functools import partial
 import asyncpg
 
 from metering_service.events.event import NOT_DECIDED, Release, ReleasedEvent
+from metering_service.events.event_store import EventStore
 from metering_service.events.hold_store import HoldStore
 from metering_service.events.isolation import Isolated
 
@@ -47,6 +48,6 @@ class ForgetReleased:
         """Delete until there are no more."""
         while True:
             async with self.pool.acquire() as connection:
-                deleted = await HoldStore(connection).delete_expired(self.retention, EXPIRED_HOLDS_A_ROUND)
+                deleted = await EventStore(connection).delete_expired(self.retention, EXPIRED_HOLDS_A_ROUND)
             if deleted < EXPIRED_HOLDS_A_ROUND:
                 return

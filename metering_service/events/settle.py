@@ -10,16 +10,23 @@ from metering_service.events.event import NOT_DECIDED, SettledEvent, Settlement
 from metering_service.events.hold_store import HoldStore
 from metering_service.events.isolation import Isolated
 from metering_service.metrics import MeteringMetrics
+from metering_service.policies.cache import PolicyCache
+from metering_service.policies.policy import PolicyVersion
 from service_chassis.batching import Batcher
 
 _IN_FLIGHT = 2
+_ROUNDS_IN_VAIN = 5
+"""How often late facts are tried again, because a policy changes under them."""
 
 
 class SettleEvents:
     """Charges facts, gathered, each for itself: again and again the same outcome, one ledger line an event."""
 
-    def __init__(self, pool: asyncpg.Pool, metrics: MeteringMetrics, *, default_policy: str) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, policies: PolicyCache, metrics: MeteringMetrics, *, default_policy: str
+    ) -> None:
         self._pool = pool
+        self._policies = policies
         self._charged = metrics.charged
         self._batch_size = metrics.settle_batch
         self._default_policy = default_policy
@@ -52,4 +59,35 @@ class SettleEvents:
         return settlements
 
     async def _ask(self, service: str, store: HoldStore, events: Sequence[SettledEvent]) -> list[Settlement | None]:
-        return await store.settle(events, service=service, default_policy=self._default_policy)
+        settlements = await store.settle_held(events, service=service)
+        for _ in range(_ROUNDS_IN_VAIN):
+            left = [
+                n for n, settlement in enumerate(settlements) if settlement is None or settlement.state == "stale"
+            ]
+            if not left:
+                break
+            others = [events[n] for n in left]
+            outcomes = await store.settle_others(
+                others, await self._find_policies(others), service=service, default_policy=self._default_policy
+            )
+            for n, outcome in zip(left, outcomes, strict=True):
+                settlements[n] = outcome
+            stale = {event.client_id for event, outcome in zip(others, outcomes, strict=True) if _is_stale(outcome)}
+            if not stale:
+                break
+            for client_id in stale:
+                self._policies.forget(client_id)
+        return [None if _is_stale(settlement) else settlement for settlement in settlements]
+
+    async def _find_policies(self, events: Sequence[SettledEvent]) -> dict[str, PolicyVersion]:
+        """Return the policies of those whose events are told whole, and so may be charged without a hold."""
+        try:
+            return await self._policies.fetch_of_clients(
+                event.client_id for event in events if event.event_type is not None
+            )
+        except LookupError:
+            return {}  # the configured default does not exist: what is held or charged needs no policy
+
+
+def _is_stale(settlement: Settlement | None) -> bool:
+    return settlement is not None and settlement.state == "stale"

@@ -1,62 +1,72 @@
--- What metering knows: policies and their versions, one account per client, holds, and the ledger.
+-- What metering knows: policies and their versions, one account per client, counters, holds, and the ledger.
 --
 -- Why: the first version of this database.
 -- Lock: none that anybody waits for; every table is new.
 
+CREATE TABLE policy (
+  policy_id text NOT NULL,
+  CONSTRAINT policy_pkey PRIMARY KEY (policy_id)
+);
+
+-- The current version of a policy is the one that became effective last.
 CREATE TABLE policy_version (
   policy_id text NOT NULL,
   version integer NOT NULL,
-  rate_limit integer,
-  rate_period_seconds integer,
-  rate_burst integer,
-  quota_limit bigint,
-  quota_period text,
-  prices jsonb NOT NULL,
-  credits text NOT NULL,
-  mode text NOT NULL,
+  terms jsonb NOT NULL,                      -- as PolicySchema loads them
   created_at timestamptz NOT NULL,
+  effective_at timestamptz NOT NULL,
   CONSTRAINT policy_version_pkey PRIMARY KEY (policy_id, version),
-  CONSTRAINT policy_version_rate CHECK (
-    num_nulls(rate_limit, rate_period_seconds, rate_burst) = 3
-    OR (rate_limit > 0 AND rate_period_seconds > 0 AND rate_burst > 0)),
-  CONSTRAINT policy_version_quota CHECK (
-    num_nulls(quota_limit, quota_period) = 2
-    OR (quota_limit >= 0 AND quota_period IN ('day', 'month'))),
-  CONSTRAINT policy_version_credits CHECK (credits IN ('prepaid', 'unlimited')),
-  CONSTRAINT policy_version_mode CHECK (mode IN ('enforce', 'shadow'))
+  CONSTRAINT policy_version_policy_fkey FOREIGN KEY (policy_id) REFERENCES policy (policy_id)
 );
+CREATE INDEX policy_version_by_effect ON policy_version (policy_id, effective_at, version);
 
--- Which version of a policy is the current one.
-CREATE TABLE policy (
-  policy_id text NOT NULL,
-  version integer NOT NULL,
-  CONSTRAINT policy_pkey PRIMARY KEY (policy_id),
-  CONSTRAINT policy_version_fkey FOREIGN KEY (policy_id, version) REFERENCES policy_version (policy_id, version)
-);
-
--- Everything that a decision about a client needs, in one row, so that one row lock makes it exact.
+-- Everything that a decision about a client's credits needs, in one row, so that one row lock makes it exact. The lock is
+-- also that of the client's counters, holds and assignments.
 --
 -- Ids are compared and sorted by their bytes (COLLATE "C"), the same on every server whatever its locale.
 CREATE TABLE account (
   client_id text COLLATE "C" NOT NULL,
-  policy_id text,                            -- null: the configured default
   granted bigint NOT NULL DEFAULT 0,         -- grants and adjustments, in credits
   spent bigint NOT NULL DEFAULT 0,
   held bigint NOT NULL DEFAULT 0,
   late_spent bigint NOT NULL DEFAULT 0,      -- the part of spent that was charged without having been held
+  overdraft bigint NOT NULL DEFAULT 0,       -- the largest that a policy allowed when it was drawn on
   last_at timestamptz NOT NULL,              -- the moment of the last decision; no later one is before it
-  counted_on date NOT NULL,                  -- the UTC day the four counters below belong to; moves forward only
-  day_used bigint NOT NULL DEFAULT 0,        -- events charged and events held, of that day and of its month
-  day_held bigint NOT NULL DEFAULT 0,
-  month_used bigint NOT NULL DEFAULT 0,
-  month_held bigint NOT NULL DEFAULT 0,
   CONSTRAINT account_pkey PRIMARY KEY (client_id),
-  CONSTRAINT account_policy_fkey FOREIGN KEY (policy_id) REFERENCES policy (policy_id),
-  CONSTRAINT account_amounts CHECK (granted >= 0 AND spent >= 0 AND held >= 0 AND late_spent >= 0),
-  CONSTRAINT account_counters CHECK (day_used >= 0 AND day_held >= 0 AND month_used >= 0 AND month_held >= 0),
-  -- Never oversold. Only a fact that happened without a live hold may go beyond, and it is counted.
-  CONSTRAINT account_available CHECK (granted + late_spent - spent - held >= 0)
+  CONSTRAINT account_amounts CHECK (granted >= 0 AND spent >= 0 AND held >= 0 AND late_spent >= 0 AND overdraft >= 0),
+  -- Never oversold. Only a fact that happened without a live hold, and an overdraft, may go beyond, and both are counted.
+  CONSTRAINT account_available CHECK (granted + late_spent + overdraft - spent - held >= 0)
 ) WITH (fillfactor = 50);                    -- room to change a row in its own page
+
+-- Which policy a client has from when on, until the next one's start. Without any: the configured default.
+CREATE TABLE assignment (
+  client_id text COLLATE "C" NOT NULL,
+  starts_at timestamptz NOT NULL,
+  policy_id text NOT NULL,
+  anchored_at timestamptz NOT NULL,          -- from when the periods of quotas are counted that are not the calendar's
+  CONSTRAINT assignment_pkey PRIMARY KEY (client_id, starts_at),
+  CONSTRAINT assignment_policy_fkey FOREIGN KEY (policy_id) REFERENCES policy (policy_id)
+);
+
+-- What counts in a quota in one of its periods, charged and held. Goes on while name, rule and user stay the same, whatever
+-- becomes of the policy. Changed under the account's lock only.
+CREATE TABLE counter (
+  client_id text COLLATE "C" NOT NULL,
+  counter_id bigint GENERATED ALWAYS AS IDENTITY,
+  name text NOT NULL,
+  rule text NOT NULL,                        -- what it counts, of whom and of which types, in which periods
+  counts text NOT NULL,
+  user_id text NOT NULL DEFAULT '',          -- '': of the whole client, or of events without a user
+  starts_at timestamptz NOT NULL,
+  ends_at timestamptz NOT NULL,
+  used bigint NOT NULL DEFAULT 0,
+  held bigint NOT NULL DEFAULT 0,
+  is_erased boolean NOT NULL DEFAULT false,  -- its user is no longer to be told, and counts anew
+  CONSTRAINT counter_pkey PRIMARY KEY (client_id, counter_id),
+  CONSTRAINT counter_counts CHECK (counts IN ('events', 'units', 'credits')),
+  CONSTRAINT counter_amounts CHECK (used >= 0 AND held >= 0)
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX counter_once ON counter (client_id, name, rule, user_id, starts_at) WHERE NOT is_erased;
 
 -- A hold lives while it is held. Settled, it moves into its ledger line. Released, its row stays as a tombstone, an id
 -- with the event it was for, as long as a late authorize of it may arrive (METERING_HOLD_RETENTION_SECONDS).
@@ -70,13 +80,15 @@ CREATE TABLE hold (
   user_id text,                              -- '' where the person was erased; null: an event without a user
   units bigint,
   credits bigint,
-  counted_on date,                           -- the UTC day in whose quota it counts
+  counted_on date,                           -- the UTC day of the fact
   held_at timestamptz,
   resolve_by timestamptz,                    -- when its caller has settled or released it, unless it is away
   policy_id text,                            -- the terms, and what stood before at each limit: the receipt
   policy_version integer,
-  rate_used integer,
-  taken_before bigint,
+  rates_used integer[],                      -- null: none applies, or they were not asked
+  counter_ids bigint[],                      -- of the quotas that it counts in, and what was used and held of each
+  taken_before bigint[],
+  overage bigint[],                          -- the part above each limit; null: none is
   available_before bigint,
   would_refuse text,                         -- in shadow mode: the code that it would have been denied with
   CONSTRAINT hold_pkey PRIMARY KEY (client_id, hold_id),
@@ -110,8 +122,10 @@ CREATE TABLE ledger_entry (
   late_credits bigint,                       -- the part charged without having been held; null: none, all was held
   policy_id text,
   policy_version integer,
-  rate_used integer,
-  taken_before bigint,
+  rates_used integer[],
+  counter_ids bigint[],
+  taken_before bigint[],
+  overage bigint[],
   available_before bigint,
   would_refuse text,
   reference text,                            -- the caller's id of a grant or an adjustment
@@ -130,6 +144,22 @@ CREATE TABLE ledger_entry (
 CREATE UNIQUE INDEX ledger_entry_event_once ON ledger_entry (event_id, client_id) WHERE kind = 'spend';
 CREATE UNIQUE INDEX ledger_entry_reference_once ON ledger_entry (client_id, kind, reference) WHERE kind <> 'spend';
 
+-- What one user did, by day.
+CREATE INDEX ledger_entry_by_user ON ledger_entry (client_id, user_id, counted_on) WHERE kind = 'spend' AND user_id <> '';
+
+-- What was charged, by the UTC day of the fact: the sums of the ledger's spends, kept where those are written.
+CREATE TABLE usage (
+  client_id text COLLATE "C" NOT NULL,
+  day date NOT NULL,
+  event_type text NOT NULL,
+  charged bigint NOT NULL,
+  units bigint NOT NULL,
+  credits bigint NOT NULL,
+  overage bigint NOT NULL,                   -- above the limits of quotas, in what each of them counts
+  last_at timestamptz NOT NULL,
+  CONSTRAINT usage_pkey PRIMARY KEY (client_id, day, event_type)
+) WITH (fillfactor = 50);
+
 CREATE TABLE admin_audit (
   audit_id bigint GENERATED ALWAYS AS IDENTITY,
   at timestamptz NOT NULL,
@@ -141,6 +171,8 @@ CREATE TABLE admin_audit (
 );
 
 -- The policy of a client that has none assigned, unless METERING_DEFAULT_POLICY names another.
-INSERT INTO policy_version (policy_id, version, rate_limit, rate_period_seconds, rate_burst, prices, credits, mode, created_at)
-VALUES ('free', 1, 60, 60, 100, '{}', 'unlimited', 'enforce', now());
-INSERT INTO policy (policy_id, version) VALUES ('free', 1);
+INSERT INTO policy (policy_id) VALUES ('free');
+INSERT INTO policy_version (policy_id, version, terms, created_at, effective_at)
+VALUES ('free', 1, '{
+  "rates": [{"name": "per minute", "limit": 60, "periodSeconds": 60, "burst": 100, "per": "client", "eventTypes": ["*"]}],
+  "quotas": [], "prices": {"*": 0}, "credits": "unlimited", "mode": "enforce"}', now(), '2000-01-01 00:00Z');

@@ -1,15 +1,17 @@
 """Change policies and look at them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
 
 import asyncpg
 
 from metering_service.admin_audit.store import AdminAuditStore
-from metering_service.errors import PolicyNotFound
-from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.errors import NothingBooked, PolicyNotFound
+from metering_service.policies.policy import ANY_TYPE, Policy, PolicyVersion
 from metering_service.policies.store import PolicyStore
-from service_chassis.clock import Clock, system_clock
+from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import cut_page
 
 
@@ -18,33 +20,68 @@ class AdministerPolicies:
     """What operators do with policies. `actor` is a service key's, or names the command line."""
 
     pool: asyncpg.Pool
-    clock: Clock = system_clock
 
-    async def put(self, policy_id: str, policy: Policy, *, actor: str) -> PolicyVersion:
-        """Make `policy` the current version, in force from the next decision; the same terms again change nothing.
+    async def put(
+        self, policy_id: str, policy: Policy, *, effective_at: datetime | None = None, actor: str
+    ) -> tuple[PolicyVersion, list[str]]:
+        """Make `policy` a version, in force from the next decision or from `effective_at` on.
 
-        Raises PolicyChanged on a race.
+        The same terms again change nothing. Returns it, and warnings of what may be a mistake in it. Raises
+        InvalidRequest for an `effective_at` in the past.
         """
-        now = self.clock()
         async with self.pool.acquire() as connection, connection.transaction():
-            version = await PolicyStore(connection).insert_version(policy_id, policy, now)
+            store = PolicyStore(connection)
+            now = await store.fetch_now()
+            if effective_at is not None and effective_at < now:
+                raise InvalidRequest.field("effectiveAt", "Must not be in the past.")
+            version, is_new = await store.insert_version(policy_id, policy, effective_at)
+            if is_new:
+                await AdminAuditStore(connection).insert_line(
+                    *(now, actor, "put_policy", policy_id),
+                    **{"version": version.version, "effectiveAt": version.effective_at, **policy.as_document()},
+                )
+            return version, find_warnings(policy, await store.list_event_types())
+
+    async def cancel_booked(self, policy_id: str, *, actor: str) -> None:
+        """Take back the version that is booked for later. Raises NothingBooked."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            store = PolicyStore(connection)
+            if not await store.delete_booked(policy_id):
+                raise NothingBooked
             await AdminAuditStore(connection).insert_line(
-                now, actor, "put_policy", policy_id, version=version.version, **asdict(policy)
+                await store.fetch_now(), actor, "cancel_booked_policy", policy_id
             )
-        return version
 
     async def list_current(self, after: str, limit: int) -> tuple[Sequence[PolicyVersion], PolicyVersion | None]:
         """Return a page of current versions by policy id, from after `after` on, and its last one if more follow."""
         async with self.pool.acquire() as connection:
             return cut_page(await PolicyStore(connection).list_current(after, limit + 1), limit)
 
-    async def list_versions(self, policy_id: str) -> list[PolicyVersion]:
-        """Return all versions of a policy, newest first. Raises PolicyNotFound."""
+    async def fetch_history(self, policy_id: str) -> tuple[PolicyVersion, list[PolicyVersion]]:
+        """Return the present version of a policy, and all of them, newest first. Raises PolicyNotFound.
+
+        Of a policy whose first version is booked, that one.
+        """
         async with self.pool.acquire() as connection:
-            versions = await PolicyStore(connection).list_versions(policy_id)
+            store = PolicyStore(connection)
+            versions = await store.list_versions(policy_id)
+            now = await store.fetch_now()
         if not versions:
             raise PolicyNotFound
-        return versions
+        begun = [version for version in versions if version.effective_at <= now]
+        return max(begun or versions[-1:], key=lambda version: (version.effective_at, version.version)), versions
+
+
+def find_warnings(policy: Policy, seen: Sequence[str]) -> list[str]:
+    """Return what may be a mistake: types that were never charged, with the one that is most alike."""
+    if not seen:
+        return []
+    named = {*policy.prices, *(each for limit in policy.limits for each in limit.event_types)}
+    return [
+        f"{event_type}: never seen"
+        + "".join(f", did you mean {alike}?" for alike in get_close_matches(event_type, seen, 1))
+        for event_type in sorted(named - {ANY_TYPE, *seen})
+    ]
 
 
 async def check_policy(pool: asyncpg.Pool, policy_id: str) -> None:

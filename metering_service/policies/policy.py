@@ -1,13 +1,19 @@
-"""Commercial policies: what a client may do, how often, and at what price."""
+"""Commercial policies: what a client may do, how often, and at what price. Others call one a price plan."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
-Period = Literal["day", "month"]
+Period = Literal["hour", "day", "week", "month", "year"]
+Counts = Literal["events", "units", "credits"]
+Per = Literal["client", "user"]
+Credits = Literal["prepaid", "unlimited", "overdraft"]
 
+ANY_TYPE = "*"
+"""Stands for every event type: in a limit's list, and as the price of those that are not listed."""
+MAX_LIMITS = 8
+"""Rates of a policy, and quotas of one."""
 MAX_IDENTIFIER_CHARACTERS = 255
 """Of the ids that callers give: of policies and clients, of events, grants and adjustments."""
 MAX_PRICE_CREDITS = 1_000_000_000
@@ -18,11 +24,17 @@ MAX_GRANT_CREDITS = 1_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`limit` requests in `period_seconds` on the long run, up to `burst` of them at once."""
+    """`limit` requests in `period_seconds` on the long run, up to `burst` of them at once.
 
+    `per` user, each user of a client has as many; events without a user share one.
+    """
+
+    name: str
     limit: int
     period_seconds: int
     burst: int
+    per: Per = "client"
+    event_types: tuple[str, ...] = (ANY_TYPE,)
 
     @property
     def period_microseconds(self) -> int:
@@ -39,66 +51,136 @@ class Rate:
         burst, burst_ticks = divmod(self.burst * self.period_microseconds, self.limit)
         return interval, interval_ticks, self.limit, min(burst, 2**52), burst_ticks
 
+    def as_document(self) -> dict[str, Any]:
+        """Return the rate as JSON values."""
+        return {
+            "name": self.name,
+            "limit": self.limit,
+            "periodSeconds": self.period_seconds,
+            "burst": self.burst,
+            "per": self.per,
+            "eventTypes": list(self.event_types),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Events (not credits) in a calendar period, UTC."""
+    """So many events, units or credits in a period, UTC; `overage` is how far above it events still pass, None for
+    any.
 
+    `anchor` `assigned`: periods are counted from the moment the client was assigned a policy, not by the calendar.
+    """
+
+    name: str
     limit: int
-    period: Period
+    counts: Counts = "events"
+    period: Period = "month"
+    anchor: Literal["calendar", "assigned"] = "calendar"
+    per: Per = "client"
+    event_types: tuple[str, ...] = (ANY_TYPE,)
+    overage: int | None = 0
+
+    @property
+    def rule(self) -> str:
+        """What, besides its name, makes a counter another one: limit and overage may change and it goes on."""
+        return " ".join((self.counts, self.period, self.anchor, self.per, *sorted(self.event_types)))
+
+    @property
+    def most(self) -> int | None:
+        """Limit and overage, None for no end."""
+        return None if self.overage is None else self.limit + self.overage
+
+    def count(self, units: int, credits: int) -> int:
+        """Return what an event of so many units and credits takes of it."""
+        return {"events": 1, "units": units, "credits": credits}[self.counts]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the quota as JSON values."""
+        return {
+            "name": self.name,
+            "limit": self.limit,
+            "counts": self.counts,
+            "period": self.period,
+            "anchor": self.anchor,
+            "per": self.per,
+            "eventTypes": list(self.event_types),
+            "overage": "unlimited" if self.overage is None else self.overage,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The terms of one version of a policy. An event type without a price is free."""
+    """The terms of one version of a policy. `prices` are credits per unit, by event type.
 
-    rate: Rate | None
-    quota: Quota | None
+    `credits` `overdraft`: what is available may go down to -`overdraft`, else never below zero.
+    """
+
+    rates: tuple[Rate, ...]
+    quotas: tuple[Quota, ...]
     prices: Mapping[str, int]
-    credits: Literal["prepaid", "unlimited"]
+    credits: Credits
     mode: Literal["enforce", "shadow"]
+    overdraft: int = 0
+
+    @property
+    def limits(self) -> Sequence[Rate | Quota]:
+        """Rates and quotas."""
+        return (*self.rates, *self.quotas)
+
+    def rates_of(self, event_type: str) -> Sequence[Rate]:
+        """Return the rates that an event of this type takes a place in."""
+        return [rate for rate in self.rates if _is_of(rate, event_type)]
+
+    def quotas_of(self, event_type: str) -> Sequence[Quota]:
+        """Return the quotas that an event of this type counts in."""
+        return [quota for quota in self.quotas if _is_of(quota, event_type)]
+
+    def price_of(self, event_type: str, units: int) -> int | None:
+        """Return the credits of `units` of this type, None where it is not sold. Without prepaid credits it is 0."""
+        price = self.prices.get(event_type, self.prices.get(ANY_TYPE))
+        return None if price is None else 0 if self.credits == "unlimited" else price * units
+
+    @property
+    def least_available(self) -> int | None:
+        """What is available once nothing more can be spent, None where credits are not asked for."""
+        return None if self.credits == "unlimited" else -self.overdraft
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the terms as JSON values, as they are put and as they are stored."""
+        return {
+            "rates": [rate.as_document() for rate in self.rates],
+            "quotas": [quota.as_document() for quota in self.quotas],
+            "prices": dict(sorted(self.prices.items())),
+            "credits": {"overdraft": self.overdraft} if self.credits == "overdraft" else self.credits,
+            "mode": self.mode,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyVersion:
-    """A policy as it was from `created_at` on."""
+    """A policy as it is from `effective_at` on, until another version is."""
 
     policy_id: str
     version: int
     policy: Policy
     created_at: datetime
+    effective_at: datetime
 
     def as_document(self) -> dict[str, Any]:
         """Return the version as JSON values, for callers and operators alike."""
-        rate, quota = self.policy.rate, self.policy.quota
         return {
             "policyId": self.policy_id,
             "version": self.version,
             "createdAt": self.created_at,
-            "rate": {"limit": rate.limit, "periodSeconds": rate.period_seconds, "burst": rate.burst}
-            if rate
-            else None,
-            "quota": asdict(quota) if quota else None,
-            "prices": dict(self.policy.prices),
-            "credits": self.policy.credits,
-            "mode": self.policy.mode,
+            "effectiveAt": self.effective_at,
+            **self.policy.as_document(),
         }
+
+
+def _is_of(limit: Rate | Quota, event_type: str) -> bool:
+    return event_type in limit.event_types or ANY_TYPE in limit.event_types
 
 
 def is_identifier(text: str) -> bool:
     """Return whether `text` can be an id that callers give in a path, or operators in a command."""
     return 1 <= len(text) <= MAX_IDENTIFIER_CHARACTERS and text.isprintable()
-
-
-def find_period(period: Period, now: datetime) -> tuple[datetime, datetime]:
-    """Return the start and the end of the calendar period, in UTC, that `now` (UTC) falls in."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if period == "day":
-        return midnight, midnight + timedelta(days=1)
-    start = midnight.replace(day=1)
-    return start, (start + timedelta(days=32)).replace(day=1)
-
-
-def seconds_until_period_ends(period: Period, now: datetime) -> int:
-    """Return whole seconds, rounded up: after that long the new period has begun, a second earlier it has not."""
-    return math.ceil((find_period(period, now)[1] - now).total_seconds())

@@ -1,28 +1,95 @@
-"""What a policy is made of, as callers send it and as operators' files hold it."""
+"""What a policy is made of, as callers send it, as operators' files hold it, and as it is stored."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from metering_service.policies.policy import (
+    ANY_TYPE,
+    MAX_GRANT_CREDITS,
     MAX_IDENTIFIER_CHARACTERS,
+    MAX_LIMITS,
     MAX_PRICE_CREDITS,
     Policy,
     Quota,
     Rate,
 )
-from service_chassis.schema.fields import ClosedSchema, integer, text
+from service_chassis.schema.fields import BoundedList, ClosedSchema, integer, text
 
 _MAX_RATE = 1_000_000
 _MAX_PERIOD_SECONDS = 365 * 86_400
+_MAX_QUOTA = 2**53
+_MAX_EVENT_TYPES = 100
+_MAX_NAME_CHARACTERS = 64
+
+
+class _NumberOr(fields.Field[Any]):
+    """An integer from 0 to `most`, or a word."""
+
+    def __init__(self, most: int, word: str, **options: Any) -> None:
+        one_of = [{"type": "integer", "minimum": 0, "maximum": most}, {"type": "string", "enum": [word]}]
+        super().__init__(metadata={"oneOf": one_of}, **options)
+        self._number, self._word = integer(0, most), word
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if value == self._word:
+            return None
+        if isinstance(value, str):
+            raise ValidationError(f"Must be a number or {self._word}.")
+        return self._number.deserialize(value)
+
+
+class _OverdraftSchema(ClosedSchema):
+    overdraft = integer(1, MAX_GRANT_CREDITS, required=True)
+
+
+class _Credits(fields.Field[Any]):
+    """How credits are asked for."""
+
+    _WORDS = ("prepaid", "unlimited")
+
+    def __init__(self, **options: Any) -> None:
+        overdraft = {
+            "type": "object",
+            "properties": {"overdraft": {"type": "integer", "minimum": 1, "maximum": MAX_GRANT_CREDITS}},
+            "required": ["overdraft"],
+            "additionalProperties": False,
+        }
+        one_of = [{"type": "string", "enum": list(self._WORDS)}, overdraft]
+        super().__init__(metadata={"oneOf": one_of}, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if value in self._WORDS:
+            return value
+        if not isinstance(value, dict):
+            raise ValidationError('Must be prepaid, unlimited, or {"overdraft": credits}.')
+        return _OverdraftSchema().load(value)
+
+
+def _event_types() -> fields.Field[Any]:
+    return BoundedList(
+        text(MAX_IDENTIFIER_CHARACTERS),
+        data_key="eventTypes",
+        load_default=[ANY_TYPE],
+        validate=validate.Length(min=1, max=_MAX_EVENT_TYPES),
+        metadata={"description": "What it is about; `*` is every type."},
+    )
+
+
+def _per() -> fields.Field[Any]:
+    return fields.String(load_default="client", validate=validate.OneOf(["client", "user"]))
 
 
 class RateSchema(ClosedSchema):
     """Requests per period on the long run, and how many at once."""
 
+    name = text(_MAX_NAME_CHARACTERS, required=True)
     limit = integer(1, _MAX_RATE, required=True)
     period_seconds = integer(1, _MAX_PERIOD_SECONDS, data_key="periodSeconds", required=True)
     burst = integer(1, _MAX_RATE, required=True)
+    per = _per()
+    event_types = _event_types()
 
     @validates_schema
     def _is_no_finer_than_the_clock(self, data: dict[str, Any], **_: Any) -> None:
@@ -32,28 +99,73 @@ class RateSchema(ClosedSchema):
 
 
 class QuotaSchema(ClosedSchema):
-    """Events per calendar period, UTC."""
+    """So much in a period, UTC."""
 
-    limit = integer(0, 2**53, required=True)
-    period = fields.String(required=True, validate=validate.OneOf(["day", "month"]))
+    name = text(_MAX_NAME_CHARACTERS, required=True)
+    limit = integer(0, _MAX_QUOTA, required=True)
+    counts = fields.String(load_default="events", validate=validate.OneOf(["events", "units", "credits"]))
+    period = fields.String(
+        required=True,
+        validate=validate.OneOf(["hour", "day", "week", "month", "year"]),
+        metadata={"description": "A week begins on Monday."},
+    )
+    anchor = fields.String(
+        load_default="calendar",
+        validate=validate.OneOf(["calendar", "assigned"]),
+        metadata={"description": "`assigned`: periods are counted from the client's assignment of a policy."},
+    )
+    per = _per()
+    event_types = _event_types()
+    overage = _NumberOr(_MAX_QUOTA, "unlimited", load_default=0)
+
+
+def _require_a_price(prices: Mapping[str, int]) -> None:
+    if not prices:
+        raise ValidationError('Must name a price; {"*": 0} sells everything for nothing.')
+
+
+def _limits(schema: type[Schema], **options: Any) -> fields.Field[Any]:
+    return BoundedList(fields.Nested(schema), load_default=list, validate=validate.Length(max=MAX_LIMITS), **options)
 
 
 class PolicySchema(ClosedSchema):
-    """The terms of a policy. A gate that is null or absent does not apply."""
+    """The terms of a policy. A limit that is absent does not apply."""
 
-    rate = fields.Nested(RateSchema, load_default=None, allow_none=True)
-    quota = fields.Nested(QuotaSchema, load_default=None, allow_none=True)
+    rates = _limits(RateSchema)
+    quotas = _limits(QuotaSchema)
     prices = fields.Dict(
         keys=text(MAX_IDENTIFIER_CHARACTERS),
         values=integer(0, MAX_PRICE_CREDITS),
-        load_default=dict,
-        metadata={"description": "Credits per unit, by event type; a type without a price is free."},
+        required=True,
+        validate=_require_a_price,
+        metadata={
+            "minProperties": 1,
+            "description": "Credits per unit, by event type. A type that is not listed has the price of `*`; without "
+            "`*` it is not sold.",
+        },
     )
-    credits = fields.String(load_default="unlimited", validate=validate.OneOf(["prepaid", "unlimited"]))
+    credits = _Credits(load_default="unlimited")
     mode = fields.String(load_default="enforce", validate=validate.OneOf(["enforce", "shadow"]))
 
+    @validates_schema
+    def _has_distinct_names(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse two limits of one name: a receipt could not tell them apart."""
+        for kind in ("rates", "quotas"):
+            names = [limit["name"] for limit in data[kind]]
+            for number, name in enumerate(names):
+                if name in names[:number]:
+                    raise ValidationError({kind: {number: {"name": ["Must not be named twice."]}}})
 
-def make_policy(loaded: dict[str, Any]) -> Policy:
+
+def make_policy(loaded: Mapping[str, Any]) -> Policy:
     """Make a policy of what PolicySchema loaded."""
-    rate, quota = loaded.pop("rate"), loaded.pop("quota")
-    return Policy(rate=Rate(**rate) if rate else None, quota=Quota(**quota) if quota else None, **loaded)
+    credits = loaded["credits"]
+    overdraft = 0 if isinstance(credits, str) else credits["overdraft"]
+    return Policy(
+        rates=tuple(Rate(**{**rate, "event_types": tuple(rate["event_types"])}) for rate in loaded["rates"]),
+        quotas=tuple(Quota(**{**quota, "event_types": tuple(quota["event_types"])}) for quota in loaded["quotas"]),
+        prices=loaded["prices"],
+        credits="overdraft" if overdraft else credits,
+        mode=loaded["mode"],
+        overdraft=overdraft,
+    )

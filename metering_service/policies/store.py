@@ -1,24 +1,30 @@
-"""Policies and their versions in PostgreSQL."""
+"""Policies, their versions, and which client has which, in PostgreSQL."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 import asyncpg
 import orjson
 
-from metering_service.errors import PolicyChanged
-from metering_service.policies.policy import Policy, PolicyVersion, Quota, Rate
+from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.policies.schema import PolicySchema, make_policy
+from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 
-_COLUMNS = (
-    "v.policy_id, v.version, v.rate_limit, v.rate_period_seconds, v.rate_burst, v.quota_limit, v.quota_period,"
-    " v.prices, v.credits, v.mode, v.created_at"
-)
+_COLUMNS = "v.policy_id, v.version, v.terms, v.created_at, v.effective_at"
+_PRESENT = """
+    SELECT v.* FROM policy_version v
+    WHERE v.policy_id = {policy} AND v.effective_at <= {moment} ORDER BY v.effective_at DESC, v.version DESC LIMIT 1
+"""
+_CACHED_TERMS = 10_000
+
+_POLICY = PolicySchema()
 
 
 class PolicyStore:
     """The tables `policy` and `policy_version`, through one connection that the caller holds.
 
-    Closes: two versions made at once (the policy's row is locked; of two first ones the second fails).
+    Closes: two versions made at once (the policy's row is locked).
     Leaves open: a version read here is another one a moment later. A decision reads the present one for itself.
     """
 
@@ -29,8 +35,12 @@ class PolicyStore:
         SELECT c.client_id, {_COLUMNS}
         FROM unnest($1::text[]) AS c (client_id)
         LEFT JOIN account a ON a.client_id = c.client_id
-        JOIN policy p ON p.policy_id = coalesce(a.policy_id, $2)
-        JOIN policy_version v ON v.policy_id = p.policy_id AND v.version = p.version
+        -- As decisions do: never before the account's last moment.
+        CROSS JOIN LATERAL (SELECT greatest(utc_now(), a.last_at) AS moment) AS m
+        LEFT JOIN LATERAL (
+            SELECT s.policy_id FROM assignment s WHERE s.client_id = c.client_id AND s.starts_at <= m.moment
+            ORDER BY s.starts_at DESC LIMIT 1) AS s ON true
+        CROSS JOIN LATERAL ({_PRESENT.format(policy="coalesce(s.policy_id, $2)", moment="m.moment")}) AS v
     """
 
     async def list_of_clients(self, client_ids: Sequence[str], default_policy: str) -> dict[str, PolicyVersion]:
@@ -38,54 +48,55 @@ class PolicyStore:
         rows = await self._connection.fetch(self._LIST_OF_CLIENTS, client_ids, default_policy)
         if len(rows) != len(client_ids):
             raise LookupError(f"no policy {default_policy}")
-        return {row["client_id"]: _read_version(row) for row in rows}
+        return {client_id: _read_version(*version) for client_id, *version in rows}
 
-    _LOCK_CURRENT = f"""
-        SELECT {_COLUMNS}
-        FROM policy p JOIN policy_version v ON v.policy_id = p.policy_id AND v.version = p.version
-        WHERE p.policy_id = $1
-        FOR UPDATE OF p
+    _INSERT_POLICY = "INSERT INTO policy (policy_id) VALUES ($1) ON CONFLICT DO NOTHING"
+    _LOCK_ROW = "SELECT FROM policy WHERE policy_id = $1 FOR NO KEY UPDATE"
+    _FETCH_LAST = f"SELECT {_COLUMNS} FROM policy_version v WHERE v.policy_id = $1 ORDER BY v.version DESC LIMIT 1"
+    _FETCH_PRESENT = f"SELECT {_COLUMNS} FROM ({_PRESENT.format(policy='$1', moment='utc_now()')}) AS v"
+    _DELETE_BOOKED = "DELETE FROM policy_version WHERE policy_id = $1 AND effective_at > utc_now()"
+    # Versions meant for at once by a clock that was ahead then: they must not come back over a later one.
+    _PULL_BACK = """
+        UPDATE policy_version SET created_at = utc_now(), effective_at = utc_now()
+        WHERE policy_id = $1 AND created_at > utc_now() AND effective_at = created_at
     """
     _INSERT_VERSION = """
-        INSERT INTO policy_version (policy_id, version, rate_limit, rate_period_seconds, rate_burst, quota_limit,
-                                    quota_period, prices, credits, mode, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-    """
-    _POINT_AT = """
-        INSERT INTO policy (policy_id, version) VALUES ($1, $2)
-        ON CONFLICT (policy_id) DO UPDATE SET version = excluded.version
+        INSERT INTO policy_version AS v (policy_id, version, terms, created_at, effective_at)
+        VALUES ($1, $2, $3, utc_now(), coalesce($4, utc_now()))
+        RETURNING v.created_at, v.effective_at
     """
 
-    async def insert_version(self, policy_id: str, policy: Policy, now: datetime) -> PolicyVersion:
-        """Make `policy` the current version of `policy_id`, in a transaction; the same terms again change nothing.
+    async def insert_version(
+        self, policy_id: str, policy: Policy, effective_at: datetime | None
+    ) -> tuple[PolicyVersion, bool]:
+        """Make `policy` a version of `policy_id`, in a transaction, from `effective_at` on, None for now.
 
-        Two first versions at once: the second raises PolicyChanged.
+        The same terms as the present ones change nothing now. A version booked for later takes the place of the one
+        that was booked before. Returns it and whether it is new.
         """
-        row = await self._connection.fetchrow(self._LOCK_CURRENT, policy_id)
-        current = _read_version(row) if row else None
-        if current is not None and current.policy == policy:
-            return current
-        version = current.version + 1 if current else 1
-        try:
-            await self._connection.execute(
-                self._INSERT_VERSION,
-                policy_id,
-                version,
-                *(policy.rate.limit, policy.rate.period_seconds, policy.rate.burst) if policy.rate else (None,) * 3,
-                *(policy.quota.limit, policy.quota.period) if policy.quota else (None,) * 2,
-                orjson.dumps(policy.prices, option=orjson.OPT_SORT_KEYS).decode(),
-                policy.credits,
-                policy.mode,
-                now,
-            )
-        except asyncpg.UniqueViolationError:
-            raise PolicyChanged from None
-        await self._connection.execute(self._POINT_AT, policy_id, version)
-        return PolicyVersion(policy_id, version, policy, now)
+        await self._connection.execute(self._INSERT_POLICY, policy_id)
+        await self._connection.execute(self._LOCK_ROW, policy_id)
+        await self._connection.execute(self._PULL_BACK, policy_id)
+        if effective_at is not None:
+            await self._connection.execute(self._DELETE_BOOKED, policy_id)
+        present = await self._connection.fetchrow(self._FETCH_PRESENT, policy_id)
+        if effective_at is None and present is not None and (version := _read_version(*present)).policy == policy:
+            return version, False
+        last = await self._connection.fetchrow(self._FETCH_LAST, policy_id)
+        number = 1 if last is None else last["version"] + 1
+        created_at, from_when = await self._connection.fetchrow(
+            self._INSERT_VERSION, policy_id, number, orjson.dumps(policy.as_document()).decode(), effective_at
+        )
+        return PolicyVersion(policy_id, number, policy, created_at, from_when), True
+
+    async def delete_booked(self, policy_id: str) -> bool:
+        """Take back the version that is booked for later; return whether there was one."""
+        await self._connection.execute(self._LOCK_ROW, policy_id)
+        return bool(count_changed(await self._connection.execute(self._DELETE_BOOKED, policy_id)))
 
     _LIST_CURRENT = f"""
         SELECT {_COLUMNS}
-        FROM policy p JOIN policy_version v ON v.policy_id = p.policy_id AND v.version = p.version
+        FROM policy p CROSS JOIN LATERAL ({_PRESENT.format(policy="p.policy_id", moment="utc_now()")}) AS v
         WHERE p.policy_id > $1
         ORDER BY p.policy_id
         LIMIT $2
@@ -93,19 +104,38 @@ class PolicyStore:
 
     async def list_current(self, after: str, limit: int) -> list[PolicyVersion]:
         """Return current versions by policy id, from after `after` on."""
-        return [_read_version(row) for row in await self._connection.fetch(self._LIST_CURRENT, after, limit)]
+        return [_read_version(*row) for row in await self._connection.fetch(self._LIST_CURRENT, after, limit)]
 
     _LIST_VERSIONS = f"SELECT {_COLUMNS} FROM policy_version v WHERE v.policy_id = $1 ORDER BY v.version DESC"
 
     async def list_versions(self, policy_id: str) -> list[PolicyVersion]:
-        """Return all versions of a policy, newest first; none when there is no such policy."""
-        return [_read_version(row) for row in await self._connection.fetch(self._LIST_VERSIONS, policy_id)]
+        """Return all versions of a policy, newest first, also one that is booked; none when there is no such
+        policy.
+        """
+        return [_read_version(*row) for row in await self._connection.fetch(self._LIST_VERSIONS, policy_id)]
+
+    _FETCH_NOW = "SELECT utc_now()"
+
+    async def fetch_now(self) -> datetime:
+        """Return the database's present moment, by which versions are in effect."""
+        now: datetime = await self._connection.fetchval(self._FETCH_NOW)
+        return now
+
+    _LIST_EVENT_TYPES = "SELECT DISTINCT event_type FROM usage ORDER BY event_type"
+
+    async def list_event_types(self) -> list[str]:
+        """Return the event types that were ever charged. Reads all of the usage."""
+        rows = await self._connection.fetch(self._LIST_EVENT_TYPES, timeout=OPERATOR_TIMEOUT_SECONDS)
+        return [event_type for (event_type,) in rows]
 
 
-def _read_version(row: asyncpg.Record) -> PolicyVersion:
-    rate = None
-    if row["rate_limit"] is not None:
-        rate = Rate(row["rate_limit"], row["rate_period_seconds"], row["rate_burst"])
-    quota = Quota(row["quota_limit"], row["quota_period"]) if row["quota_limit"] is not None else None
-    policy = Policy(rate, quota, orjson.loads(row["prices"]), row["credits"], row["mode"])
-    return PolicyVersion(row["policy_id"], row["version"], policy, row["created_at"])
+@lru_cache(_CACHED_TERMS)
+def read_terms(document: str) -> Policy:
+    """Return the policy of `policy_version.terms`."""
+    return make_policy(_POLICY.load(orjson.loads(document)))
+
+
+def _read_version(
+    policy_id: str, version: int, terms: str, created_at: datetime, effective_at: datetime
+) -> PolicyVersion:
+    return PolicyVersion(policy_id, version, read_terms(terms), created_at, effective_at)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from metering_service.admin_audit.store import AdminAuditStore
-from metering_service.events.hold_store import HoldStore
+from metering_service.events.event_store import EventStore
 from service_chassis.clock import Clock, system_clock
 
 
@@ -19,6 +19,6 @@ class EraseUsers:
     async def erase(self, client_id: str, user_id: str, *, actor: str) -> int:
         """Forget which holds and charges were this user's; return how many. The audit line does not name the user."""
         async with self.pool.acquire() as connection, connection.transaction():
-            events = await HoldStore(connection).erase_user(client_id, user_id)
+            events = await EventStore(connection).erase_user(client_id, user_id)
             await AdminAuditStore(connection).insert_line(self.clock(), actor, "erase_user", client_id, events=events)
         return events

@@ -6,7 +6,7 @@ FLUSHALL, failover) starts every rate anew, full. Nothing but rates is kept here
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha1
 from pathlib import Path
@@ -33,17 +33,26 @@ _log = structlog.get_logger(__name__)
 
 
 class RateOutcome(NamedTuple):
-    """What the rate says of one request.
+    """What the rates of a policy say of one request.
 
-    `used_before` counts the burst in use; None when there is no rate, or no Redis. `wait_seconds` is 0 when the
-    request passes.
+    `used_before` counts the burst in use of each rate that applies, in the policy's order; None when none applies,
+    or no Redis was there to ask. `wait_seconds` is 0 when the request passes.
     """
 
-    used_before: int | None = None
+    used_before: list[int] | None = None
     wait_seconds: int = 0
 
 
 PASSED = RateOutcome()
+
+
+class Request(NamedTuple):
+    """Somebody who wants a place in each rate of a policy version that is about this type of event."""
+
+    client_id: str
+    user_id: str | None
+    event_type: str
+    version: PolicyVersion
 
 
 class RateLimiter:
@@ -77,50 +86,51 @@ class RateLimiter:
                 self._fail_open(error)
                 self._open_soon()
 
-    async def take(self, requests: Sequence[tuple[str, PolicyVersion]]) -> list[RateOutcome]:
-        """Take a place for each (client id, policy version); return outcomes in order.
+    async def take(self, requests: Sequence[Request], *, is_dry: bool = False) -> list[RateOutcome]:
+        """Take a place for each request in all of its rates, or in none of them; return outcomes in order.
 
-        Never raises for Redis' sake: without it, within the timeout, everything passes and is counted.
+        Dry, it only looks. Never raises for Redis' sake: without it, within the timeout, everything passes and is
+        counted.
         """
         outcomes = [PASSED] * len(requests)
-        buckets: dict[str, tuple[Rate, list[int]]] = {}
-        for index, (client_id, version) in enumerate(requests):
-            rate = version.policy.rate
-            if rate is not None:
-                buckets.setdefault(rate_key(client_id, version), (rate, []))[1].append(index)
-        if not buckets:
+        buckets: dict[str, tuple[int, Rate]] = {}
+        asked: list[tuple[int, list[int]]] = []
+        for index, request in enumerate(requests):
+            places = []
+            for rate in request.version.policy.rates_of(request.event_type):
+                place, _ = buckets.setdefault(rate_key(request, rate), (len(buckets) + 1, rate))
+                places.append(place)
+            if places:
+                asked.append((index, places))
+        if not asked:
             return outcomes
-        numbers = await self._ask(buckets)
+        arguments: list[Any] = [int(not is_dry)]
+        for _, rate in buckets.values():
+            arguments += rate.as_script_arguments
+        for _, places in asked:
+            arguments += (len(places), *places)
+        numbers = await self._ask(list(buckets), arguments)
         if numbers is None:
-            self._unchecked.inc(sum(len(indexes) for _, indexes in buckets.values()))
+            self._unchecked.inc(len(asked))
             return outcomes
-        for place, (rate, indexes) in enumerate(buckets.values()):
-            used, passed, wait, wait_ticks = numbers[4 * place : 4 * place + 4]
-            for nth, index in enumerate(indexes):
-                if nth < passed:
-                    outcomes[index] = RateOutcome(used_before=used + nth)
-                else:
-                    # Each waits for those before it, too.
-                    ticks = wait * rate.limit + wait_ticks + (nth - passed) * rate.period_microseconds
-                    outcomes[index] = RateOutcome(wait_seconds=-(-ticks // (rate.limit * 1_000_000)))
+        position = 0
+        for index, places in asked:
+            end = position + 1 + len(places)
+            outcomes[index] = RateOutcome(numbers[position + 1 : end], numbers[position])
+            position = end
         return outcomes
 
-    async def _ask(self, buckets: Mapping[str, tuple[Rate, list[int]]]) -> list[int] | None:
-        """Return four numbers for each bucket, as the script does; None without a server."""
+    async def _ask(self, keys: Sequence[str], arguments: Sequence[Any]) -> list[int] | None:
+        """Return what the script returns; None without a server."""
         if not self._idle:
             return None
         connection = self._idle.pop()
-        arguments: list[Any] = []
-        for rate, indexes in buckets.values():
-            arguments += (*rate.as_script_arguments, len(indexes))
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 try:
-                    numbers: list[int] = await self._call(
-                        connection, "EVALSHA", _SHA1, len(buckets), *buckets, *arguments
-                    )
+                    numbers: list[int] = await self._call(connection, "EVALSHA", _SHA1, len(keys), *keys, *arguments)
                 except redis.exceptions.NoScriptError:
-                    numbers = await self._call(connection, "EVAL", _SCRIPT, len(buckets), *buckets, *arguments)
+                    numbers = await self._call(connection, "EVAL", _SCRIPT, len(keys), *keys, *arguments)
         except BaseException as error:
             # Whatever it was, READONLY of a demoted server or silence: the next one may be another server.
             await self._drop(connection)
@@ -193,6 +203,11 @@ class RateLimiter:
             await self._drop(self._idle.pop())
 
 
-def rate_key(client_id: str, version: PolicyVersion) -> str:
-    """Return a bucket's name. The hash tag keeps a client's keys on one node; a new version has a new bucket."""
-    return f"rate:{{{client_id}}}:{version.policy_id}:{version.version}"
+def rate_key(request: Request, rate: Rate) -> str:
+    """Return a bucket's name. The hash tag keeps a client's keys on one node; a new version has new buckets."""
+    version = request.version
+    whose = ""
+    if rate.per == "user":
+        # A hash only: the name may stay for days, and nobody who is erased elsewhere is looked for here.
+        whose = ":" + sha1((request.user_id or "").encode(), usedforsecurity=False).hexdigest()
+    return f"rate:{{{request.client_id}}}:{version.policy_id}:{version.version}:{rate.name}{whose}"

@@ -2,9 +2,11 @@
 -- the others nothing is returned or kept: their events are looked at one after the other (authorize_in_turn), which decides
 -- the same and costs several times as much.
 --
--- `p_events` is a JSON list of events in order (n), each with the policy version by which its rate was asked for before, of
--- Redis: rate_ok, and rate_used, how much of the burst was used. resolve_within is how many seconds its caller takes
--- to settle or release it at the most. `again` marks events of which an id came before in the list.
+-- `p_events` is a JSON list of events in order (n), each with what the policy version that the caller knows says of it: the
+-- credits it costs (null: it is not sold), what must be left available (must_leave; null: credits are not asked for), whether its
+-- rates let it pass (rate_ok) and how much of each was used (rates_used), and the numbers of the counters that it counts in
+-- (`p_counters`, see find_counters) with what it takes of them (amounts) and what the events before it want (ahead). resolve_within is how many seconds
+-- its caller takes to settle or release it at the most. `again` marks events of which an id came before in the list.
 -- `p_client_ids` are its clients. Nobody settles these holds but `p_service`.
 --
 -- Why a function: the second statement inside takes a fresh snapshot after the account rows are locked. A single statement
@@ -13,10 +15,9 @@
 -- by key. The lock keeps everybody else from holding or charging an event of these clients, so what is not there now will
 -- not be there when it is inserted.
 CREATE FUNCTION authorize_events(
-  p_events json, p_client_ids text[], p_service text, p_default_policy text)
+  p_events json, p_client_ids text[], p_service text, p_default_policy text, p_counters json)
 RETURNS TABLE (
-  n integer, hold_id uuid, held_at timestamptz, credits bigint, policy_id text, policy_version integer, mode text,
-  rate_limit integer, rate_used integer, quota_limit bigint, taken_before bigint, available_before bigint)
+  n integer, hold_id uuid, held_at timestamptz, taken_before bigint[], quota_resets timestamptz[], available_before bigint)
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_column
@@ -27,15 +28,12 @@ BEGIN
   v_now := utc_now();
 
   RETURN QUERY
-  WITH item AS MATERIALIZED (
-    SELECT i.n, i.hold_id, i.event_id, i.client_id, i.event_type, i.user_id, i.units, i.resolve_within, i.rate_used,
-           greatest(v_now, a.last_at) AS moment,
-           greatest(a.counted_on, (greatest(v_now, a.last_at) AT TIME ZONE 'UTC')::date) AS day,
-           a.counted_on, a.day_used + a.day_held AS day_taken, a.month_used + a.month_held AS month_taken,
-           a.granted - a.spent - a.held AS available,
-           v.policy_id, v.version, v.mode, v.rate_burst, v.quota_limit, v.quota_period, v.credits = 'prepaid' AS prepaid,
-           CASE v.credits WHEN 'prepaid' THEN coalesce((v.prices ->> i.event_type)::bigint, 0) * i.units ELSE 0 END AS price,
-           i.again OR NOT i.rate_ok OR v.policy_id <> i.policy_id OR v.version <> i.policy_version
+  WITH quota AS MATERIALIZED (
+    SELECT * FROM find_counters(p_counters, v_now)
+  ), item AS MATERIALIZED (
+    SELECT i.*, greatest(v_now, a.last_at) AS moment, a.granted - a.spent - a.held AS available,
+           i.again OR NOT i.rate_ok OR i.credits IS NULL OR v.version IS DISTINCT FROM i.policy_version
+             OR i.policy_id <> coalesce(s.policy_id, p_default_policy)
              OR EXISTS (SELECT FROM hold h WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id OFFSET 0)
              OR EXISTS (SELECT FROM hold h
                         WHERE h.client_id = i.client_id AND h.event_id = i.event_id AND h.event_type IS NOT NULL OFFSET 0)
@@ -44,45 +42,72 @@ BEGIN
              AS is_special
     FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
-      resolve_within integer, policy_id text, policy_version integer, rate_ok boolean, rate_used integer, again boolean)
+      resolve_within integer, policy_id text, policy_version integer, credits bigint, must_leave bigint, rate_ok boolean,
+      rates_used integer[], counters integer[], amounts bigint[],
+      ahead bigint[], again boolean)
     JOIN account a ON a.client_id = i.client_id
-    JOIN policy p ON p.policy_id = coalesce(a.policy_id, p_default_policy)
-    JOIN policy_version v ON v.policy_id = p.policy_id AND v.version = p.version
+    LEFT JOIN LATERAL (
+      SELECT s.policy_id FROM assignment s
+      WHERE s.client_id = i.client_id AND s.starts_at <= greatest(v_now, a.last_at)
+      ORDER BY s.starts_at DESC LIMIT 1) AS s ON true
+    LEFT JOIN LATERAL (
+      SELECT v.version FROM policy_version v
+      WHERE v.policy_id = coalesce(s.policy_id, p_default_policy) AND v.effective_at <= greatest(v_now, a.last_at)
+      ORDER BY v.effective_at DESC, v.version DESC LIMIT 1) AS v ON true
   ), summed AS (
-    SELECT *,
-           CASE quota_period
-             WHEN 'day' THEN CASE WHEN counted_on = day THEN day_taken ELSE 0 END
-             WHEN 'month' THEN CASE WHEN counted_on >= date_trunc('month', day)::date THEN month_taken ELSE 0 END
-           END AS taken,
-           row_number() OVER in_order AS nth, sum(price) OVER in_order AS upto,
-           bool_or(is_special) OVER whole AS any_special, count(*) OVER whole AS events, sum(price) OVER whole AS total
+    SELECT *, sum(credits) OVER in_order AS upto, bool_or(is_special) OVER whole AS any_special,
+           sum(credits) OVER whole AS total
     FROM item
     WINDOW in_order AS (PARTITION BY client_id ORDER BY n ROWS UNBOUNDED PRECEDING), whole AS (PARTITION BY client_id)
-  ), fits AS (
+  ), fits AS MATERIALIZED (
     SELECT * FROM summed
-    WHERE NOT any_special AND (total = 0 OR total <= available)
-      AND (quota_limit IS NULL OR taken + events <= quota_limit)
+    WHERE NOT any_special AND (total = 0 OR must_leave IS NULL OR available - total >= must_leave)
+      AND client_id NOT IN (SELECT client_id FROM quota WHERE used + held + wanted > most)
+  ), begun AS (
+    INSERT INTO counter (client_id, name, rule, counts, user_id, starts_at, ends_at, held)
+    SELECT client_id, name, rule, counts, user_id, starts_at, ends_at, wanted FROM quota
+    WHERE counter_id IS NULL AND client_id IN (SELECT client_id FROM fits)
+    RETURNING client_id, name, rule, user_id, counter_id
+  ), counted AS (
+    UPDATE counter c SET held = c.held + q.wanted
+    FROM quota q
+    WHERE c.client_id = q.client_id AND c.counter_id = q.counter_id AND q.client_id IN (SELECT client_id FROM fits)
+  ), limits AS MATERIALIZED (
+    SELECT array_agg(coalesce(q.counter_id, b.counter_id) ORDER BY q.k) AS ids,
+           array_agg(q.used + q.held ORDER BY q.k) AS taken, array_agg(q.usual ORDER BY q.k) AS usual,
+           array_agg(q.ends_at ORDER BY q.k) AS ends
+    FROM quota q
+    LEFT JOIN begun b
+      ON q.counter_id IS NULL AND (b.client_id, b.name, b.rule, b.user_id) = (q.client_id, q.name, q.rule, q.user_id)
+  ), granted AS MATERIALIZED (
+    SELECT f.*, l.counter_ids, l.taken_before, l.quota_resets, CASE WHEN l.is_over THEN l.overage END AS overage
+    FROM fits f CROSS JOIN limits
+    LEFT JOIN LATERAL (
+      SELECT array_agg(limits.ids[k] ORDER BY place) AS counter_ids,
+             array_agg(before ORDER BY place) AS taken_before, array_agg(limits.ends[k] ORDER BY place) AS quota_resets,
+             array_agg(beyond ORDER BY place) AS overage, bool_or(beyond > 0) AS is_over
+      FROM unnest(f.counters) WITH ORDINALITY AS each (k, place)
+      CROSS JOIN LATERAL (SELECT limits.taken[k] + f.ahead[place] AS before) AS b
+      CROSS JOIN LATERAL (
+        SELECT greatest(before + f.amounts[place] - greatest(before, limits.usual[k]), 0) AS beyond) AS o) AS l ON f.counters IS NOT NULL
   ), held AS (
     -- In the order of the ids, as every writer of holds.
     INSERT INTO hold (client_id, hold_id, event_id, service, event_type, user_id, units, credits, counted_on, held_at,
-                      resolve_by, policy_id, policy_version, rate_used, taken_before, available_before)
-    SELECT client_id, hold_id, event_id, p_service, event_type, user_id, units, price, day, moment,
-           moment + make_interval(secs => resolve_within), policy_id, version, rate_used, taken + nth - 1,
-           CASE WHEN prepaid THEN available - upto + price END
-    FROM fits ORDER BY client_id, hold_id
+                      resolve_by, policy_id, policy_version, rates_used, counter_ids, taken_before, overage,
+                      available_before)
+    SELECT client_id, hold_id, event_id, p_service, event_type, user_id, units, credits, (moment AT TIME ZONE 'UTC')::date,
+           moment, moment + make_interval(secs => resolve_within), policy_id, policy_version, rates_used, counter_ids,
+           taken_before, overage, CASE WHEN must_leave IS NOT NULL THEN available - upto + credits END
+    FROM granted ORDER BY client_id, hold_id
   ), taken AS (
     UPDATE account a
-    SET held = a.held + f.credits, last_at = f.moment, counted_on = f.day,
-        day_used = CASE WHEN a.counted_on = f.day THEN a.day_used ELSE 0 END,
-        day_held = CASE WHEN a.counted_on = f.day THEN a.day_held ELSE 0 END + f.events,
-        month_used = CASE WHEN a.counted_on >= date_trunc('month', f.day)::date THEN a.month_used ELSE 0 END,
-        month_held = CASE WHEN a.counted_on >= date_trunc('month', f.day)::date THEN a.month_held ELSE 0 END + f.events
-    FROM (SELECT client_id, moment, day, events, sum(price)::bigint AS credits FROM fits
-          GROUP BY client_id, moment, day, events) AS f
+    SET held = a.held + f.credits, last_at = f.moment,
+        overdraft = greatest(a.overdraft, CASE WHEN a.granted - a.spent - a.held < f.credits THEN -f.must_leave END)
+    FROM (SELECT client_id, moment, must_leave, sum(credits)::bigint AS credits FROM fits GROUP BY client_id, moment, must_leave) AS f
     WHERE a.client_id = f.client_id
   )
-  SELECT n, hold_id, moment, price, policy_id, version, mode, rate_burst, rate_used, quota_limit,
-         (taken + nth - 1)::bigint, CASE WHEN prepaid THEN (available - upto + price)::bigint END
-  FROM fits;
+  SELECT n, hold_id, moment, taken_before, quota_resets,
+         CASE WHEN must_leave IS NOT NULL THEN (available - upto + credits)::bigint END
+  FROM granted;
 END
 $$;

@@ -10,8 +10,8 @@ BEGIN
   SELECT count(*) INTO v_locked
   FROM (SELECT FROM account WHERE client_id = ANY (p_client_ids) ORDER BY client_id FOR NO KEY UPDATE) AS locked;
   IF v_locked < (SELECT count(DISTINCT id) FROM unnest(p_client_ids) AS id) THEN
-    INSERT INTO account (client_id, last_at, counted_on)
-    SELECT DISTINCT id, utc_now(), (utc_now() AT TIME ZONE 'UTC')::date FROM unnest(p_client_ids) AS id
+    INSERT INTO account (client_id, last_at)
+    SELECT DISTINCT id, utc_now() FROM unnest(p_client_ids) AS id
     ORDER BY id
     ON CONFLICT DO NOTHING;
     PERFORM FROM account WHERE client_id = ANY (p_client_ids) ORDER BY client_id FOR NO KEY UPDATE;

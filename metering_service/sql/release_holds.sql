@@ -28,28 +28,34 @@ BEGIN
              AS is_charged
     FROM json_to_recordset(p_events) AS i (n integer, hold_id uuid, event_id text, client_id text)
     LEFT JOIN hold h ON h.client_id = i.client_id AND h.hold_id = i.hold_id
-  ), freed AS (
-    SELECT h.client_id, sum(h.credits)::bigint AS credits, count(*) FILTER (WHERE h.counted_on = a.counted_on) AS day_events,
-           count(*) FILTER (WHERE h.counted_on >= date_trunc('month', a.counted_on)::date) AS month_events
+  ), freed AS MATERIALIZED (
+    SELECT h.client_id, h.credits, h.units, h.counter_ids
     FROM item i
     JOIN hold h ON h.client_id = i.client_id AND h.hold_id = i.hold_id
-    JOIN account a ON a.client_id = h.client_id
     WHERE i.is_held AND i.code IS NULL
-    GROUP BY h.client_id
   ), buried AS (
     UPDATE hold h
     SET released_at = v_now, service = NULL, event_type = NULL, user_id = NULL, units = NULL, credits = NULL,
-        counted_on = NULL, held_at = NULL, resolve_by = NULL, policy_id = NULL, policy_version = NULL, rate_used = NULL,
-        taken_before = NULL, available_before = NULL, would_refuse = NULL
+        counted_on = NULL, held_at = NULL, resolve_by = NULL, policy_id = NULL, policy_version = NULL, rates_used = NULL,
+        counter_ids = NULL, taken_before = NULL, overage = NULL, available_before = NULL, would_refuse = NULL
     FROM item i
     WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND i.is_held AND i.code IS NULL
   ), remembered AS (
     INSERT INTO hold (client_id, hold_id, event_id, released_at)
     SELECT client_id, hold_id, event_id, v_now FROM item WHERE NOT is_known AND NOT is_charged ORDER BY client_id, hold_id
+  ), counted AS (
+    UPDATE counter c SET held = c.held - t.held
+    FROM (
+      SELECT f.client_id, t.counter_id, sum(t.held)::bigint AS held
+      FROM freed f CROSS JOIN LATERAL unnest(f.counter_ids) AS each (counter_id) CROSS JOIN LATERAL (
+        SELECT c.counter_id, CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN f.units ELSE f.credits END AS held
+        FROM counter c WHERE c.client_id = f.client_id AND c.counter_id = each.counter_id OFFSET 0) AS t
+      GROUP BY f.client_id, t.counter_id) AS t
+    WHERE c.client_id = t.client_id AND c.counter_id = t.counter_id
   ), given_back AS (
-    UPDATE account a
-    SET held = a.held - f.credits, day_held = a.day_held - f.day_events, month_held = a.month_held - f.month_events
-    FROM freed f WHERE a.client_id = f.client_id
+    UPDATE account a SET held = a.held - f.credits
+    FROM (SELECT client_id, sum(credits)::bigint AS credits FROM freed GROUP BY client_id) AS f
+    WHERE a.client_id = f.client_id
   )
   SELECT n, CASE WHEN code IS NOT NULL THEN 'conflict' WHEN is_charged THEN 'settled' ELSE 'released' END, code FROM item;
 END

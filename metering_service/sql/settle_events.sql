@@ -1,6 +1,6 @@
 -- Settle (capture): charge what happened, by moving each hold into its ledger line. Charges those of the events whose hold
--- lives and is `p_service`'s, without a change of its units, which is the rule, and returns them; the others are left to
--- settle_in_turn. Needs no policy: price and terms are the hold's.
+-- lives and is `p_service`'s, as many units as were held or fewer, which is the rule, and returns them; the others are left
+-- to settle_in_turn. Needs no policy: price and terms are the hold's. What was held and did not happen is given back.
 --
 -- `p_events` is a JSON list of events in order (n); one that stands in it twice is charged once, and told so twice.
 -- Why a function, and why without settings: as authorize_events.
@@ -17,7 +17,8 @@ BEGIN
 
   RETURN QUERY
   WITH item AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(p_events) AS i (
+    SELECT i.*, row_number() OVER (PARTITION BY client_id, hold_id, event_id ORDER BY n) = 1 AS is_first
+    FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, units bigint, event_type text, user_id text)
   ), gone AS (
     -- Found by key, one by one, whatever the planner thinks of the table's size; the lock keeps each where it is.
@@ -25,31 +26,52 @@ BEGIN
       SELECT found.ctid FROM item i CROSS JOIN LATERAL (
         SELECT h.ctid FROM hold h
         WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND h.event_id = i.event_id AND h.released_at IS NULL
-          AND h.service = p_service AND (i.units IS NULL OR i.units = h.units)
+          AND h.service = p_service AND (i.units IS NULL OR i.units <= h.units)
           -- Told whole, it must be told as it was held.
           AND (i.event_type IS NULL
                OR (i.event_type = h.event_type AND (h.user_id = '' OR h.user_id IS NOT DISTINCT FROM i.user_id)))
-        OFFSET 0) AS found))
-    RETURNING h.*
+        OFFSET 0) AS found WHERE i.is_first))
+    RETURNING h.*, h AS whole
+  ), charged AS MATERIALIZED (
+    SELECT g.client_id, g.hold_id, g.event_id, g.service, g.event_type, g.user_id, g.units, g.credits, g.counted_on, g.held_at,
+           g.policy_id, g.policy_version, g.rates_used, g.counter_ids, g.taken_before, g.available_before, g.would_refuse, i.n,
+           coalesce(i.units, g.units) AS actual, g.credits / g.units * coalesce(i.units, g.units) AS price,
+           -- What did not happen is taken from what was above the limits first.
+           CASE WHEN g.overage IS NOT NULL THEN left_over(g.whole, coalesce(i.units, g.units)) END AS overage
+    FROM item i JOIN gone g ON g.client_id = i.client_id AND g.hold_id = i.hold_id AND g.event_id = i.event_id
+    WHERE i.is_first
   ), line AS (
     INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service, counted_on,
-                              held_at, policy_id, policy_version, rate_used, taken_before, available_before, would_refuse)
-    SELECT client_id, 'spend', -credits, v_now, event_id, event_type, user_id, units, hold_id, service, counted_on,
-           held_at, policy_id, policy_version, rate_used, taken_before, available_before, would_refuse
-    FROM gone ORDER BY client_id, hold_id
-  ), moved AS (
-    -- Only what counts in the account's present day and month moves its counters: older periods are closed.
-    UPDATE account a
-    SET spent = a.spent + g.credits, held = a.held - g.credits,
-        day_used = a.day_used + g.day_events, day_held = a.day_held - g.day_events,
-        month_used = a.month_used + g.month_events, month_held = a.month_held - g.month_events
+                              held_at, policy_id, policy_version, rates_used, counter_ids, taken_before, overage,
+                              available_before, would_refuse)
+    SELECT client_id, 'spend', -price, v_now, event_id, event_type, user_id, actual, hold_id, service, counted_on,
+           held_at, policy_id, policy_version, rates_used, counter_ids, taken_before, overage, available_before, would_refuse
+    FROM charged ORDER BY client_id, hold_id
+  ), counted AS (
+    -- What was held in a period counts there, also when it is settled in the next.
+    UPDATE counter c SET used = c.used + t.used, held = c.held - t.held
     FROM (
-      SELECT h.client_id, sum(h.credits)::bigint AS credits, count(*) FILTER (WHERE h.counted_on = b.counted_on) AS day_events,
-             count(*) FILTER (WHERE h.counted_on >= date_trunc('month', b.counted_on)::date) AS month_events
-      FROM gone h JOIN account b ON b.client_id = h.client_id GROUP BY h.client_id) AS g
+      SELECT g.client_id, t.counter_id, sum(t.used)::bigint AS used, sum(t.held)::bigint AS held
+      FROM charged g CROSS JOIN LATERAL unnest(g.counter_ids) AS each (counter_id) CROSS JOIN LATERAL (
+        SELECT c.counter_id, CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN g.actual ELSE g.price END AS used,
+               CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN g.units ELSE g.credits END AS held
+        FROM counter c WHERE c.client_id = g.client_id AND c.counter_id = each.counter_id OFFSET 0) AS t
+      GROUP BY g.client_id, t.counter_id) AS t
+    WHERE c.client_id = t.client_id AND c.counter_id = t.counter_id
+  ), summed AS (
+    INSERT INTO usage AS u (client_id, day, event_type, charged, units, credits, overage, last_at)
+    SELECT client_id, counted_on, event_type, count(*), sum(actual), sum(price),
+           coalesce(sum((SELECT sum(each) FROM unnest(overage) AS each)), 0), v_now
+    FROM charged GROUP BY client_id, counted_on, event_type ORDER BY client_id, counted_on, event_type
+    ON CONFLICT (client_id, day, event_type) DO UPDATE
+    SET charged = u.charged + excluded.charged, units = u.units + excluded.units, credits = u.credits + excluded.credits,
+        overage = u.overage + excluded.overage, last_at = excluded.last_at
+  ), moved AS (
+    UPDATE account a SET spent = a.spent + g.spent, held = a.held - g.held
+    FROM (SELECT client_id, sum(price)::bigint AS spent, sum(credits)::bigint AS held FROM charged GROUP BY client_id) AS g
     WHERE a.client_id = g.client_id
   )
-  SELECT i.n, g.credits, row_number() OVER (PARTITION BY g.client_id, g.hold_id ORDER BY i.n) = 1
-  FROM gone g JOIN item i ON i.client_id = g.client_id AND i.hold_id = g.hold_id AND i.event_id = g.event_id;
+  SELECT i.n, g.price, i.n = g.n
+  FROM charged g JOIN item i ON i.client_id = g.client_id AND i.hold_id = g.hold_id AND i.event_id = g.event_id;
 END
 $$;

@@ -1,12 +1,17 @@
 -- Settle (capture) events one after the other: those that settle_events left, because they are charged already, their hold
--- is not there, or more or less happened than was held.
+-- is not there, or more happened than was held.
 --
 -- Looks for this hold, then for the event's live hold, then for its charge. A fact without any of them is charged all the same,
 -- 'late', at the present policy's price, where it was told whole (it has an event_type); else it is 'unknown'. 'conflict'
 -- only where the ids say two things. The first settle decides; a repeated one hears of what was charged.
 --
+-- Of an event told whole its caller says which policy version it knows and what that makes of it: credits, and the counters
+-- (`p_counters`, see find_counters) with what it takes of each (amounts). Where it is not the present version the state is
+-- 'stale': ask again. A late fact counts in a quota only where it happened in the present period.
+--
 -- Naming somebody again for an erased user ('' stands in that place) does not bring the person back.
-CREATE FUNCTION settle_in_turn(p_events json, p_client_ids text[], p_service text, p_default_policy text)
+CREATE FUNCTION settle_in_turn(
+  p_events json, p_client_ids text[], p_service text, p_default_policy text, p_counters json)
 RETURNS TABLE (n integer, state text, code text, hold_id uuid, credits bigint, late boolean, is_first boolean)
 LANGUAGE plpgsql
 AS $$
@@ -15,27 +20,35 @@ DECLARE
   r record;
   h hold%ROWTYPE;
   charge record;
-  terms record;
   v_now timestamptz;
   v_moment timestamptz;
-  v_day date;
   v_units bigint;
   v_held bigint;
   v_late bigint;
+  v_day date;
+  v_counters bigint[];
+  v_over bigint[];
 BEGIN
   PERFORM lock_accounts(p_client_ids);
   v_now := utc_now();
 
   FOR r IN
-    SELECT i.*, a.counted_on, a.last_at, a.policy_id AS own_policy
+    SELECT i.*, greatest(v_now, a.last_at) AS moment, coalesce(s.policy_id, p_default_policy) AS own_policy, v.version
     FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
-      happened_at timestamptz)
+      happened_at timestamptz, policy_id text, policy_version integer, credits bigint, counters integer[], amounts bigint[])
     JOIN account a ON a.client_id = i.client_id
+    LEFT JOIN LATERAL (
+      SELECT s.policy_id FROM assignment s
+      WHERE s.client_id = i.client_id AND s.starts_at <= greatest(v_now, a.last_at)
+      ORDER BY s.starts_at DESC LIMIT 1) AS s ON true
+    LEFT JOIN LATERAL (
+      SELECT v.version FROM policy_version v
+      WHERE v.policy_id = coalesce(s.policy_id, p_default_policy) AND v.effective_at <= greatest(v_now, a.last_at)
+      ORDER BY v.effective_at DESC, v.version DESC LIMIT 1) AS v ON true
     ORDER BY i.client_id, i.n
   LOOP
     n := r.n; state := 'settled'; code := NULL; hold_id := r.hold_id; credits := NULL; late := NULL; is_first := false;
-    v_moment := greatest(v_now, r.last_at);
 
     SELECT * INTO h FROM hold WHERE client_id = r.client_id AND hold_id = r.hold_id AND released_at IS NULL;
     IF FOUND AND h.event_id <> r.event_id THEN
@@ -69,47 +82,60 @@ BEGIN
         -- What is more than was held was not set aside, and is charged as late.
         v_units := coalesce(r.units, h.units);
         credits := h.credits / h.units * v_units; late := false; hold_id := h.hold_id; is_first := true;
-        v_held := h.credits; v_late := greatest(credits - h.credits, 0); v_day := h.counted_on;
+        v_held := h.credits; v_late := greatest(credits - h.credits, 0); v_counters := h.counter_ids;
+        v_day := h.counted_on;
+        v_over := CASE WHEN h.overage IS NOT NULL THEN left_over(h, v_units) END;
         DELETE FROM hold WHERE client_id = r.client_id AND hold_id = h.hold_id;
+        UPDATE counter c
+        SET used = c.used + CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN v_units ELSE credits END,
+            held = c.held - CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN h.units ELSE h.credits END
+        WHERE c.client_id = r.client_id AND c.counter_id = ANY (v_counters);
         INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service,
-                                  counted_on, held_at, late_credits, policy_id, policy_version, rate_used, taken_before,
-                                  available_before, would_refuse)
+                                  counted_on, held_at, late_credits, policy_id, policy_version, rates_used, counter_ids,
+                                  taken_before, overage, available_before, would_refuse)
         VALUES (h.client_id, 'spend', -credits, v_now, h.event_id, h.event_type, h.user_id, v_units, h.hold_id, h.service,
-                h.counted_on, h.held_at, nullif(v_late, 0), h.policy_id, h.policy_version, h.rate_used, h.taken_before,
-                h.available_before, h.would_refuse);
+                h.counted_on, h.held_at, nullif(v_late, 0), h.policy_id, h.policy_version, h.rates_used, h.counter_ids,
+                h.taken_before, v_over, h.available_before, h.would_refuse);
+        PERFORM add_usage(r.client_id, v_day, h.event_type, v_units, credits, v_over, v_now);
       END IF;
     ELSIF r.event_type IS NULL THEN
       state := 'unknown';
+    ELSIF r.version IS NULL THEN
+      CONTINUE;  -- the configured default does not exist: not decided
+    ELSIF r.policy_id IS DISTINCT FROM r.own_policy OR r.policy_version IS DISTINCT FROM r.version THEN
+      state := 'stale';
     ELSE
-      SELECT v.policy_id, v.version,
-             CASE v.credits WHEN 'prepaid' THEN coalesce((v.prices ->> r.event_type)::bigint, 0) * r.units ELSE 0 END AS price
-        INTO terms
-        FROM policy p JOIN policy_version v ON v.policy_id = p.policy_id AND v.version = p.version
-        WHERE p.policy_id = coalesce(r.own_policy, p_default_policy);
-      IF NOT FOUND THEN
-        CONTINUE;  -- the configured default does not exist: not decided
+      -- A type that is not sold is charged nothing: it happened, and somebody will look for it.
+      credits := coalesce(r.credits, 0); late := true; is_first := true;
+      v_moment := r.moment; v_held := 0; v_late := credits;
+      v_day := (least(r.happened_at, v_moment) AT TIME ZONE 'UTC')::date;
+      v_counters := NULL;
+      IF r.counters IS NOT NULL THEN
+        WITH present AS (
+          SELECT q.*, r.amounts[each.place] AS amount, each.place
+          FROM find_counters(p_counters, v_now) AS q
+          JOIN unnest(r.counters) WITH ORDINALITY AS each (k, place) ON each.k = q.k
+          WHERE least(r.happened_at, v_moment) >= q.starts_at
+        ), counted AS (
+          INSERT INTO counter AS c (client_id, name, rule, counts, user_id, starts_at, ends_at, used)
+          SELECT client_id, name, rule, counts, user_id, starts_at, ends_at, amount FROM present
+          ON CONFLICT (client_id, name, rule, user_id, starts_at) WHERE NOT is_erased
+          DO UPDATE SET used = c.used + excluded.used
+          RETURNING counter_id
+        )
+        SELECT array_agg(counter_id) INTO v_counters FROM counted;
       END IF;
-      credits := terms.price; late := true; is_first := true;
-      v_held := 0; v_late := credits; v_day := greatest(r.counted_on, (v_moment AT TIME ZONE 'UTC')::date);
       INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service, counted_on,
-                                happened_at, late_credits, policy_id, policy_version)
+                                happened_at, late_credits, policy_id, policy_version, counter_ids)
       VALUES (r.client_id, 'spend', -credits, v_now, r.event_id, r.event_type, r.user_id, r.units, r.hold_id, p_service, v_day,
-              r.happened_at, v_late, terms.policy_id, terms.version);
+              r.happened_at, v_late, r.policy_id, r.policy_version, v_counters);
+      PERFORM add_usage(r.client_id, v_day, r.event_type, r.units, credits, NULL, v_now);
     END IF;
 
     IF is_first THEN
-      -- Only what counts in the account's present day and month moves its counters: older periods are closed.
       UPDATE account a
       SET spent = a.spent + credits, held = a.held - v_held, late_spent = a.late_spent + v_late,
-          counted_on = greatest(a.counted_on, v_day),
-          last_at = CASE WHEN late THEN greatest(a.last_at, v_moment) ELSE a.last_at END,
-          day_used = CASE WHEN v_day > a.counted_on THEN 1 ELSE a.day_used + (v_day = a.counted_on)::int END,
-          day_held = CASE WHEN v_day > a.counted_on THEN 0
-                          ELSE a.day_held - (NOT late AND v_day = a.counted_on)::int END,
-          month_used = CASE WHEN date_trunc('month', v_day) > date_trunc('month', a.counted_on) THEN 1
-                            ELSE a.month_used + (v_day >= date_trunc('month', a.counted_on)::date)::int END,
-          month_held = CASE WHEN date_trunc('month', v_day) > date_trunc('month', a.counted_on) THEN 0
-                            ELSE a.month_held - (NOT late AND v_day >= date_trunc('month', a.counted_on)::date)::int END
+          last_at = CASE WHEN late THEN greatest(a.last_at, v_moment) ELSE a.last_at END
       WHERE a.client_id = r.client_id;
     END IF;
     RETURN NEXT;

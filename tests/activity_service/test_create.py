@@ -204,3 +204,19 @@ async def test_twins_in_one_statement_are_one_play_and_the_other_is_told_so(acti
         # A fresh hold for a play that is there: metering forgot its charge, and is told again.
         assert await store.insert_plan_plays([creation(play)], day) == [Stored(is_new=False, is_announced=True)]
     assert len(await activity.rows("plan_play")) == 2
+
+
+async def test_a_type_that_the_policy_does_not_sell_is_the_providers_fault_and_named_in_the_log(
+    activity: Activity, capsys: pytest.CaptureFixture[str]
+) -> None:
+    activity.metering.refusal = {
+        "code": "event_type_not_sold",
+        "retryAfterSeconds": None,
+        "message": "No price",
+        "receipt": {"policyId": "starter"},
+    }
+    reply = await activity.create()
+    assert (reply.status, reply.json) == (500, {"error": "Internal server error"})
+    assert await activity.rows("plan_play") == []
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("event_type_not_sold", "plan_play.created", "starter"))

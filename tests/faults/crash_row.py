@@ -60,10 +60,12 @@ class CrashTable:
         await self.metering(
             "PUT",
             "/internal/policies/paying",
-            {"credits": "prepaid", "prices": dict.fromkeys(("plan_play.created", "plan_play.completed"), 1)},
+            {"credits": "prepaid", "prices": {"plan_play.created": 1, "plan_play.completed": 1, "*": 0}},
         )
         for client_id in PAYING:
-            await self.metering("PUT", f"/internal/clients/{client_id}/policy", {"policyId": "paying"})
+            await self.metering(
+                "PUT", f"/internal/clients/{client_id}/policy", {"policyId": "paying", "create": True}
+            )
             grant = {"grantId": "g", "credits": CREDITS}
             await self.metering("POST", f"/internal/clients/{client_id}/grants", grant)
 

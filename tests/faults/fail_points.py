@@ -48,7 +48,7 @@ FAIL_POINTS: dict[str, FailPoint] = {
         _around("abandon", "activity", "billing.outbox_store", "OutboxStore", "insert_abandoned"),
         _around("release-call", "activity", "billing.metering_client", "MeteringClient", "release"),
         _around("hold", "metering", "events.hold_store", "HoldStore", "authorize"),
-        _around("charge", "metering", "events.hold_store", "HoldStore", "settle"),
+        _around("charge", "metering", "events.hold_store", "HoldStore", "settle_held"),
         _around("free", "metering", "events.hold_store", "HoldStore", "release"),
     )
     for point in pair

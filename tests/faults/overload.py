@@ -95,7 +95,9 @@ async def _run(seconds: float, times: float) -> Seen:
             operator = Operator(stack, session, history)
             await operator.set_up()
             # Prepaid, and never granted anything.
-            await operator.call("PUT", f"/internal/clients/{CROWD}/policy", {"policyId": f"of-{TIGHT[0]}"})
+            await operator.call(
+                "PUT", f"/internal/clients/{CROWD}/policy", {"policyId": f"of-{TIGHT[0]}", "create": True}
+            )
             load = _Load(stack, history, session, tokens)
             seen.before_per_second = await load.measure(WARM_UP_SECONDS)
             watching = asyncio.create_task(_watch(stack, session, seen))

@@ -22,8 +22,8 @@ WITHOUT_ACCOUNT_LOCKS = """
     ALTER TABLE account DROP CONSTRAINT account_available;
     CREATE OR REPLACE FUNCTION lock_accounts(p_client_ids text[]) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
-      INSERT INTO account (client_id, last_at, counted_on)
-      SELECT DISTINCT id, utc_now(), utc_now()::date FROM unnest(p_client_ids) AS id
+      INSERT INTO account (client_id, last_at)
+      SELECT DISTINCT id, utc_now() FROM unnest(p_client_ids) AS id
       ON CONFLICT DO NOTHING;
     END $$;
     CREATE FUNCTION look_long() RETURNS boolean LANGUAGE plpgsql AS $$

@@ -24,6 +24,7 @@ BOUNDED = ("quota-1", "quota-2")
 RATED = ("rate-1",)
 PROBE = "probe"
 CLIENTS = (*STEADY, *TIGHT, *BOUNDED, *RATED, PROBE)
+FREE = {"*": 0}
 FIRST_GRANT = 40
 FIRST_QUOTA = 60
 
@@ -33,10 +34,10 @@ def policy_of(client_id: str, *, quota: int = FIRST_QUOTA, price: int = 1) -> di
     if client_id in TIGHT:
         return {"credits": "prepaid", "prices": dict.fromkeys(PRICES, price)}
     if client_id in BOUNDED:
-        return {"quota": {"limit": quota, "period": "month"}}
+        return {"prices": FREE, "quotas": [{"name": "q", "limit": quota, "period": "month"}]}
     if client_id in RATED:
-        return {"rate": {"limit": 20, "periodSeconds": 1, "burst": 20}}
-    return {}
+        return {"prices": FREE, "rates": [{"name": "r", "limit": 20, "periodSeconds": 1, "burst": 20}]}
+    return {"prices": FREE}
 
 
 class Workload:
@@ -206,7 +207,9 @@ class Operator:
         """Give every client its policy, and the tight ones their first credits."""
         for client_id in CLIENTS:
             await self.put_policy(client_id, quota=FIRST_QUOTA, price=1)
-            await self.call("PUT", f"/internal/clients/{client_id}/policy", {"policyId": f"of-{client_id}"})
+            await self.call(
+                "PUT", f"/internal/clients/{client_id}/policy", {"policyId": f"of-{client_id}", "create": True}
+            )
             if client_id in TIGHT:
                 await self.grant(client_id, "first-grant", FIRST_GRANT)
 

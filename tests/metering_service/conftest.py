@@ -93,10 +93,12 @@ class Metering:
 
     async def give(self, client_id: str, *, grant: int = 0, **terms: Any) -> None:
         """Put a client on a policy of its own with `terms`, and grant it credits."""
-        terms.setdefault("prices", {"plan_play.created": 1})
+        terms.setdefault("prices", {"plan_play.created": 1, "*": 0})
         terms.setdefault("credits", "prepaid")
         await self.admin("PUT", f"/internal/policies/of-{client_id}", terms)
-        await self.admin("PUT", f"/internal/clients/{client_id}/policy", {"policyId": f"of-{client_id}"})
+        await self.admin(
+            "PUT", f"/internal/clients/{client_id}/policy", {"policyId": f"of-{client_id}", "create": True}
+        )
         if grant:
             await self.admin(
                 "POST", f"/internal/clients/{client_id}/grants", {"grantId": str(uuid.uuid4()), "credits": grant}

@@ -7,9 +7,12 @@ import pytest
 
 from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, event
 
+ALL = {"per": "client", "eventTypes": ["*"]}
 TERMS = {
-    "rate": {"limit": 60, "periodSeconds": 60, "burst": 100},
-    "quota": {"limit": 5, "period": "month"},
+    "rates": [{"name": "r", "limit": 60, "periodSeconds": 60, "burst": 100, **ALL}],
+    "quotas": [
+        {"name": "q", "limit": 5, "counts": "events", "period": "month", "anchor": "calendar", **ALL, "overage": 0}
+    ],
     "prices": {"plan_play.created": 1},
     "credits": "prepaid",
     "mode": "enforce",
@@ -31,7 +34,7 @@ async def test_each_change_of_a_policy_is_a_version_and_the_same_terms_are_none(
 
 async def test_policies_are_listed_in_pages(metering: Metering) -> None:
     for name in ("a", "b", "c"):
-        await metering.admin("PUT", f"/internal/policies/{name}", {})
+        await metering.admin("PUT", f"/internal/policies/{name}", {"prices": {"*": 0}})
     page = await metering.admin("GET", "/internal/policies?limit=2")
     rest = await metering.admin("GET", f"/internal/policies?limit=3&cursor={page['nextCursor']}")
     names = [policy["policyId"] for policy in page["policies"] + rest["policies"]]
@@ -42,7 +45,7 @@ async def test_policies_are_listed_in_pages(metering: Metering) -> None:
 async def test_the_largest_grant_and_the_largest_correction_are_accepted(metering: Metering) -> None:
     largest = 10**12
     path = "/internal/clients/acme"
-    await metering.admin("POST", f"{path}/grants", {"grantId": "g", "credits": largest})
+    await metering.admin("POST", f"{path}/grants", {"grantId": "g", "credits": largest, "create": True})
     await metering.admin("POST", f"{path}/adjustments", {"adjustmentId": "a", "credits": -largest, "reason": "all"})
     balance = await metering.admin("GET", f"{path}/balance")
     assert (balance["granted"], balance["available"]) == (0, 0)
@@ -51,32 +54,42 @@ async def test_the_largest_grant_and_the_largest_correction_are_accepted(meterin
 @pytest.mark.parametrize(
     ("terms", "field"),
     [
-        ({"rate": {"limit": 0, "periodSeconds": 60, "burst": 1}}, "rate.limit"),
-        ({"rate": {"limit": 2, "periodSeconds": 60}}, "rate.burst"),
-        ({"quota": {"limit": 5, "period": "year"}}, "quota.period"),
-        ({"quota": {"limit": 5.5, "period": "day"}}, "quota.limit"),
+        ({"rates": [{"name": "r", "limit": 0, "periodSeconds": 60, "burst": 1}]}, "rates.0.limit"),
+        ({"rates": [{"name": "r", "limit": 2, "periodSeconds": 60}]}, "rates.0.burst"),
+        ({"rates": [{"limit": 2, "periodSeconds": 60, "burst": 1}]}, "rates.0.name"),
+        ({"rates": [{"name": f"r{n}", "limit": 2, "periodSeconds": 1, "burst": 1} for n in range(9)]}, "rates"),
+        ({"quotas": [{"name": "q", "limit": 5, "period": "fortnight"}]}, "quotas.0.period"),
+        ({"quotas": [{"name": "q", "limit": 5.5, "period": "day"}]}, "quotas.0.limit"),
+        ({"quotas": [{"name": "q", "limit": 5, "period": "day"}] * 2}, "quotas.1.name"),
+        ({"quotas": [{"name": "q", "limit": 5, "period": "day", "overage": "much"}]}, "quotas.0.overage"),
+        ({"quotas": [{"name": "q", "limit": 5, "period": "day", "eventTypes": []}]}, "quotas.0.eventTypes"),
         ({"prices": {"plan_play.created": -1}}, "prices.plan_play.created.value"),
+        ({"prices": {}}, "prices"),
+        ({"prices": None}, "prices"),
         ({"credits": "postpaid"}, "credits"),
+        ({"credits": {"overdraft": 0}}, "credits.overdraft"),
         ({"mode": "off"}, "mode"),
         ({"limits": 1}, "limits"),
+        ({"effectiveAt": "2026-03-31T21:59:59Z"}, "effectiveAt"),
     ],
 )
 async def test_wrong_terms_are_refused_naming_the_field(metering: Metering, terms: Any, field: str) -> None:
-    status, error = await metering.call("PUT", "/internal/policies/x", terms, key=ADMIN_KEY)
+    body = {"prices": {"*": 0}, **terms}
+    status, error = await metering.call("PUT", "/internal/policies/x", body, key=ADMIN_KEY)
     assert status == 400
     assert [detail["field"] for detail in error["details"]] == [field]
 
 
 async def test_assigning_an_unknown_policy_changes_nothing(metering: Metering) -> None:
     status, error = await metering.call(
-        "PUT", "/internal/clients/acme/policy", {"policyId": "nowhere"}, key=ADMIN_KEY
+        "PUT", "/internal/clients/acme/policy", {"policyId": "nowhere", "create": True}, key=ADMIN_KEY
     )
     assert (status, error["code"]) == (404, "policy_not_found")
 
 
 async def test_same_grant_again_changes_nothing_even_at_once(start_metering: StartMetering) -> None:
     metering = await start_metering(processes=2)
-    grant = {"grantId": "order-1", "credits": 100, "note": "first"}
+    grant = {"grantId": "order-1", "credits": 100, "note": "first", "create": True}
     answers = await asyncio.gather(
         *(
             metering.call("POST", "/internal/clients/acme/grants", grant, key=ADMIN_KEY, process=number % 2)
@@ -152,14 +165,25 @@ async def test_every_admin_change_is_audited_with_its_actor(metering: Metering) 
 
 async def test_balance_and_quota_of_a_client_never_heard_of(metering: Metering) -> None:
     assert await metering.balance("new") == (0, 0, 0, 0)
-    assert await metering.admin("GET", "/internal/clients/new/quota") == {"limit": None}
-    await metering.give("new", quota={"limit": 3, "period": "day"})
+    assert await metering.admin("GET", "/internal/clients/new/quota") == {"clientId": "new", "quotas": []}
+    await metering.give("new", quotas=[{"name": "daily", "limit": 3, "period": "day"}])
     assert await metering.admin("GET", "/internal/clients/new/quota") == {
         "clientId": "new",
-        "period": {"start": "2026-03-31T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
-        "limit": 3,
-        "used": 0,
-        "held": 0,
+        "quotas": [
+            {
+                "name": "daily",
+                "limit": 3,
+                "counts": "events",
+                "period": "day",
+                "anchor": "calendar",
+                **ALL,
+                "overage": 0,
+                "startsAt": "2026-03-31T00:00:00Z",
+                "resetsAt": "2026-04-01T00:00:00Z",
+                "used": 0,
+                "held": 0,
+            }
+        ],
     }
 
 

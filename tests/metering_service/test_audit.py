@@ -17,7 +17,7 @@ from tests.metering_service.conftest import Metering, MovableClock, again, event
 
 async def live_a_little(metering: Metering, clock: MovableClock) -> dict[str, dict[str, Any]]:
     """Leave one event settled, one released, one settled late, one held, over the end of a day and a month."""
-    await metering.give("acme", grant=10, quota={"limit": 100, "period": "day"})
+    await metering.give("acme", grant=10, quotas=[{"name": "q", "limit": 100, "period": "day"}])
     events = {name: event(eventId=f"plan_play.created:{name}") for name in ("settled", "released", "late", "held")}
     assert {decision["decision"] for decision in await metering.authorize(*events.values())} == {"granted"}
     await metering.settle(events["settled"])
@@ -44,7 +44,7 @@ async def test_sound_system_is_called_sound_and_its_old_hold_unfinished(
     await live_a_little(metering, clock)
     report = await audit(metering, clock)
     assert report.is_sound, report.violations
-    assert report.checked == {"accounts": 1, "charges": 3, "late charges": 1}
+    assert report.checked == {"accounts": 1, "counters": 2, "charges": 3, "late charges": 1}
     assert report.unfinished == [
         Finding("hold_unresolved", "plan_play.created:held", "1 credits of acme held for 10,800 s")
     ]
@@ -62,10 +62,9 @@ TAMPERINGS = {
     "account_spent": "UPDATE account SET spent = spent + 1",
     "account_held": "UPDATE account SET held = held + 1",
     "account_late_spent": "UPDATE account SET late_spent = 0",
-    "account_day_used": "UPDATE account SET day_used = day_used + 1",
-    "account_month_used": "UPDATE account SET month_used = month_used + 1",
-    "account_day_held": "UPDATE account SET day_held = day_held + 1",
-    "account_month_held": "UPDATE account SET month_held = month_held + 1",
+    "counter_used": "UPDATE counter SET used = used + 1",
+    "counter_held": "UPDATE counter SET held = held + 1",
+    "usage_apart": "UPDATE usage SET credits = credits + 1",
     "account_missing": "DELETE FROM account",
     "account_oversold": "ALTER TABLE account DROP CONSTRAINT account_available; UPDATE account SET granted = 0",
     "account_ahead": "UPDATE account SET last_at = last_at + interval '1 day'",
@@ -141,9 +140,7 @@ def run_command(dsn: str, *arguments: str) -> tuple[int, str]:
 def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(metering_dsn: str) -> None:
     assert run_command(metering_dsn) == (0, "metering: sound. Every invariant holds (nothing there).\n")
     with psycopg.connect(metering_dsn) as connection:
-        connection.execute(
-            "INSERT INTO account (client_id, last_at, counted_on, spent, granted) VALUES ('acme', now(), now(), 1, 1)"
-        )
+        connection.execute("INSERT INTO account (client_id, last_at, spent, granted) VALUES ('acme', now(), 1, 1)")
     code, text = run_command(metering_dsn, "--json")
     document = orjson.loads(text)
     assert code == 1
@@ -157,8 +154,7 @@ def test_command_says_sound_and_exits_0_then_names_the_damage_and_exits_1(meteri
 def test_old_holds_do_not_fail_the_command(metering_dsn: str) -> None:
     with psycopg.connect(metering_dsn) as connection:
         connection.execute(
-            "INSERT INTO account (client_id, last_at, counted_on, granted, held) "
-            "VALUES ('acme', '2026-01-01', '2026-01-01', 1, 1)"
+            "INSERT INTO account (client_id, last_at, granted, held) VALUES ('acme', '2026-01-01', 1, 1)"
         )
         connection.execute(
             "INSERT INTO ledger_entry (client_id, kind, credits, reference, at) "

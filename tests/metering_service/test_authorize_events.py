@@ -167,7 +167,7 @@ async def test_parallel_events_never_oversell_through_two_processes(start_meteri
 
 async def test_parallel_events_never_exceed_a_quota_through_two_processes(start_metering: StartMetering) -> None:
     metering = await start_metering(processes=2)
-    await metering.give("acme", quota={"limit": 100, "period": "day"}, credits="unlimited")
+    await metering.give("acme", quotas=[{"name": "q", "limit": 100, "period": "day"}], credits="unlimited")
     decisions = await asyncio.gather(*(metering.authorize(event(), process=number % 2) for number in range(200)))
     codes = [decision.get("code") for [decision] in decisions]
     assert (codes.count(None), codes.count("api_quota_exceeded")) == (100, 100)
@@ -176,7 +176,7 @@ async def test_parallel_events_never_exceed_a_quota_through_two_processes(start_
 async def test_quota_refusal_tells_the_second_at_which_the_period_ends(
     metering: Metering, clock: MovableClock
 ) -> None:
-    await metering.give("acme", quota={"limit": 2, "period": "month"}, credits="unlimited")
+    await metering.give("acme", quotas=[{"name": "q", "limit": 2, "period": "month"}], credits="unlimited")
     clock.advance(minutes=30, milliseconds=300)
     first, second = event(), event()
     await metering.authorize(first, second)
@@ -195,18 +195,20 @@ async def test_quota_refusal_tells_the_second_at_which_the_period_ends(
 async def test_what_was_held_in_a_period_counts_there_also_when_it_is_settled_in_the_next(
     metering: Metering, clock: MovableClock
 ) -> None:
-    await metering.give("acme", quota={"limit": 1, "period": "month"}, credits="unlimited")
+    await metering.give("acme", quotas=[{"name": "q", "limit": 1, "period": "month"}], credits="unlimited")
     old, new = event(), event()
     await metering.authorize(old)
     clock.advance(hours=2)
     assert (await metering.authorize(new))[0]["decision"] == "granted"
     await metering.settle(old, new)
-    quota = await metering.admin("GET", "/internal/clients/acme/quota")
+    [quota] = (await metering.admin("GET", "/internal/clients/acme/quota"))["quotas"]
     assert (quota["used"], quota["held"]) == (1, 0)
 
 
 async def test_rate_refusal_tells_how_long_to_wait(metering: Metering) -> None:
-    await metering.give("acme", rate={"limit": 2, "periodSeconds": 60, "burst": 3}, credits="unlimited")
+    await metering.give(
+        "acme", rates=[{"name": "r", "limit": 2, "periodSeconds": 60, "burst": 3}], credits="unlimited"
+    )
     decisions = await metering.authorize(*(event() for _ in range(4)))
     assert [decision["decision"] for decision in decisions] == ["granted"] * 3 + ["denied"]
     assert decisions[3]["code"] == "api_rate_limited"
@@ -214,7 +216,9 @@ async def test_rate_refusal_tells_how_long_to_wait(metering: Metering) -> None:
 
 
 async def test_retry_of_a_held_event_is_granted_over_the_rate(metering: Metering) -> None:
-    await metering.give("acme", rate={"limit": 1, "periodSeconds": 60, "burst": 1}, credits="unlimited")
+    await metering.give(
+        "acme", rates=[{"name": "r", "limit": 1, "periodSeconds": 60, "burst": 1}], credits="unlimited"
+    )
     attempt = event()
     first, second = await metering.authorize(attempt) + await metering.authorize(attempt)
     assert first["decision"] == second["decision"] == "granted"
@@ -224,14 +228,16 @@ async def test_policy_change_holds_from_the_next_decision_in_every_process(start
     metering = await start_metering(processes=2)
     await metering.give("acme", grant=10, prices={"plan_play.created": 1})
     assert (await metering.authorize(event(), process=1))[0]["receipt"]["credits"] == 1
-    await metering.give("acme", prices={"plan_play.created": 4}, rate={"limit": 1, "periodSeconds": 60, "burst": 2})
+    await metering.give(
+        "acme", prices={"plan_play.created": 4}, rates=[{"name": "r", "limit": 1, "periodSeconds": 60, "burst": 2}]
+    )
     decisions = await metering.authorize(event(), event(), event(), process=1)
-    assert [decision.get("receipt", {}).get("credits") for decision in decisions] == [4, 4, None]
+    assert [decision["receipt"]["credits"] for decision in decisions] == [4, 4, 0]
     assert decisions[2]["code"] == "api_rate_limited"
 
 
 async def test_shadow_records_what_it_would_refuse_and_refuses_nothing(metering: Metering) -> None:
-    await metering.give("acme", mode="shadow", quota={"limit": 0, "period": "day"}, credits="prepaid")
+    await metering.give("acme", mode="shadow", quotas=[{"name": "q", "limit": 0, "period": "day"}], credits="prepaid")
     attempt = event()
     [decision] = await metering.authorize(attempt)
     assert decision["decision"] == "granted"
@@ -249,6 +255,6 @@ async def test_client_without_a_policy_has_the_default(metering: Metering) -> No
 
 async def test_rates_open_without_redis_while_credits_stay_exact(start_metering: StartMetering) -> None:
     metering = await start_metering(redis_url="redis://127.0.0.1:1/0", redis_timeout_seconds=0.1)
-    await metering.give("acme", grant=5, rate={"limit": 1, "periodSeconds": 60, "burst": 1})
+    await metering.give("acme", grant=5, rates=[{"name": "r", "limit": 1, "periodSeconds": 60, "burst": 1}])
     decisions = await metering.authorize(*(event() for _ in range(8)))
     assert [decision.get("code") for decision in decisions] == [None] * 5 + ["api_balance_exhausted"] * 3

@@ -48,7 +48,7 @@ async def test_a_malformed_database_url_is_no_verdict_and_tells_no_password() ->
     [
         (b'{"prices": {"a": 1, "a": 2}, "credits": "prepaid"}', "body: Must not repeat a name in an object."),
         (b'{"prices": {"a": 1.5}}', "prices.a.value: Not a valid integer."),
-        (b'{"price": {}}', "price: Unknown field."),
+        (b'{"prices": {"*": 0}, "price": {}}', "price: Unknown field."),
         (b"[]", "body: Must be a JSON object."),
         (b"{", "body: Must be valid JSON in UTF-8."),
     ],
@@ -65,7 +65,7 @@ async def test_what_is_wrong_in_a_policys_file_is_named_by_field(
 
 async def test_a_policys_file_may_begin_with_a_byte_order_mark(metering_dsn: str, tmp_path: Path) -> None:
     file = tmp_path / "policy.json"
-    file.write_bytes(b'\xef\xbb\xbf{"credits": "unlimited"}')
+    file.write_bytes(b'\xef\xbb\xbf{"prices": {"*": 0}}')
     assert (await run_command("metering", metering_dsn, "policies", "put", "gold", str(file))).code == 0
 
 
@@ -77,15 +77,17 @@ async def test_a_client_that_nobody_ever_heard_of_is_named(metering_dsn: str, co
 
 
 async def test_a_policy_that_is_not_there_is_named(metering_dsn: str) -> None:
-    done = await run_command("metering", metering_dsn, "assign", "acme", "glod")
+    done = await run_command("metering", metering_dsn, "assign", "acme", "glod", "--create")
     assert ended_plainly(done, 1), done
     assert "glod" in done.trace
-    assert (await run_command("metering", metering_dsn, "assign", "acme", "free", "--json")).code == 0
+    assert (await run_command("metering", metering_dsn, "assign", "acme", "free", "--create", "--json")).code == 0
 
 
 async def test_a_negative_number_is_a_number(metering_dsn: str) -> None:
     options = ("--adjustment-id", "a", "--reason", "r")
-    assert (await run_command("metering", metering_dsn, "grant", "acme", "9", "--grant-id", "g")).code == 0
+    assert (
+        await run_command("metering", metering_dsn, "grant", "acme", "9", "--grant-id", "g", "--create")
+    ).code == 0
     assert (await run_command("metering", metering_dsn, "adjust", "acme", "-5", *options)).code == 0
     done = await run_command("metering", metering_dsn, "grant", "acme", "-5", "--grant-id", "h")
     assert ended_plainly(done, 2), done
@@ -95,7 +97,7 @@ async def test_a_negative_number_is_a_number(metering_dsn: str) -> None:
 async def test_quotas_holds_and_administrative_changes_can_be_looked_at(
     metering: Metering, metering_dsn: str
 ) -> None:
-    await metering.give("client-a", grant=9, quota={"limit": 5, "period": "month"})
+    await metering.give("client-a", grant=9, quotas=[{"name": "q", "limit": 5, "period": "month"}])
     [held] = await metering.authorize(event("client-a"))
     assert held["decision"] == "granted"
 
@@ -104,7 +106,7 @@ async def test_quotas_holds_and_administrative_changes_can_be_looked_at(
         assert done.code == 0, done
         return done.output
 
-    quota = orjson.loads(await look("quota", "client-a", "--json"))
+    [quota] = orjson.loads(await look("quota", "client-a", "--json"))
     assert (quota["limit"], quota["used"], quota["held"]) == (5, 0, 1)
     assert (await run_command("metering", metering_dsn, "quota", "nobody")).code == 1
     assert await look("holds") == "none\n"

@@ -56,9 +56,10 @@ async def test_an_account_that_breaks_its_own_rule_keeps_nobody_elses_charge_wai
     metering: Metering, connection: asyncpg.Connection
 ) -> None:
     attempts = [event("bad"), *(event(client) for client in GOOD)]
+    await metering.give("bad", grant=1)
     await metering.authorize(*attempts)
     await connection.execute(
-        "ALTER TABLE account ADD CONSTRAINT broken CHECK (client_id <> 'bad' OR month_used = 0) NOT VALID"
+        "ALTER TABLE account ADD CONSTRAINT broken CHECK (client_id <> 'bad' OR spent = 0) NOT VALID"
     )
     results = await metering.settle_by_ids(*attempts)
     assert [result["state"] for result in results] == ["error"] + ["settled"] * len(GOOD)

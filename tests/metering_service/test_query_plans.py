@@ -14,7 +14,7 @@ from metering_service.rates.limiter import PASSED
 from service_chassis.database.pool import open_pool
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
-FREE = PolicyVersion("free", 1, Policy(None, None, {}, "unlimited", "enforce"), NOW)
+FREE = PolicyVersion("free", 1, Policy((), (), {"*": 0}, "unlimited", "enforce"), NOW, NOW)
 ROWS_PER_EVENT = 40
 """Rows that may be read for one event, authorized twice, settled twice and released, over all tables and indexes."""
 
@@ -39,9 +39,11 @@ async def live(holds: HoldStore, events: Sequence[BillableEvent]) -> None:
         decisions = await holds.authorize(events, [FREE] * len(events), [PASSED] * len(events), **terms)
         assert {decision.decision for decision in decisions if decision} == {"granted"}
     facts = [SettledEvent(event.hold_id, event.event_id, event.client_id) for event in events]
-    for _ in range(2):
-        settlements = await holds.settle(facts, **terms)
-        assert {settlement.state for settlement in settlements if settlement} == {"settled"}
+    settlements = [
+        await holds.settle_held(facts, service="tests"),
+        await holds.settle_others(facts, {}, **terms),
+    ]
+    assert {settlement.state for each in settlements for settlement in each if settlement} == {"settled"}
     released = [ReleasedEvent(str(uuid.uuid4()), event.event_id, event.client_id) for event in events]
     await holds.release(released, service="tests")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from metering_service.events.event import BillableEvent, Decision
 from metering_service.events.hold_store import CHARGING_SETTINGS, HoldStore
-from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.policies.policy import Policy, PolicyVersion, Quota
 from metering_service.rates.limiter import RateOutcome
 from service_chassis.application import METRICS, READINESS
 from service_chassis.clock import system_clock
@@ -38,13 +38,15 @@ async def hold(metering: Metering, seconds: int, **fields: Any) -> dict[str, Any
     return attempt
 
 
-@pytest.mark.parametrize("terms", [{"quota": {"limit": 3, "period": "month"}, "credits": "unlimited"}, {"grant": 3}])
+@pytest.mark.parametrize(
+    "terms", [{"quotas": [{"name": "q", "limit": 3, "period": "month"}], "credits": "unlimited"}, {"grant": 3}]
+)
 async def test_what_live_holds_alone_use_up_comes_back_when_they_are_resolved(
     metering: Metering, clock: MovableClock, terms: dict[str, Any]
 ) -> None:
     await metering.give("acme", **terms)
     first, second, third = [await hold(metering, seconds) for seconds in (40, 30, 20)]
-    code = "api_quota_exceeded" if "quota" in terms else "api_balance_exhausted"
+    code = "api_quota_exceeded" if "quotas" in terms else "api_balance_exhausted"
     assert await refuse(metering) == (code, 20)
     clock.advance(seconds=19)
     assert await refuse(metering) == (code, 1)
@@ -74,7 +76,7 @@ async def test_a_quota_goes_by_the_databases_clock_whatever_a_process_thinks(
     start_metering: StartMetering, clock: MovableClock
 ) -> None:
     metering = await start_metering()
-    await metering.give("acme", quota={"limit": 1, "period": "month"}, credits="unlimited")
+    await metering.give("acme", quotas=[{"name": "q", "limit": 1, "period": "month"}], credits="unlimited")
     await metering.settle(event())
     clock.now = clock.now.replace(year=2027)  # the process's alone
     assert (await refuse(metering)) == ("api_quota_exceeded", 7200)
@@ -83,7 +85,7 @@ async def test_a_quota_goes_by_the_databases_clock_whatever_a_process_thinks(
 async def test_an_account_is_never_decided_about_before_its_last_moment(
     metering: Metering, clock: MovableClock
 ) -> None:
-    await metering.give("acme", quota={"limit": 1, "period": "day"}, credits="unlimited")
+    await metering.give("acme", quotas=[{"name": "q", "limit": 1, "period": "day"}], credits="unlimited")
     clock.advance(hours=3)
     await metering.authorize(event())
     clock.advance(hours=-3)  # the database's clock was set back, over midnight
@@ -91,10 +93,22 @@ async def test_an_account_is_never_decided_about_before_its_last_moment(
     assert code == "api_quota_exceeded"
 
 
-CLIENTS = ("ada", "bob")
+CLIENTS = ("ada", "bob", "cid")
+USERS = (None, "ann", "eve")
 TERMS = {
-    "ada": Policy(None, None, {"t": 2}, "prepaid", "enforce"),
-    "bob": Policy(None, None, {"t": 1}, "prepaid", "shadow"),
+    "ada": Policy(
+        (),
+        (
+            Quota("daily", 9, period="day"),
+            Quota("units", 20, counts="units", per="user", overage=2),
+            Quota("credits", 30, counts="credits", period="week"),
+        ),
+        {"t": 2},
+        "prepaid",
+        "enforce",
+    ),
+    "bob": Policy((), (Quota("credits", 5, counts="credits", overage=None),), {"t": 1}, "overdraft", "shadow", 3),
+    "cid": Policy((), (), {"t": 1}, "overdraft", "enforce", 4),
 }
 events_of_a_batch = st.lists(
     st.tuples(st.sampled_from(CLIENTS), st.integers(0, 11), st.integers(0, 11), st.integers(1, 3), st.booleans()),
@@ -107,61 +121,69 @@ class InTurn(HoldStore):
     """Decides about all events one after the other."""
 
     _AUTHORIZE = (
-        "SELECT * FROM authorize_events('[]', '{}', $3, $4) WHERE $1::json IS NOT NULL AND $2::text[] IS NOT NULL"
+        "SELECT * FROM authorize_events('[]', '{}', $3, $4, $5) WHERE $1::json IS NOT NULL AND $2::text[] IS NOT NULL"
     )
 
 
-@given(
-    batches=st.lists(events_of_a_batch, min_size=1, max_size=4), grant=st.integers(0, 30), quota=st.integers(1, 30)
-)
+# Counters by their names: their numbers are as they come.
+_HOLDS = """
+    SELECT to_jsonb(h) - 'counter_ids', (SELECT array_agg(c.name || c.user_id ORDER BY place)
+                                         FROM unnest(h.counter_ids) WITH ORDINALITY AS each (id, place)
+                                         JOIN counter c ON c.client_id = h.client_id AND c.counter_id = each.id)
+    FROM hold h ORDER BY client_id, hold_id
+"""
+_COUNTERS = "SELECT to_jsonb(c) - 'counter_id' FROM counter c ORDER BY client_id, name, user_id"
+
+
+@given(batches=st.lists(events_of_a_batch, min_size=1, max_size=4), grant=st.integers(0, 60))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_all_at_once_decides_what_one_after_the_other_does(
-    metering: Metering, clock: MovableClock, batches: list[Any], grant: int, quota: int
+    metering: Metering, clock: MovableClock, batches: list[Any], grant: int
 ) -> None:
     outcomes = []
     async with open_pool(metering.dsn, size=1, application_name="test", settings=CHARGING_SETTINGS) as pool:
         for store in (HoldStore, InTurn):
             async with pool.acquire() as connection:
-                await _set_up(connection, grant, quota)
+                await _set_up(connection, grant)
                 transaction = [await _authorize(store(connection), batch) for batch in batches]
                 left = (
                     await connection.fetch(
                         "SELECT * FROM account ORDER BY client_id",
                     ),
-                    await connection.fetch("SELECT * FROM hold ORDER BY client_id, hold_id"),
+                    await connection.fetch(_HOLDS),
+                    await connection.fetch(_COUNTERS),
                 )
                 outcomes.append((transaction, [[tuple(row) for row in rows] for rows in left]))
     assert outcomes[0] == outcomes[1]
 
 
-async def _set_up(connection: asyncpg.Connection, grant: int, quota: int) -> None:
-    await connection.execute("DELETE FROM hold; DELETE FROM account; DELETE FROM policy; DELETE FROM policy_version")
+async def _set_up(connection: asyncpg.Connection, grant: int) -> None:
+    await connection.execute(
+        "TRUNCATE hold, counter, account, assignment, policy_version, policy RESTART IDENTITY CASCADE"
+    )
     for name, policy in TERMS.items():
+        await connection.execute("INSERT INTO policy VALUES ($1)", name)
         await connection.execute(
-            "INSERT INTO policy_version (policy_id, version, quota_limit, quota_period, prices, credits, mode, "
-            "created_at) VALUES ($1, 1, $2, 'day', $3, $4, $5, now())",
+            "INSERT INTO policy_version VALUES ($1, 1, $2, '2026-01-01', '2026-01-01')",
             name,
-            quota,
-            '{"t": 2}' if name == "ada" else '{"t": 1}',
-            policy.credits,
-            policy.mode,
+            orjson.dumps(policy.as_document()).decode(),
         )
-        await connection.execute("INSERT INTO policy VALUES ($1, 1)", name)
         await connection.execute(
-            "INSERT INTO account (client_id, policy_id, granted, last_at, counted_on) "
-            "VALUES ($1, $1, $2, '2026-03-31 21:00Z', '2026-03-31')",
-            name,
-            grant,
+            "INSERT INTO assignment VALUES ($1, '2026-01-31 10:00Z', $1, '2026-01-31 10:00Z')", name
+        )
+        await connection.execute(
+            "INSERT INTO account (client_id, granted, last_at) VALUES ($1, $2, '2026-03-31 21:00Z')", name, grant
         )
 
 
 async def _authorize(store: HoldStore, batch: Sequence[tuple[str, int, int, int, bool]]) -> list[dict[str, Any]]:
     events = [
-        BillableEvent(f"00000000-0000-7000-8000-{hold:012}", f"e{number}", client, "t", units=units)
+        BillableEvent(f"00000000-0000-7000-8000-{hold:012}", f"e{number}", client, "t", USERS[number % 3], units)
         for client, hold, number, units, _ in batch
     ]
-    versions = [PolicyVersion(event.client_id, 1, TERMS[event.client_id], system_clock()) for event in events]
-    rates = [RateOutcome(0, 0) if passes or n % 5 else RateOutcome(None, 7) for n, (*_, passes) in enumerate(batch)]
+    now = system_clock()
+    versions = [PolicyVersion(event.client_id, 1, TERMS[event.client_id], now, now) for event in events]
+    rates = [RateOutcome([0], 0) if passes or n % 5 else RateOutcome([1], 7) for n, (*_, passes) in enumerate(batch)]
     decisions: list[Decision | None] = await store.authorize(
         events, versions, rates, service="tests", default_policy="ada"
     )
@@ -187,7 +209,7 @@ async def test_a_process_far_from_its_databases_clock_is_not_ready_and_decides_n
 async def test_what_was_counted_while_the_databases_clock_was_ahead_is_found_and_mended(
     metering: Metering, clock: MovableClock
 ) -> None:
-    await metering.give("acme", quota={"limit": 3, "period": "month"}, credits="unlimited")
+    await metering.give("acme", quotas=[{"name": "q", "limit": 3, "period": "month"}], credits="unlimited")
     before, charged, held = event(), event(), event()
     await metering.authorize(before)
     await metering.settle_by_ids(before)
@@ -205,7 +227,7 @@ async def test_what_was_counted_while_the_databases_clock_was_ahead_is_found_and
     assert (done.code, orjson.loads(done.output)) == (0, [{"clientId": "acme"}])
     assert orjson.loads((await run_command("metering", metering.dsn, "mend-clock", "--json")).output) == []
     assert (await run_command("metering", metering.dsn, "audit")).code == 0
-    quota = await metering.admin("GET", "/internal/clients/acme/quota")
+    [quota] = (await metering.admin("GET", "/internal/clients/acme/quota"))["quotas"]
     assert (quota["used"], quota["held"]) == (2, 2)
     assert await refuse_or_grant(metering) == "api_quota_exceeded"
 

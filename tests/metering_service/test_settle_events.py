@@ -118,7 +118,7 @@ async def test_release_after_settle_changes_nothing(metering: Metering) -> None:
 
 
 async def test_release_gives_back_credits_and_quota(metering: Metering) -> None:
-    await metering.give("acme", grant=1, quota={"limit": 1, "period": "day"})
+    await metering.give("acme", grant=1, quotas=[{"name": "q", "limit": 1, "period": "day"}])
     attempt = event()
     await metering.authorize(attempt)
     assert (await metering.authorize(event()))[0]["decision"] == "denied"
@@ -148,7 +148,7 @@ async def test_holds_settles_and_releases_at_once_keep_every_sum(start_metering:
     metering = await start_metering(processes=2)
     clients = ["one", "two", "three"]
     for client_id in clients:
-        await metering.give(client_id, grant=40, quota={"limit": 1000, "period": "month"})
+        await metering.give(client_id, grant=40, quotas=[{"name": "q", "limit": 1000, "period": "month"}])
 
     async def live(number: int) -> None:
         attempt = event(clients[number % 3])
@@ -167,12 +167,12 @@ async def test_holds_settles_and_releases_at_once_keep_every_sum(start_metering:
         assert granted == spent + available
         entries = await metering.spends(client_id)
         assert len(entries) == spent
-        quota = await metering.admin("GET", f"/internal/clients/{client_id}/quota")
+        [quota] = (await metering.admin("GET", f"/internal/clients/{client_id}/quota"))["quotas"]
         assert (quota["used"], quota["held"]) == (spent, 0)
 
 
 async def test_event_look_up_shows_state_and_receipt(metering: Metering, clock: MovableClock) -> None:
-    await metering.give("acme", grant=10, quota={"limit": 5, "period": "month"})
+    await metering.give("acme", grant=10, quotas=[{"name": "q", "limit": 5, "period": "month"}])
     attempt = event()
     path = f"/internal/events/{attempt['eventId']}?clientId=acme"
     assert (await metering.call("GET", path))[0] == 404
@@ -184,7 +184,9 @@ async def test_event_look_up_shows_state_and_receipt(metering: Metering, clock: 
     _, settled = await metering.call("GET", path)
     assert settled["state"] == "settled"
     assert settled["receipt"]["policyVersion"] == 1
-    assert settled["receipt"]["gates"]["quota"] == {"limit": 5, "usedBefore": 0}
+    assert settled["receipt"]["gates"]["quotas"] == [
+        {"name": "q", "limit": 5, "usedBefore": 0, "amount": 1, "overage": 0}
+    ]
     assert settled["receipt"]["heldAt"] == "2026-03-31T22:00:00Z"
     assert settled["receipt"]["settledAt"] == "2026-03-31T22:00:03Z"
 

@@ -1,7 +1,7 @@
 """The real service, driven at random, against a reference model small enough to be believed.
 
-The model knows policies, holds, ledger and calendar periods, and nothing of batches, locks, SQL or caches. Rates have
-no place in it: their clock is Redis' own.
+The model knows policies, limits, holds, ledger and calendar periods, and nothing of batches, locks, SQL or caches.
+Rates have no place in it: their clock is Redis' own.
 
 Long because the whole reference model stands here, to be read in one piece.
 """
@@ -12,7 +12,7 @@ import itertools
 import uuid
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from aiohttp.test_utils import TestClient, TestServer
@@ -34,29 +34,84 @@ from tests.metering_service.conftest import ADMIN_KEY, SERVICE_KEYS, Metering, M
 CLIENTS = ("ada", "bob")
 EXAMPLES = 50
 STEPS = 40
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Result = TypeVar("Result")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Limit:
+    """A quota. `most` is limit and overage, None for no end."""
+
+    name: str
+    limit: int
+    overage: int | None
+    counts: str
+    period: str
+    per: str
+    types: tuple[str, ...]
+
+    @property
+    def most(self) -> int | None:
+        return None if self.overage is None else self.limit + self.overage
+
+    def count(self, units: int, credits: int) -> int:
+        return {"events": 1, "units": units, "credits": credits}[self.counts]
+
+    def counter(self, user: str | None, moment: datetime) -> "Counter":
+        """Return what an event counts in: it goes on whatever becomes of the limit's number."""
+        whose = user or "" if self.per == "user" else None
+        return (self.name, self.counts, self.period, self.types, whose, begin(self.period, moment))
+
+    def wire(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "limit": self.limit,
+            "overage": "unlimited" if self.overage is None else self.overage,
+            "counts": self.counts,
+            "period": self.period,
+            "per": self.per,
+            "eventTypes": list(self.types),
+        }
+
+
+Counter = tuple[Any, ...]
+
+
+def begin(period: str, moment: datetime) -> datetime:
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[period]
+
+
+@dataclass(frozen=True)
 class Terms:
-    """A client's policy: price of an event, and a quota by day or month."""
+    """A client's policy. `floor` is how far down what is available may go, None where credits are not asked for."""
 
     price: int = 0
-    is_prepaid: bool = False
-    quota: int | None = None
-    period: str = "month"
+    sells_all: bool = True
+    floor: int | None = None
+    limits: tuple[Limit, ...] = ()
+
+    def cost(self, event_type: str, units: int) -> int | None:
+        """Return the credits of an event, None where it is not sold."""
+        price = self.price if event_type == "t" else 1 if self.sells_all else None
+        return None if price is None else 0 if self.floor is None else price * units
 
 
 @dataclass
 class Hold:
-    """A live hold, or the charge that it became, as the model sees it."""
+    """A live hold, or the charge that it became, as the model sees it: its counters, each with what it takes."""
 
     hold_id: str
     event_id: str
     client_id: str
+    units: int
     credits: int
-    day: date
+    counted: dict[Counter, Limit]
+
+    def takes(self, counter: Counter) -> int:
+        limit = self.counted.get(counter)
+        return 0 if limit is None else limit.count(self.units, self.credits)
 
 
 @dataclass
@@ -65,8 +120,8 @@ class Account:
 
     terms: Terms = field(default_factory=Terms)
     granted: int = 0
-    day: date = date.min
-    """The day its counters belong to: a clock that went back does not take it back."""
+    last_at: datetime = EPOCH
+    """The moment of its last decision or change of policy: a clock that went back does not take it back."""
 
 
 Key = tuple[str, str]
@@ -102,18 +157,24 @@ class Reference:
     def available(self, client_id: str) -> int:
         return self.accounts[client_id].granted - sum(self.spent_and_held(client_id))
 
-    def taken(self, client_id: str, today: date) -> int:
-        """Count the events of the client's present period that are held or charged."""
-        account = self.accounts[client_id]
-        if account.day < (today if account.terms.period == "day" else today.replace(day=1)):
-            return 0
-        first = account.day if account.terms.period == "day" else account.day.replace(day=1)
-        holds = (*self.held.values(), *self.charged.values())
-        return sum(hold.client_id == client_id and hold.day >= first for hold in holds)
+    def used_and_held(self, client_id: str, counter: Counter) -> tuple[int, int]:
+        used, held = (
+            sum(hold.takes(counter) for hold in holds.values() if hold.client_id == client_id)
+            for holds in (self.charged, self.held)
+        )
+        return used, held
 
-    def authorize(self, event: dict[str, Any], today: date) -> tuple[str, str | None]:
+    def counters(self, event: dict[str, Any], moment: datetime) -> dict[Counter, Limit]:
+        limits = self.accounts[event["clientId"]].terms.limits
+        return {
+            limit.counter(event.get("userId"), moment): limit
+            for limit in limits
+            if event["eventType"] in limit.types or "*" in limit.types
+        }
+
+    def authorize(self, event: dict[str, Any], now: datetime) -> tuple[str, str | None]:
         """Return the decision and its code."""
-        client_id, event_id = event["clientId"], event["eventId"]
+        client_id, event_id, units = event["clientId"], event["eventId"], event["units"]
         key = client_id, event["holdId"]
         if key in self.released:
             return "conflict", "hold_released"
@@ -122,17 +183,24 @@ class Reference:
         if self.find_hold_id(event) is not None:
             return "granted", None
         account = self.accounts[client_id]
-        terms = account.terms
-        if terms.quota is not None and self.taken(client_id, today) >= terms.quota:
-            return "denied", "api_quota_exceeded"
-        price = terms.price if terms.is_prepaid else 0
-        if price > 0 and price > self.available(client_id):
+        cost = account.terms.cost(event["eventType"], units)
+        if cost is None:
+            return "denied", "event_type_not_sold"
+        moment = max(now, account.last_at)
+        counters = self.counters(event, moment)
+        for counter, limit in counters.items():
+            taken = sum(self.used_and_held(client_id, counter))
+            if limit.most is not None and taken + limit.count(units, cost) > limit.most:
+                return "denied", "api_quota_exceeded"
+        if cost > 0 and self.available(client_id) - cost < (account.terms.floor or 0):
             return "denied", "api_balance_exhausted"
-        account.day = max(account.day, today)
-        self.held[key] = Hold(event["holdId"], event_id, client_id, price, account.day)
+        account.last_at = moment
+        self.held[key] = Hold(event["holdId"], event_id, client_id, units, cost, counters)
         return "granted", None
 
-    def settle(self, event: dict[str, Any], today: date) -> tuple[str, int | None]:
+    def settle(
+        self, event: dict[str, Any], now: datetime, units: int, happened_at: datetime
+    ) -> tuple[str, int | None]:
         """Return the state and what it cost."""
         client_id, event_id = event["clientId"], event["eventId"]
         hold = self.held.get((client_id, event["holdId"]))
@@ -143,11 +211,16 @@ class Reference:
             charge = self.find_held(event)
             if charge is not None:
                 del self.held[client_id, charge.hold_id]
+                charge.credits = charge.credits // charge.units * units
+                charge.units = units
             else:
                 account = self.accounts[client_id]
-                account.day = max(account.day, today)
-                price = account.terms.price if account.terms.is_prepaid else 0
-                charge = Hold(event["holdId"], event_id, client_id, price, account.day)
+                account.last_at = max(now, account.last_at)
+                cost = account.terms.cost(event["eventType"], units) or 0
+                counters = self.counters(event, account.last_at)
+                # Of a period that is over nothing counts.
+                present = {key: limit for key, limit in counters.items() if key[-1] <= happened_at}
+                charge = Hold(event["holdId"], event_id, client_id, units, cost, present)
             self.charged[client_id, event_id] = charge
         return "settled", charge.credits
 
@@ -184,8 +257,16 @@ class MeteringMachine(RuleBasedStateMachine):
     def name(self, client_id: str) -> str:
         return client_id + self.suffix
 
-    def new_event(self, client_id: str) -> dict[str, Any]:
-        event = {"holdId": str(uuid.uuid4()), "eventId": f"e{len(self.events)}{self.suffix}", "clientId": client_id}
+    def new_event(self, client_id: str, kind: tuple[str, str | None, int] = ("t", None, 1)) -> dict[str, Any]:
+        event_type, user, units = kind
+        event = {
+            "holdId": str(uuid.uuid4()),
+            "eventId": f"e{len(self.events)}{self.suffix}",
+            "clientId": client_id,
+            "eventType": event_type,
+            "units": units,
+            **({"userId": user} if user else {}),
+        }
         self.events.append(event)
         return event
 
@@ -200,7 +281,7 @@ class MeteringMachine(RuleBasedStateMachine):
         return event
 
     def wire(self, event: dict[str, Any]) -> dict[str, Any]:
-        return {**event, "clientId": self.name(event["clientId"]), "eventType": "t"}
+        return {**event, "clientId": self.name(event["clientId"])}
 
     clients = st.sampled_from(CLIENTS)
     again = st.lists(
@@ -208,31 +289,46 @@ class MeteringMachine(RuleBasedStateMachine):
         min_size=1,
         max_size=4,
     )
-    policy = st.tuples(
+    kinds = st.tuples(st.sampled_from("ttu"), st.sampled_from([None, "ann"]), st.integers(1, 3))
+    limits = st.lists(
+        st.builds(
+            Limit,
+            st.sampled_from("ab"),
+            st.sampled_from([2, 5, 8]),
+            st.sampled_from([0, 0, 2, None]),
+            st.sampled_from(["events", "units", "credits"]),
+            st.sampled_from(["day", "week", "month"]),
+            st.sampled_from(["client", "user"]),
+            st.sampled_from([("*",), ("t",), ("u",)]),
+        ),
+        max_size=2,
+        unique_by=lambda limit: limit.name,
+    ).map(tuple)
+    policy = st.builds(
+        Terms,
         st.sampled_from([1, 2, 3, 0]),
-        st.sampled_from([True, True, True, False]),
-        st.sampled_from([None, None, 2, 5]),
-        st.sampled_from(["day", "month"]),
+        st.sampled_from([True, True, False]),
+        st.sampled_from([0, 0, -3, None]),
+        limits,
     )
 
     @initialize(ada=policy, bob=policy, credits=st.integers(2, 6))
-    def begin(self, ada: tuple[Any, ...], bob: tuple[Any, ...], credits: int) -> None:
-        for client, policy in zip(CLIENTS, (ada, bob), strict=True):
-            self.change_policy_of(client, *policy)
+    def begin(self, ada: Terms, bob: Terms, credits: int) -> None:
+        for client, terms in zip(CLIENTS, (ada, bob), strict=True):
+            self.change_policy(client, terms)
             self.grant_to(client, credits)
 
-    @rule(client=clients, policy=policy)
-    def change_policy(self, client: str, policy: tuple[Any, ...]) -> None:
-        self.change_policy_of(client, *policy)
-
-    def change_policy_of(self, client: str, price: int, prepaid: bool, quota: int | None, period: str) -> None:
-        self.reference.accounts[client].terms = Terms(price, prepaid, quota, period)
-        terms: dict[str, Any] = {
-            "prices": {"t": price},
-            "credits": "prepaid" if prepaid else "unlimited",
-            "quota": None if quota is None else {"limit": quota, "period": period},
-        }
-        self.run(self.metering.give(self.name(client), **terms))
+    @rule(client=clients, terms=policy)
+    def change_policy(self, client: str, terms: Terms) -> None:
+        account = self.reference.accounts[client]
+        account.terms = terms
+        account.last_at = max(account.last_at, self.clock())
+        credits: Any = "unlimited" if terms.floor is None else "prepaid"
+        if terms.floor:
+            credits = {"overdraft": -terms.floor}
+        prices = {"t": terms.price, **({"*": 1} if terms.sells_all else {})}
+        quotas = [limit.wire() for limit in terms.limits]
+        self.run(self.metering.give(self.name(client), prices=prices, credits=credits, quotas=quotas))
 
     @rule(client=clients, credits=st.integers(1, 4))
     def grant(self, client: str, credits: int) -> None:
@@ -253,9 +349,9 @@ class MeteringMachine(RuleBasedStateMachine):
         if fits:
             self.reference.accounts[client].granted += credits
 
-    @rule(client=clients, count=st.integers(1, 5))
-    def authorize_new(self, client: str, count: int) -> None:
-        self.authorize([self.new_event(client) for _ in range(count)])
+    @rule(client=clients, kinds=st.lists(kinds, min_size=1, max_size=5))
+    def authorize_new(self, client: str, kinds: list[tuple[str, str | None, int]]) -> None:
+        self.authorize([self.new_event(client, kind) for kind in kinds])
 
     @precondition(lambda self: self.events)
     @rule(asked=again)
@@ -267,20 +363,22 @@ class MeteringMachine(RuleBasedStateMachine):
         batch = self.distinct(events)
         decisions = self.run(self.metering.authorize(*[self.wire(event) for event in batch]))
         for event, decision in zip(batch, decisions, strict=True):
-            expected, code = self.reference.authorize(event, self.clock().date())
+            expected, code = self.reference.authorize(event, self.clock())
             assert (decision["decision"], decision.get("code")) == (expected, code), event
             if expected == "granted":
                 assert decision["holdId"] == self.reference.find_hold_id(event)
 
     @precondition(lambda self: self.events)
-    @rule(asked=again)
-    def settle(self, asked: list[tuple[int, str]]) -> None:
+    @rule(asked=again, units=st.sampled_from([None, None, 0, 1, 3, 5]), days_ago=st.sampled_from([0, 0, 3, 40]))
+    def settle(self, asked: list[tuple[int, str]], units: int | None, days_ago: int) -> None:
         batch = self.distinct([self.old_event(*each) for each in asked])
-        results = self.run(self.metering.settle(*[self.wire(event) for event in batch]))
-        for event, result in zip(batch, results, strict=True):
-            assert (result["state"], result.get("credits")) == self.reference.settle(event, self.clock().date()), (
-                event
-            )
+        happened_at = self.clock() - timedelta(days=days_ago)
+        facts = [{**event, "units": event["units"] if units is None else units} for event in batch]
+        told = [{**self.wire(fact), "happenedAt": happened_at.isoformat().replace("+00:00", "Z")} for fact in facts]
+        results = self.run(self.metering.settle(*told))
+        for fact, result in zip(facts, results, strict=True):
+            expected = self.reference.settle(fact, self.clock(), fact["units"], happened_at)
+            assert (result["state"], result.get("credits")) == expected, fact
 
     @precondition(lambda self: self.events)
     @rule(numbers=st.lists(st.integers(0, 99), min_size=1, max_size=2), is_unknown=st.booleans())
@@ -307,6 +405,16 @@ class MeteringMachine(RuleBasedStateMachine):
             spent, held = self.reference.spent_and_held(client)
             expected = (account.granted, spent, held, account.granted - spent - held)
             assert self.run(self.metering.balance(self.name(client))) == expected
+            self.quotas_are_the_references(client, account)
+
+    def quotas_are_the_references(self, client: str, account: Account) -> None:
+        path = f"/internal/clients/{self.name(client)}/quota?userId=ann"
+        moment = max(self.clock(), account.last_at)
+        for quota, limit in zip(
+            self.run(self.metering.admin("GET", path))["quotas"], account.terms.limits, strict=True
+        ):
+            expected = self.reference.used_and_held(client, limit.counter("ann", moment))
+            assert (quota["used"], quota["held"]) == expected, limit
 
     def distinct(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         chosen: list[dict[str, Any]] = []
@@ -330,7 +438,7 @@ def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str)
         async def start() -> TestClient[Any, Any]:
             client = TestClient(TestServer(create_app(settings_of_service, clock=clock)))
             await client.start_server()
-            await Metering([client], metering_dsn).admin("PUT", "/internal/policies/open", {})
+            await Metering([client], metering_dsn).admin("PUT", "/internal/policies/open", {"prices": {"*": 0}})
             return client
 
         client = runner.run(start())
@@ -358,11 +466,18 @@ def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str)
 
 def test_reference_denies_what_it_should() -> None:
     reference = Reference()
-    reference.accounts["ada"].terms = Terms(price=2, is_prepaid=True, quota=1)
-    event = {"holdId": "h", "eventId": "e", "clientId": "ada"}
-    assert reference.authorize(event, date(2026, 1, 1)) == ("denied", "api_balance_exhausted")
-    reference.accounts["ada"].granted = 4
-    assert reference.authorize(event, date(2026, 1, 1)) == ("granted", None)
-    other = {"holdId": "i", "eventId": "f", "clientId": "ada"}
-    assert reference.authorize(other, date(2026, 1, 31)) == ("denied", "api_quota_exceeded")
-    assert reference.authorize(other, date(2026, 2, 1)) == ("granted", None)
+    limit = Limit("a", 2, 0, "units", "month", "client", ("*",))
+    reference.accounts["ada"].terms = Terms(price=2, floor=0, limits=(limit,))
+    event = {"holdId": "h", "eventId": "e", "clientId": "ada", "eventType": "t", "units": 2}
+    january = datetime(2026, 1, 1, tzinfo=UTC)
+    assert reference.authorize(event, january) == ("denied", "api_balance_exhausted")
+    reference.accounts["ada"].granted = 6
+    assert reference.authorize(event, january) == ("granted", None)
+    other = {**event, "holdId": "i", "eventId": "f", "units": 1}
+    assert reference.authorize(other, january.replace(day=31)) == ("denied", "api_quota_exceeded")
+    assert reference.settle(event, january, 1, january) == ("settled", 2)
+    assert reference.authorize(other, january.replace(day=31)) == ("granted", None)
+    assert reference.authorize({**other, "holdId": "j", "eventId": "g"}, january.replace(month=2)) == (
+        "granted",
+        None,
+    )

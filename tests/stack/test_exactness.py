@@ -132,7 +132,7 @@ async def customer(
             urls = [stack["activity"]["url"], two_of_each[1].url]
             made = Customer(client_id, token, stack, session, urls)
             await made.admin("PUT", f"policies/{client_id}", terms)
-            await made.admin("PUT", f"clients/{client_id}/policy", {"policyId": client_id})
+            await made.admin("PUT", f"clients/{client_id}/policy", {"policyId": client_id, "create": True})
             if grant:
                 await made.admin("POST", f"clients/{client_id}/grants", {"grantId": "first", "credits": grant})
             return made
@@ -170,7 +170,7 @@ async def test_200_parallel_creates_on_a_balance_of_100_sell_exactly_100(custome
 
 
 async def test_200_parallel_creates_on_a_quota_of_100_pass_exactly_100(customer: MakeCustomer) -> None:
-    made = await customer(quota={"limit": 100, "period": "month"})
+    made = await customer(prices={"*": 0}, quotas=[{"name": "q", "limit": 100, "period": "month"}])
     answers = await asyncio.gather(*(made.play("POST", body={"planId": "p"}, through=n) for n in range(200)))
     assert collections.Counter(status for status, _, _ in answers) == {201: 100, 429: 100}
     for status, body, headers in answers:

@@ -1,0 +1,101 @@
+"""Where events stand, in PostgreSQL: looked up, and forgotten."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from metering_service.events.event import EventState, HeldEvent, Receipt
+from metering_service.policies.store import read_terms
+from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+
+
+class EventStore:
+    """The tables `hold` and `ledger_entry` as they are looked at, through one connection that the caller holds.
+
+    Decisions and charges are written by HoldStore. Closes, with the account's lock: a user who is erased while a
+    charge of theirs is written.
+    """
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    _RECEIPT = """
+        r.policy_id, r.policy_version, v.terms, r.event_type, r.units, abs(r.credits), r.rates_used, r.taken_before,
+        r.available_before, r.would_refuse
+    """
+    _FETCH_EVENT = f"""
+        SELECT r.event_id, r.hold_id, 'settled', r.held_at, r.at, {_RECEIPT}, r.held_at IS NULL
+        FROM ledger_entry r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
+        WHERE r.client_id = $1 AND r.event_id = $2 AND r.kind = 'spend'
+        UNION ALL
+        SELECT r.event_id, r.hold_id, 'held', r.held_at, NULL, {_RECEIPT}, false
+        FROM hold r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
+        WHERE r.client_id = $1 AND r.event_id = $2 AND r.event_type IS NOT NULL
+    """
+    _FETCH_RELEASED = """
+        SELECT event_id, hold_id, 'released', NULL::timestamptz, released_at, NULL
+        FROM hold WHERE client_id = $1 AND event_id = $2 AND released_at IS NOT NULL
+        ORDER BY released_at DESC LIMIT 1
+    """
+
+    async def fetch_event(self, client_id: str, event_id: str) -> EventState | None:
+        """Return what stands for an event: its charge or live hold, else the last of its tombstones."""
+        row = await self._connection.fetchrow(self._FETCH_EVENT, client_id, event_id)
+        if row is not None:
+            event_id, hold_id, state, held_at, closed_at, policy_id, version, terms, *rest = row
+            receipt = Receipt(policy_id, version, read_terms(terms), *rest)
+            return EventState(event_id, hold_id, state, held_at, closed_at, receipt)
+        row = await self._connection.fetchrow(self._FETCH_RELEASED, client_id, event_id)
+        return EventState(*row) if row else None
+
+    # Of an erased user nothing is told: '' stands in that place (erase_user).
+    _LIST_HELD = """
+        SELECT hold_id, event_id, client_id, event_type, nullif(user_id, '') AS user_id, units, held_at
+        FROM hold
+        WHERE released_at IS NULL AND ($1::text IS NULL OR service = $1) AND held_at <= utc_now() - $2::interval
+          AND (held_at, hold_id) > ($3, $4)
+        ORDER BY held_at, hold_id
+        LIMIT $5
+    """
+
+    async def list_held(
+        self, service: str | None, older_than: timedelta, after: tuple[datetime, UUID], limit: int
+    ) -> list[HeldEvent]:
+        """Return events that `service`, None for any, has not resolved, oldest first, from after (held_at,
+        hold_id) on.
+        """
+        rows = await self._connection.fetch(self._LIST_HELD, service, older_than, *after, limit)
+        return [HeldEvent(*row) for row in rows]
+
+    _DELETE_EXPIRED = """
+        DELETE FROM hold WHERE (client_id, hold_id) IN (
+            SELECT client_id, hold_id FROM hold WHERE released_at < utc_now() - $1::interval
+            LIMIT $2 FOR UPDATE SKIP LOCKED)
+    """
+
+    async def delete_expired(self, retention: timedelta, limit: int) -> int:
+        """Forget holds that were released longer ago than `retention`, up to `limit` of them; return how many."""
+        return count_changed(
+            await self._connection.execute(self._DELETE_EXPIRED, retention, limit, timeout=OPERATOR_TIMEOUT_SECONDS)
+        )
+
+    # Accounts first, as every writer: a settle that waits for a hold has the account already.
+    _LOCK_ACCOUNT = "SELECT lock_accounts($1::text[])"
+    _ERASE_FROM_COUNTERS = "UPDATE counter SET user_id = '', is_erased = true WHERE client_id = $1 AND user_id = $2"
+    _ERASE_FROM_HOLDS = "UPDATE hold SET user_id = '' WHERE client_id = $1 AND user_id = $2"
+    _ERASE_FROM_LEDGER = "UPDATE ledger_entry SET user_id = '' WHERE client_id = $1 AND user_id = $2"
+
+    async def erase_user(self, client_id: str, user_id: str) -> int:
+        """Take a user's id out of all holds and charges of a client and return of how many, in a transaction.
+
+        Its counters stay, and are nobody's. Reads all of the client's. Its decisions wait meanwhile; a repeated
+        event that names the user is still the same.
+        """
+        await self._connection.execute(self._LOCK_ACCOUNT, [client_id])
+        await self._connection.execute(self._ERASE_FROM_COUNTERS, client_id, user_id)
+        changed = 0
+        for statement in (self._ERASE_FROM_HOLDS, self._ERASE_FROM_LEDGER):
+            status = await self._connection.execute(statement, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+            changed += count_changed(status)
+        return changed

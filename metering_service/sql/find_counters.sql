@@ -1,0 +1,34 @@
+-- Return the counters of quotas in their present periods, as they stand; `counter_id` is null where nothing counted yet.
+--
+-- `p_counters` is a JSON list, each once, numbered from 1 (k): whose, of which quota and user, from where on it is overage
+-- (usual), how much may be taken (most, null for no end), and how much a batch wants of it (wanted). Nothing without one.
+CREATE FUNCTION find_counters(p_counters json, p_now timestamptz)
+RETURNS TABLE (
+  k integer, client_id text, name text, rule text, counts text, user_id text, usual bigint, most bigint,
+  wanted bigint, starts_at timestamptz, ends_at timestamptz, counter_id bigint, used bigint, held bigint)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+  IF p_counters IS NULL THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
+  SELECT q.k, q.client_id, q.name, q.rule, q.counts, q.user_id, q.usual, q.most, q.wanted, p.starts_at,
+         p.ends_at, c.counter_id, coalesce(c.used, 0), coalesce(c.held, 0)
+  FROM json_to_recordset(p_counters) AS q (
+    k integer, client_id text, name text, rule text, counts text, period text, anchor text, user_id text,
+    usual bigint, most bigint, wanted bigint)
+  LEFT JOIN account a ON a.client_id = q.client_id
+  LEFT JOIN LATERAL (
+    SELECT s.anchored_at FROM assignment s
+    WHERE s.client_id = q.client_id AND s.starts_at <= greatest(p_now, a.last_at)
+    ORDER BY s.starts_at DESC LIMIT 1) AS s ON q.anchor = 'assigned'
+  CROSS JOIN LATERAL find_period(q.period, s.anchored_at, greatest(p_now, a.last_at)) AS p
+  LEFT JOIN LATERAL (
+    SELECT c.counter_id, c.used, c.held FROM counter c
+    WHERE c.client_id = q.client_id AND c.name = q.name AND c.rule = q.rule AND c.user_id = q.user_id
+      AND c.starts_at = p.starts_at AND NOT c.is_erased
+    OFFSET 0) AS c ON true;
+END
+$$;
