@@ -23,6 +23,7 @@ from metering_service.policies.administer import AdministerPolicies, check_polic
 from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.settings import MeteringSettings, ServiceKey
+from metering_service.usage.read import ReadUsage
 from service_chassis.application import METRICS, READINESS
 from service_chassis.background import BackgroundTask, run_tasks
 from service_chassis.clock import Clock
@@ -50,6 +51,7 @@ class Components:
     assignments: AssignPolicies
     accounts: AdministerAccounts
     quotas: ReadQuotas
+    usage: ReadUsage
 
 
 COMPONENTS = web.AppKey("components", Components)
@@ -114,6 +116,7 @@ async def open_components(
                 assignments=AssignPolicies(pool),
                 accounts=AdministerAccounts(pool, clock),
                 quotas=ReadQuotas(pool, default_policy),
+                usage=ReadUsage(pool),
             )
 
 

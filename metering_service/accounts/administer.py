@@ -113,6 +113,11 @@ class AdministerAccounts:
         async with self.pool.acquire() as connection:
             return cut_page(await LedgerStore(connection).list_entries(client_id, after, limit + 1), limit)
 
+    async def list_last_entries(self, client_id: str, limit: int) -> list[LedgerEntry]:
+        """Return the last lines of a client's ledger, newest first."""
+        async with self.pool.acquire() as connection:
+            return await LedgerStore(connection).list_last_entries(client_id, limit)
+
     async def list_charges(self, after: tuple[str, str], limit: int) -> tuple[Sequence[Charge], Charge | None]:
         """Return a page of all clients' spends by event and client id, from after `after` on.
 

@@ -214,6 +214,12 @@ class LedgerStore:
         rows = await self._connection.fetch(self._LIST_ENTRIES, client_id, after, limit)
         return [LedgerEntry(*row) for row in rows]
 
+    _LIST_LAST_ENTRIES = f"SELECT {_COLUMNS} FROM ledger_entry WHERE client_id = $1 ORDER BY entry_id DESC LIMIT $2"
+
+    async def list_last_entries(self, client_id: str, limit: int) -> list[LedgerEntry]:
+        """Return a client's last entries, newest first."""
+        return [LedgerEntry(*row) for row in await self._connection.fetch(self._LIST_LAST_ENTRIES, client_id, limit)]
+
     # In the order of the index ledger_entry_event_once, which is the order of bytes.
     _LIST_CHARGES = """
         SELECT event_id, hold_id, client_id, event_type, credits, held_at IS NULL, at

@@ -12,6 +12,7 @@ ACTOR = "command line"
 
 MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d"]
 """How operators write moments: all of them are UTC."""
+DAYS = ["%Y-%m-%d"]
 
 
 def read_moment(moment: datetime | None) -> datetime | None:

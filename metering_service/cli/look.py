@@ -1,25 +1,41 @@
 """What operators look at: quotas, holds that nobody resolves, and who changed what."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import asyncpg
 import typer
 
-from metering_service.accounts.account import QuotaUse
+from metering_service.accounts.account import Balance, QuotaUse
 from metering_service.accounts.administer import AdministerAccounts
+from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.admin_audit.store import AdminAuditLine, AdminAuditStore
-from metering_service.cli.identifier import ClientId
+from metering_service.cli.identifier import DAYS, ClientId
 from metering_service.events.event import HeldEvent
 from metering_service.events.read import FIRST_HELD, ReadEvents
 from metering_service.settings import DatabaseSettings
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from metering_service.usage.read import ReadUsage
+from metering_service.usage.usage import Usage
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
 from service_chassis.errors import OperatorError
 
 commands = typer.Typer()
 
+DefaultPolicy = Annotated[
+    str, typer.Option(envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.")
+]
+_LAST_ENTRIES = 5
+_POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "booked")
 _QUOTA_COLUMNS = ("name", "counts", "limit", "used", "held", "overage", "resetsAt")
+
+_CLIENT_TABLES = {
+    "quotas": _QUOTA_COLUMNS,
+    "balance": ("granted", "spent", "held", "available"),
+    "usage": ("window", "eventType", "charged", "units", "credits", "overage"),
+    "lastEntries": ("at", "kind", "credits", "eventType", "eventId", "reference"),
+}
 
 Most = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Most lines to show.")]
 
@@ -27,9 +43,7 @@ Most = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Most line
 @commands.command("quota")
 def quota(
     client_id: ClientId,
-    default_policy: Annotated[
-        str, typer.Option(envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.")
-    ] = "free",
+    default_policy: DefaultPolicy = "free",
     user: Annotated[str | None, typer.Option(help="Show the quotas per user, too, of this one.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,12 +51,67 @@ def quota(
 
     async def read(pool: asyncpg.Pool) -> list[QuotaUse]:
         await AdministerAccounts(pool).require_known(client_id)
-        try:
-            return await ReadQuotas(pool, default_policy).list_of(client_id, user)
-        except LookupError:
-            raise OperatorError(f"there is no policy {default_policy}; say --default-policy") from None
+        return await _list_quotas(pool, default_policy, client_id, user)
 
     show([use.as_document() for use in _run(read)], as_json, _QUOTA_COLUMNS)
+
+
+@commands.command("usage")
+def usage(
+    client_id: ClientId,
+    from_day: Annotated[
+        datetime | None, typer.Option("--from", formats=DAYS, help="The first day, UTC; without, of this month.")
+    ] = None,
+    to_day: Annotated[
+        datetime | None, typer.Option("--to", formats=DAYS, help="The day after the last one; without, tomorrow.")
+    ] = None,
+    by_month: Annotated[bool, typer.Option("--by-month", help="Sums of months instead of days.")] = False,
+    by_user: Annotated[bool, typer.Option("--by-user", help="Sums by user instead of event type.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a client was charged for, in sums, by the UTC day on which it happened."""
+
+    async def read(pool: asyncpg.Pool) -> Usage:
+        await AdministerAccounts(pool).require_known(client_id)
+        return await ReadUsage(pool).fetch(
+            client_id,
+            from_day and from_day.date(),
+            to_day and to_day.date(),
+            window="month" if by_month else "day",
+            group_by="user" if by_user else "eventType",
+        )
+
+    show([each.as_document("user" if by_user else "eventType") for each in _run(read).sums], as_json)
+
+
+@commands.command("client")
+def client(client_id: ClientId, default_policy: DefaultPolicy = "free", as_json: AsJson = False) -> None:
+    """Show one client as one thing: its policy, limits, balance, usage of this month, and last charges."""
+
+    async def read(pool: asyncpg.Pool) -> dict[str, Any]:
+        accounts = AdministerAccounts(pool)
+        assigned = await AssignPolicies(pool).fetch(client_id)
+        balance = await accounts.fetch_balance(client_id) or Balance(client_id)
+        usage = await ReadUsage(pool).fetch(client_id, None, None, window="month")
+        return {
+            "policy": assigned.as_document(),
+            "quotas": [use.as_document() for use in await _list_quotas(pool, default_policy, client_id, None)],
+            "balance": balance.as_document(),
+            "usage": [each.as_document("eventType") for each in usage.sums],
+            "lastEntries": [
+                entry.as_document() for entry in await accounts.list_last_entries(client_id, _LAST_ENTRIES)
+            ],
+        }
+
+    found = _run(read)
+    if as_json:
+        show_json(found)
+        return
+    policy = found.pop("policy")
+    show({**policy, "policyId": policy["policyId"] or f"{default_policy} (default)"}, False, _POLICY_COLUMNS)
+    for title, columns in _CLIENT_TABLES.items():
+        typer.echo(f"\n{title}")
+        show(found[title], False, columns)
 
 
 @commands.command("holds")
@@ -91,6 +160,13 @@ def admin_audit(
         for line in _run(read)
     ]
     show(rows, as_json)
+
+
+async def _list_quotas(pool: asyncpg.Pool, default_policy: str, client_id: str, user: str | None) -> list[QuotaUse]:
+    try:
+        return await ReadQuotas(pool, default_policy).list_of(client_id, user)
+    except LookupError:
+        raise OperatorError(f"there is no policy {default_policy}; say --default-policy") from None
 
 
 def _run(work: Callable[[asyncpg.Pool], Awaitable[Result]]) -> Result:

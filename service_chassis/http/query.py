@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from service_chassis.errors import FieldError, InvalidRequest
+from service_chassis.schema.fields import FIRST_YEAR, LAST_YEAR
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 Parameters = Sequence[Mapping[str, Any]]
@@ -34,8 +37,8 @@ class Call(Protocol):
 def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
     """Return the value of each of the `parameters` that stand in the query, None for one that is absent.
 
-    Integers are read as such. Raises InvalidRequest naming each parameter that cannot be used, those that are not
-    listed too: a misspelled filter must not widen what is returned.
+    Integers and days are read as such. Raises InvalidRequest naming each parameter that cannot be used, those that
+    are not listed too: a misspelled filter must not widen what is returned.
     """
     values: dict[str, Any] = {}
     known = {parameter["name"] for parameter in parameters}
@@ -53,10 +56,16 @@ def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
         if fault is not None:
             faults.append(FieldError(name, fault))
         elif text is not None:
-            values[name] = int(text) if schema["type"] == "integer" else text
+            values[name] = _read(text, schema)
     if faults:
         raise InvalidRequest(details=faults)
     return values
+
+
+def _read(text: str, schema: Mapping[str, Any]) -> Any:
+    if schema["type"] == "integer":
+        return int(text)
+    return date.fromisoformat(text) if schema.get("format") == "date" else text
 
 
 def _find_fault(text: str, schema: Mapping[str, Any]) -> str | None:
@@ -69,9 +78,18 @@ def _find_fault(text: str, schema: Mapping[str, Any]) -> str | None:
         least, most = schema["minimum"], schema["maximum"]
         if not (_INTEGER.fullmatch(text) and least <= int(text) <= most):
             return f"Must be an integer from {least} to {most}."
+    elif schema.get("format") == "date":
+        return None if _DAY.fullmatch(text) and _is_day(text) else "Must be a day, such as 2026-07-01."
     elif not schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text)):
         return f"Must be {schema.get('minLength', 0)} to {schema['maxLength']} characters."
     return None
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return FIRST_YEAR <= date.fromisoformat(text).year <= LAST_YEAR
+    except ValueError:
+        return False
 
 
 def _is_unicode(value: str) -> bool:

@@ -94,7 +94,7 @@ async def test_the_wait_is_until_all_quotas_would_let_it_pass_and_none_where_one
 async def test_periods_counted_from_the_assignment_go_on_across_policies_unless_they_are_reset(
     metering: Metering, clock: MovableClock
 ) -> None:
-    terms = {"credits": "unlimited", "quotas": [quota("monthly", 5, anchor="assigned")]}
+    terms: dict[str, Any] = {"credits": "unlimited", "quotas": [quota("monthly", 5, anchor="assigned")]}
     await metering.give("acme", **terms)  # at 22:00 on the 31st of March
     attempt = event()
     await metering.authorize(attempt)

@@ -1,0 +1,96 @@
+"""What a client was charged for, in sums."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from metering_service.api.auth import authenticate
+from metering_service.api.responses import (
+    describe_identifier,
+    describe_refused_keys,
+    describe_wrong_field,
+    read_identifier,
+    respond,
+)
+from metering_service.api.usage_schemas import UsageSchema
+from metering_service.components import COMPONENTS
+from metering_service.usage.usage import GroupBy, Window
+from service_chassis.http.query import read_query
+from service_chassis.openapi.endpoint import Endpoint, Success, query
+
+_WINDOWS: Sequence[Window] = ("day", "month")
+_GROUPS: Sequence[GroupBy] = ("eventType", "user")
+_DAY = {"type": "string", "format": "date"}
+_PARAMETERS = (
+    query("from", "The first day, UTC; without, the first of the month of `to`, or of the present one.", _DAY),
+    query("to", "The day after the last one; without, tomorrow.", _DAY),
+    query(
+        "window", "Sums of days, or of months.", {"type": "string", "enum": list(_WINDOWS), "default": _WINDOWS[0]}
+    ),
+    query("groupBy", "By what.", {"type": "string", "enum": list(_GROUPS), "default": _GROUPS[0]}),
+)
+
+
+async def get_usage(request: web.Request) -> web.Response:
+    """GET /internal/clients/{clientId}/usage."""
+    authenticate(request, "admin")
+    client_id = read_identifier(request, "clientId")
+    asked = read_query(request, _PARAMETERS)
+    window: Window = asked["window"] or _WINDOWS[0]
+    group_by: GroupBy = asked["groupBy"] or _GROUPS[0]
+    usage = await request.app[COMPONENTS].usage.fetch(
+        client_id,
+        asked["from"],
+        asked["to"],
+        window=window,
+        group_by=group_by,
+    )
+    return respond(
+        {
+            "clientId": client_id,
+            "from": usage.from_day,
+            "to": usage.to_day,
+            "final": usage.is_final,
+            "usage": [each.as_document(group_by) for each in usage.sums],
+        }
+    )
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/internal/clients/{clientId}/usage",
+        get_usage,
+        summary="Get usage",
+        description="Sums of the ledger's charges, by the UTC day on which each fact happened. They are kept in the "
+        "transactions that charge.",
+        tag="accounts",
+        parameters=(describe_identifier("clientId", "The client's id."), *_PARAMETERS),
+        responses={
+            200: Success(
+                "The usage.",
+                UsageSchema,
+                {
+                    "clientId": "demo",
+                    "from": "2026-07-01",
+                    "to": "2026-08-01",
+                    "final": False,
+                    "usage": [
+                        {
+                            "window": "2026-07-01",
+                            "eventType": "llm.tokens",
+                            "charged": 12,
+                            "units": 9_000,
+                            "credits": 18_000,
+                            "overage": 0,
+                        }
+                    ],
+                },
+            )
+        },
+        failures=[
+            describe_wrong_field("from", "Must be a day, such as 2026-07-01."),
+            *describe_refused_keys("admin"),
+        ],
+    ),
+)

@@ -1,0 +1,1 @@
+"""What was charged, by client, event type and day."""

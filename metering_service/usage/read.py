@@ -1,0 +1,43 @@
+"""Look at usage."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import asyncpg
+
+from metering_service.policies.store import PolicyStore
+from metering_service.usage.store import UsageStore
+from metering_service.usage.usage import GroupBy, Usage, Window
+from service_chassis.errors import InvalidRequest
+
+MAX_DAYS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUsage:
+    """Sums up what clients were charged for."""
+
+    pool: asyncpg.Pool
+
+    async def fetch(
+        self,
+        client_id: str,
+        from_day: date | None,
+        to_day: date | None,
+        *,
+        window: Window = "day",
+        group_by: GroupBy = "eventType",
+    ) -> Usage:
+        """Return a client's usage of the days from `from_day` up to `to_day`; without, of the present month.
+
+        Raises InvalidRequest where they are in the wrong order, or too far apart.
+        """
+        async with self.pool.acquire() as connection:
+            today = (await PolicyStore(connection).fetch_now()).date()
+            begin = from_day or (to_day or today).replace(day=1)
+            end = to_day or max(begin, today) + timedelta(days=1)
+            if not begin < end <= begin + timedelta(days=MAX_DAYS):
+                raise InvalidRequest.field("to", f"Must be after from, by at most {MAX_DAYS} days.")
+            store = UsageStore(connection)
+            sums = await store.list_sums(client_id, begin, end, window, group_by)
+            return Usage(client_id, begin, end, await store.is_final(client_id, end), sums)

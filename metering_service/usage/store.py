@@ -1,0 +1,52 @@
+"""Usage in PostgreSQL, as it is read."""
+
+from datetime import date
+
+import asyncpg
+
+from metering_service.usage.usage import GroupBy, UsageSum, Window
+
+READ_TIMEOUT_SECONDS = 30.0
+
+
+class UsageStore:
+    """The table `usage`, and the ledger for what is asked of users, through one connection that the caller holds.
+
+    Written by `settle_events`, in the transaction of each charge, so that it equals the ledger.
+    """
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    _LIST_BY_TYPE = """
+        SELECT date_trunc($4, day)::date AS during, event_type, sum(charged)::bigint, sum(units)::bigint,
+               sum(credits)::bigint, sum(overage)::bigint
+        FROM usage WHERE client_id = $1 AND day >= $2 AND day < $3
+        GROUP BY during, event_type ORDER BY during, event_type
+    """
+    # By the index ledger_entry_by_user, but for the events of nobody.
+    _LIST_BY_USER = """
+        SELECT date_trunc($4, counted_on)::date AS during, nullif(user_id, '') AS user_id, count(*),
+               sum(units)::bigint, -sum(credits)::bigint, NULL::bigint
+        FROM ledger_entry WHERE client_id = $1 AND kind = 'spend' AND counted_on >= $2 AND counted_on < $3
+        GROUP BY during, 2 ORDER BY during, 2
+    """
+
+    async def list_sums(
+        self, client_id: str, from_day: date, to_day: date, window: Window, group_by: GroupBy
+    ) -> list[UsageSum]:
+        """Return the sums of a client's charges, by window and group, of days from `from_day` up to `to_day`."""
+        statement = self._LIST_BY_USER if group_by == "user" else self._LIST_BY_TYPE
+        rows = await self._connection.fetch(
+            statement, client_id, from_day, to_day, window, timeout=READ_TIMEOUT_SECONDS
+        )
+        return [UsageSum(*row) for row in rows]
+
+    _IS_FINAL = """
+        SELECT (utc_now() AT TIME ZONE 'UTC')::date >= $2 AND NOT EXISTS (
+            SELECT FROM hold WHERE client_id = $1 AND released_at IS NULL AND counted_on < $2)
+    """
+
+    async def is_final(self, client_id: str, to_day: date) -> bool:
+        """Return whether the days before `to_day` are over and nothing of them is held any more."""
+        return bool(await self._connection.fetchval(self._IS_FINAL, client_id, to_day))

@@ -1,0 +1,109 @@
+"""Usage equals the ledger, by type, by user and by day; one client is shown as one thing."""
+
+import orjson
+import pytest
+
+from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, event
+from tests.operator_command import run_command
+
+PRICES = {"plan_play.created": 1, "llm.tokens": 2}
+PATH = "/internal/clients/acme/usage"
+
+
+async def charge(metering: Metering, *events: dict[str, object]) -> None:
+    await metering.authorize(*events)
+    await metering.settle_by_ids(*events)
+
+
+async def live_a_little(metering: Metering, clock: MovableClock) -> None:
+    """Charge plays and tokens, for two users and nobody, over the end of a month."""
+    await metering.give("acme", grant=1000, prices=PRICES)
+    await charge(metering, event(userId="ann"), event(userId="ann"), event())
+    await charge(metering, event(eventType="llm.tokens", units=30, userId="bob"))
+    clock.advance(days=1)
+    await charge(metering, event(userId="ann"))
+
+
+async def test_usage_is_the_sum_of_the_charges_by_day_and_type(metering: Metering, clock: MovableClock) -> None:
+    await live_a_little(metering, clock)
+    found = await metering.admin("GET", f"{PATH}?from=2026-03-01&to=2026-05-01")
+    assert (found["from"], found["to"], found["final"]) == ("2026-03-01", "2026-05-01", False)
+    rows = [tuple(each.values()) for each in found["usage"]]
+    assert rows == [
+        ("2026-03-31", "llm.tokens", 1, 30, 60, 0),
+        ("2026-03-31", "plan_play.created", 3, 3, 3, 0),
+        ("2026-04-01", "plan_play.created", 1, 1, 1, 0),
+    ]
+    ledger = await metering.spends("acme")
+    assert sum(row[4] for row in rows) == -sum(entry["credits"] for entry in ledger)
+    months = await metering.admin("GET", f"{PATH}?from=2026-03-01&to=2026-05-01&window=month")
+    assert [each["window"] for each in months["usage"]] == ["2026-03-01", "2026-03-01", "2026-04-01"]
+    # Without days: this month.
+    assert len((await metering.admin("GET", PATH))["usage"]) == 1
+
+
+async def test_usage_by_user_tells_those_who_are_there(metering: Metering, clock: MovableClock) -> None:
+    await live_a_little(metering, clock)
+    path = f"{PATH}?from=2026-03-01&to=2026-04-01&window=month&groupBy=user"
+    found = await metering.admin("GET", path)
+    assert [(each["userId"], each["charged"], each["credits"]) for each in found["usage"]] == [
+        ("ann", 2, 2),
+        ("bob", 1, 60),
+        (None, 1, 1),
+    ]
+    who = ("--client", "acme", "--user", "bob", "--yes")
+    assert (await run_command("metering", metering.dsn, "users", "erase", *who)).code == 0
+    found = await metering.admin("GET", path)
+    assert [each["userId"] for each in found["usage"]] == ["ann", None]
+
+
+async def test_a_month_is_final_once_it_is_over_and_nothing_of_it_is_held(
+    metering: Metering, clock: MovableClock
+) -> None:
+    await metering.give("acme", grant=10)
+    held = event()
+    await metering.authorize(held)
+    path = f"{PATH}?from=2026-03-01&to=2026-04-01"
+    assert (await metering.admin("GET", path))["final"] is False
+    clock.advance(days=1)
+    assert (await metering.admin("GET", path))["final"] is False
+    await metering.settle_by_ids(held)
+    assert (await metering.admin("GET", path))["final"] is True
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("from=2026-02-30", "from"),
+        ("from=20260201", "from"),
+        ("from=0001-01-01", "from"),
+        ("from=2026-03-02&to=2026-03-02", "to"),
+        ("from=2020-01-01&to=2026-03-02", "to"),
+        ("window=year", "window"),
+        ("groupBy=plan", "groupBy"),
+    ],
+)
+async def test_what_cannot_be_summed_up_names_the_parameter(metering: Metering, query: str, field: str) -> None:
+    status, error = await metering.call("GET", f"{PATH}?{query}", key=ADMIN_KEY)
+    assert (status, [detail["field"] for detail in error["details"]]) == (400, [field])
+
+
+async def test_one_client_is_shown_as_one_thing(metering: Metering, clock: MovableClock) -> None:
+    await live_a_little(metering, clock)
+    await metering.admin("PUT", "/internal/policies/later", {"prices": {"*": 0}})
+    booking = {"policyId": "later", "from": "2026-05-01T00:00:00Z"}
+    await metering.admin("PUT", "/internal/clients/acme/policy", booking)
+    done = await run_command("metering", metering.dsn, "client", "acme", "--json")
+    assert done.code == 0, done.trace
+    shown = orjson.loads(done.output)
+    assert (shown["policy"]["policyId"], shown["policy"]["booked"][0]["policyId"]) == ("of-acme", "later")
+    assert shown["balance"]["spent"] == 64
+    assert [each["eventType"] for each in shown["usage"]] == ["plan_play.created"]
+    assert len(shown["lastEntries"]) == 5
+    done = await run_command("metering", metering.dsn, "client", "acme")
+    assert done.code == 0
+    assert all(word in done.output for word in ("of-acme", "later", "balance", "lastEntries"))
+    done = await run_command("metering", metering.dsn, "client", "acmee")
+    assert (done.code, "did you mean acme?" in done.trace) == (1, True)
+    done = await run_command("metering", metering.dsn, "usage", "acme", "--from", "2026-03-01", "--by-user", "--json")
+    assert [each["userId"] for each in orjson.loads(done.output)] == ["ann", "bob", None, "ann"]
