@@ -1,5 +1,7 @@
 """The errors of this service: those of calls with code, status and sentence, those of its steps, and operators'."""
 
+from collections.abc import Mapping
+
 from service_chassis.errors import DependencyUnavailable, NotFound, OperatorError, ServiceError
 
 SENTENCES = {
@@ -21,9 +23,16 @@ class EventRefused(ServiceError):
 
     status = 429
 
-    def __init__(self, code: str, retry_after_seconds: int | None, message: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        retry_after_seconds: int | None,
+        message: str | None = None,
+        limits: Mapping[str, str] | None = None,
+    ) -> None:
+        """`limits` are the headers that say what is left of each."""
         headers = {} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)}
-        super().__init__(message or SENTENCES[code], headers=headers)
+        super().__init__(message or SENTENCES[code], headers={**headers, **(limits or {})})
         self.code = code
         self.retry_after_seconds = retry_after_seconds
 

@@ -19,6 +19,7 @@ from activity_service.api.plan_play_schemas import (
     drop_absent,
 )
 from activity_service.api.responses import respond_created, respond_list, respond_play
+from activity_service.billing.limits import RATE_LIMIT, RATE_LIMIT_POLICY, Limit, as_headers
 from activity_service.components import COMPONENTS
 from activity_service.errors import EventRefused, Overloaded, PlanPlayNotFound
 from activity_service.plays.idempotency import HEADER, identify
@@ -97,7 +98,8 @@ async def update_plan_play(request: web.Request) -> web.Response:
     changes = PlanPlayChanges(**drop_absent(await read_body(request, _CHANGES)))
     components = request.app[COMPONENTS]
     async with components.admission.take_place(caller.client_id):
-        return respond_play(await components.update_plays.update(caller, play_id, changes))
+        changed = await components.update_plays.update(caller, play_id, changes)
+        return respond_play(changed.play, changed.limits)
 
 
 def _read_play_id(request: web.Request) -> str:
@@ -171,10 +173,15 @@ _INVALID_QUERY = Failure(
 _REFUSED = Failure(
     "The client's policy refuses it; nothing was done. `Retry-After` is sent exactly when `retryAfterSeconds` is "
     "not null.",
-    EventRefused("api_rate_limited", 30),
+    EventRefused("api_rate_limited", 30, limits=as_headers([Limit("per minute", 100, 0, 60)])),
     EventRefused("api_quota_exceeded", 3600),
     EventRefused("api_balance_exhausted", None),
 )
+_LIMIT_HEADERS = {
+    RATE_LIMIT: "After a billable event: what is left of each limit of the client, and in how many seconds all of it "
+    "will be, as draft-ietf-httpapi-ratelimit-headers says. Not sent while rates cannot be checked.",
+    RATE_LIMIT_POLICY: "Sent with it: each limit by its name.",
+}
 _FAULT = Failure(
     "It could not be done or not be known whether it was; a retry is safe with the same Idempotency-Key.",
     ServiceError(),
@@ -215,7 +222,8 @@ ENDPOINTS = (
                     "Idempotency-Replayed": {
                         "description": "Sent when the key was used before: this is the first response again.",
                         "schema": {"type": "string", "const": "true"},
-                    }
+                    },
+                    **_LIMIT_HEADERS,
                 },
             )
         },
@@ -270,6 +278,7 @@ ENDPOINTS = (
                         "completedAt": "2026-07-02T10:00:00Z",
                     }
                 },
+                _LIMIT_HEADERS,
             )
         },
         failures=[_INVALID_CHANGE, _UNAUTHORIZED, _NOT_YOURS, _NOT_FOUND, _REFUSED, _FAULT, _OVERLOADED],

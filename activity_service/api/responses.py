@@ -6,6 +6,7 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from activity_service.api.plan_play_schemas import PlanPlaySchema
+from activity_service.billing.limits import Limit, as_headers
 from activity_service.errors import SENTENCES, EventRefused
 from activity_service.plays.create import Created
 from activity_service.plays.plan_play import PlanPlay
@@ -54,14 +55,15 @@ def encode_elements(plays: Sequence[PlanPlay]) -> bytes:
     return encode_json([_dump(play) for play in plays])[1:-1]
 
 
-def respond_play(play: PlanPlay) -> web.Response:
-    """Make the response about one play."""
-    return JsonResponse(encode_play(play))
+def respond_play(play: PlanPlay, limits: Sequence[Limit] = ()) -> web.Response:
+    """Make the response about one play, with what is left of the client's limits."""
+    return JsonResponse(encode_play(play), headers=as_headers(limits))
 
 
 def respond_created(created: Created) -> web.Response:
     """Make the response about a play that was created, now or by an earlier request with the same key."""
-    return JsonResponse(encode_play(created.play), 201, headers=_REPLAYED if created.replayed else None)
+    headers = _REPLAYED if created.replayed else as_headers(created.limits)
+    return JsonResponse(encode_play(created.play), 201, headers=headers)
 
 
 def respond_list(plays: Sequence[PlanPlay], **more: str | None) -> web.Response:

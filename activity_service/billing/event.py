@@ -1,10 +1,13 @@
 """Billable events: what metering is asked about before a fact, and told after it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from uuid_utils import uuid7
+
+from activity_service.billing.limits import Limit
 
 
 @dataclass(slots=True)
@@ -29,11 +32,12 @@ class Grant:
     """Metering's word that an event may happen: the hold to go on with, which may be that of an earlier attempt.
 
     `held_at` is when it was made, ISO 8601 by metering's database; None of a `settled` one: the event was charged
-    before, and nothing more is to be paid.
+    before, and nothing more is to be paid. `limits` are what is left of each, where it was decided just now.
     """
 
     hold_id: str
     held_at: str | None
+    limits: Sequence[Limit] = ()
 
     @property
     def is_settled(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from activity_service.billing.event import BillableEvent, Grant
+from activity_service.billing.limits import Limit, as_headers
 from activity_service.errors import (
     SENTENCES,
     EventConflict,
@@ -64,7 +65,7 @@ def _read_decision(entry: Any, event: BillableEvent) -> Grant | ServiceError:
                 return NotDecided()
             case _:
                 raise MalformedResponse("no decision")
-    except (MalformedResponse, TypeError) as error:
+    except (MalformedResponse, TypeError, AttributeError) as error:
         failure = MeteringUnavailable()
         failure.__cause__ = error
         return failure
@@ -76,7 +77,7 @@ def _read_grant(entry: dict[str, Any], event: BillableEvent) -> Grant:
         case "settled":
             return Grant(hold_id, None)
         case "held":
-            return Grant(hold_id, _moment(entry, "heldAt"))
+            return Grant(hold_id, _moment(entry, "heldAt"), _read_limits(entry))
         case _:
             raise MalformedResponse("a grant in no known state")
 
@@ -89,7 +90,19 @@ def _read_refusal(entry: dict[str, Any]) -> EventRefused:
         raise MalformedResponse("retryAfterSeconds is no number of seconds")
     if sentence is not None and not (isinstance(sentence, str) and 0 < len(sentence) <= MAX_SENTENCE_CHARACTERS):
         raise MalformedResponse("message is no sentence")
-    return EventRefused(code, seconds, sentence)
+    return EventRefused(code, seconds, sentence, as_headers(_read_limits(entry)))
+
+
+def _read_limits(entry: dict[str, Any]) -> list[Limit]:
+    """Return what is left of each limit, where that is said."""
+    return [_read_limit(each) for each in entry.get("limits", ())]
+
+
+def _read_limit(entry: dict[str, Any]) -> Limit:
+    numbers = [entry.get(name) for name in ("limit", "remaining", "resetSeconds")]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise MalformedResponse("a limit without its numbers")
+    return Limit(_text(entry, "name"), *numbers)  # type: ignore[arg-type]  # they are integers
 
 
 def read_settlements(document: Any, events: Sequence[BillableEvent]) -> list[str]:

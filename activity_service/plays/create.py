@@ -1,7 +1,7 @@
 """Create a plan play, and bill it exactly once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,6 +9,7 @@ import asyncpg
 from uuid_utils import uuid7
 
 from activity_service.billing.event import BillableEvent, Grant, Outcome
+from activity_service.billing.limits import Limit
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.sweeper import Sweeper
 from activity_service.errors import (
@@ -33,10 +34,14 @@ DATABASE_DEADLINE_SECONDS = 6.0
 
 @dataclass(slots=True)
 class Created:
-    """The play as it was when it was new; `replayed` when it was created by an earlier request with the same key."""
+    """The play as it was when it was new; `replayed` when it was created by an earlier request with the same key.
+
+    `limits` are what is left of each of the client's after a create.
+    """
 
     play: PlanPlay
     replayed: bool
+    limits: Sequence[Limit] = ()
 
 
 class CreatePlanPlays:
@@ -120,7 +125,7 @@ class CreatePlanPlays:
             event.happened_at = play.created_at
             self._settle_soon(event)
         if stored.is_new:
-            return Created(play, replayed=False)
+            return Created(play, replayed=False, limits=grant.limits)
         return await self._find_replay(request) or await self._end_attempt(event, grant, request)
 
     async def _give_up(self, event: BillableEvent, error: ServiceError, request: IdempotentRequest | None) -> None:

@@ -1,13 +1,14 @@
 """Change a plan play, and bill its first completion exactly once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import asyncpg
 
 from activity_service.billing.event import BillableEvent, Outcome
+from activity_service.billing.limits import Limit
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.sweeper import Sweeper
 from activity_service.errors import (
@@ -28,6 +29,14 @@ from service_chassis.database.tenancy import begin_for
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """A play after a change; `limits` are what is left of each of the client's, where the change was billable."""
+
+    play: PlanPlay
+    limits: Sequence[Limit] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UpdatePlanPlays:
     """Access first, then, for a first change to `ended`, authorize, then change and fence in one transaction.
 
@@ -43,7 +52,7 @@ class UpdatePlanPlays:
     retention: timedelta
     clock: Clock
 
-    async def update(self, caller: Caller, play_id: str, changes: PlanPlayChanges) -> PlanPlay:
+    async def update(self, caller: Caller, play_id: str, changes: PlanPlayChanges) -> Changed:
         """Return the play as it is after `changes`.
 
         Raises PlanPlayNotFound, Forbidden, EventRefused or MeteringSlow when a first completion may not be (the
@@ -63,9 +72,9 @@ class UpdatePlanPlays:
             changed = await PlanPlayStore(connection).update_plan_play(play.client_id, play_id, changes, self.clock())
         if changed is None:
             raise PlanPlayNotFound
-        return changed
+        return Changed(changed)
 
-    async def _complete(self, play: PlanPlay, changes: PlanPlayChanges) -> PlanPlay:
+    async def _complete(self, play: PlanPlay, changes: PlanPlayChanges) -> Changed:
         """Raises HoldAbandoned where the hold is over, and released."""
         event = play_completed(play)
         try:
@@ -97,4 +106,4 @@ class UpdatePlanPlays:
                 event.happened_at = now
                 self.settle_soon(event)
         assert outcome.play is not None  # noqa: S101 - says what the two cases left have in common
-        return outcome.play
+        return Changed(outcome.play, grant.limits)

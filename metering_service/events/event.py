@@ -161,12 +161,10 @@ class Decision:
     def list_limits(self) -> list[dict[str, Any]]:
         """Return, as JSON values, what is left of each limit after a decision that was made now, else nothing."""
         receipt = self.receipt
-        if (
-            receipt is None
-            or self.held_at is None
-            or (self.quota_resets is None and receipt.taken_before is not None)
-        ):
+        if receipt is None or self.held_at is None or receipt.is_degraded:
             return []
+        if self.quota_resets is None and receipt.taken_before is not None:
+            return []  # decided before
         is_granted = self.decision == "granted"
         limits = []
         for rate, used in zip(receipt.policy.rates_of(receipt.event_type), receipt.rates_used or (), strict=False):

@@ -29,6 +29,12 @@ _ERROR_HEADERS: Mapping[str, Mapping[str, Any]] = {
         "description": "Whole seconds after which the same request is not refused for the same reason.",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
+    "RateLimit": {
+        "description": "What is left of each limit, and in how many seconds all of it will be, as "
+        "draft-ietf-httpapi-ratelimit-headers says.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {"description": "Each limit by its name.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string", "enum": ["Bearer"]}},
 }
 

@@ -59,6 +59,8 @@ class MeteringDouble:
         self.answered = {name: Gate() for name in ("authorize", "settle", "release", "list_held")}
         self.calls: list[tuple[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.limits: list[dict[str, Any]] = []
+        """What is said to be left after each grant."""
 
     def create_app(self) -> web.Application:
         app = web.Application(client_max_size=2**24)
@@ -102,7 +104,8 @@ class MeteringDouble:
                 return {**answer, "decision": "denied", "code": "api_balance_exhausted", "retryAfterSeconds": None}
             self.credits -= 1
         self.holds[event["holdId"]] = Hold(content)
-        return {**answer, "decision": "granted", **self._say_state(event["holdId"]), "receipt": {"credits": 1}}
+        granted = {**answer, "decision": "granted", **self._say_state(event["holdId"]), "receipt": {"credits": 1}}
+        return granted | ({"limits": self.limits} if self.limits else {})
 
     def _say_state(self, hold_id: str) -> dict[str, Any]:
         hold = self.holds[hold_id]

@@ -220,3 +220,36 @@ async def test_a_type_that_the_policy_does_not_sell_is_the_providers_fault_and_n
     assert await activity.rows("plan_play") == []
     said = capsys.readouterr().out
     assert all(word in said for word in ("event_type_not_sold", "plan_play.created", "starter"))
+
+
+LIMITS = [
+    {"name": "per minute", "limit": 100, "remaining": 96, "resetSeconds": 4},
+    {"name": 'a "daily" \u00e9', "limit": 5, "remaining": 0, "resetSeconds": 7200},
+]
+RATE_LIMIT = '"per minute";r=96;t=4, "a \\"daily\\" ?";r=0;t=7200'
+
+
+async def test_what_is_left_of_each_limit_is_told_on_billable_calls(activity: Activity) -> None:
+    activity.metering.limits = LIMITS
+    reply = await activity.create(key="k")
+    assert reply.status == 201
+    assert reply.headers["RateLimit"] == RATE_LIMIT
+    assert reply.headers["RateLimit-Policy"] == '"per minute";q=100, "a \\"daily\\" ?";q=5'
+    play = reply.json["data"]["id"]
+    ended = await activity.update(play, status="ended")
+    assert (ended.status, ended.headers["RateLimit"]) == (200, RATE_LIMIT)
+    # Nothing was decided for these.
+    for free in (
+        await activity.create(key="k"),
+        await activity.update(play, currentLessonIndex=1),
+        await activity.read(play),
+    ):
+        assert "RateLimit" not in free.headers
+    activity.metering.refusal = {"code": "api_rate_limited", "retryAfterSeconds": 3, "limits": LIMITS}
+    refused = await activity.create()
+    assert (refused.status, refused.headers["Retry-After"], refused.headers["RateLimit"]) == (429, "3", RATE_LIMIT)
+
+
+async def test_a_limit_that_is_no_limit_is_no_answer(activity: Activity) -> None:
+    activity.metering.limits = [{"name": "x", "limit": 1, "remaining": "many", "resetSeconds": 4}]
+    assert (await activity.create()).status == 500

@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from local_stack.processes import REPOSITORY
 from tests.metering_service.conftest import Metering, event
 from tests.operator_command import Done, run_command
 
@@ -115,3 +116,31 @@ async def test_quotas_holds_and_administrative_changes_can_be_looked_at(
     [assigned, *_] = orjson.loads(await look("admin-audit", "client-a", "--json"))
     assert (assigned["actor"], assigned["action"]) == ("ops", "grant")
     assert await look("admin-audit", "nobody") == "none\n"
+
+
+async def test_the_example_policy_is_accepted_as_it_stands(metering_dsn: str) -> None:
+    example = REPOSITORY / "docs" / "examples" / "policy.json"
+    done = await run_command("metering", metering_dsn, "policies", "put", "starter", str(example), "--json")
+    assert done.code == 0, done.trace
+    version = orjson.loads(done.output)
+    assert (version["version"], version["warnings"]) == (1, [])
+    done = await run_command("metering", metering_dsn, "assign", "acme", "starter", "--create")
+    assert (done.code, "starter" in done.output) == (0, True)
+    done = await run_command("metering", metering_dsn, "assign", "acne", "starter")
+    assert ended_plainly(done, 1)
+    assert "did you mean acme?" in done.trace
+
+
+async def test_a_version_can_be_booked_and_taken_back(metering_dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    for price in (1, 2):
+        file.write_text(f'{{"prices": {{"*": {price}}}}}')
+        options = () if price == 1 else ("--effective-at", "2999-01-01")
+        assert (await run_command("metering", metering_dsn, "policies", "put", "gold", str(file), *options)).code == 0
+    shown = await run_command("metering", metering_dsn, "policies", "show", "gold", "--json")
+    assert orjson.loads(shown.output)[0]["effectiveAt"].startswith("2999")
+    assert (await run_command("metering", metering_dsn, "policies", "cancel-booked", "gold")).code == 0
+    done = await run_command("metering", metering_dsn, "policies", "cancel-booked", "gold")
+    assert ended_plainly(done, 1)
+    done = await run_command("metering", metering_dsn, "policies", "put", "gold", str(file), "--effective-at", "soon")
+    assert ended_plainly(done, 2)

@@ -1,0 +1,34 @@
+"""What is left of a client's limits, for the client to know before it is refused."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+RATE_LIMIT, RATE_LIMIT_POLICY = "RateLimit", "RateLimit-Policy"
+
+
+class Limit(NamedTuple):
+    """A rate or a quota after a decision: how much of it is left, and in how many seconds all of it will be."""
+
+    name: str
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+
+def as_headers(limits: Sequence[Limit]) -> Mapping[str, str]:
+    """Return the headers that say so, an item for each limit, none for none.
+
+    Source: draft-ietf-httpapi-ratelimit-headers-10.
+    """
+    if not limits:
+        return {}
+    return {
+        RATE_LIMIT_POLICY: ", ".join(f"{_quote(each.name)};q={each.limit}" for each in limits),
+        RATE_LIMIT: ", ".join(f"{_quote(each.name)};r={each.remaining};t={each.reset_seconds}" for each in limits),
+    }
+
+
+def _quote(name: str) -> str:
+    """Write a name as a string of structured fields (RFC 9651, 3.3.3), which are ASCII."""
+    plain = "".join(character if " " <= character <= "~" else "?" for character in name)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
