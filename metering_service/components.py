@@ -22,6 +22,7 @@ from metering_service.metrics import MeteringMetrics
 from metering_service.policies.administer import AdministerPolicies, check_policy
 from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
+from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
 from metering_service.settings import MeteringSettings, ServiceKey
 from metering_service.usage.read import ReadUsage
 from service_chassis.application import METRICS, READINESS
@@ -52,6 +53,7 @@ class Components:
     accounts: AdministerAccounts
     quotas: ReadQuotas
     usage: ReadUsage
+    refusals: ReadRefusals
 
 
 COMPONENTS = web.AppKey("components", Components)
@@ -103,11 +105,24 @@ async def open_components(
             interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )
-        async with run_tasks([forgetting, comparing]):
+        refusals = KeepRefusals(pool)
+        writing = BackgroundTask(
+            "write refusals",
+            refusals.run_once,
+            interval_seconds=WRITE_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
+        )
+        tidying = BackgroundTask(
+            "forget refusals",
+            refusals.forget_old,
+            interval_seconds=FORGET_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
+        )
+        async with run_tasks([forgetting, comparing, writing, tidying]):
             yield Components(
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
-                    charging_pool, policies, rates, watch, metrics, default_policy=default_policy
+                    charging_pool, policies, rates, watch, refusals, metrics, default_policy=default_policy
                 ),
                 settlements=SettleEvents(charging_pool, policies, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),
@@ -117,6 +132,7 @@ async def open_components(
                 accounts=AdministerAccounts(pool, clock),
                 quotas=ReadQuotas(pool, default_policy),
                 usage=ReadUsage(pool),
+                refusals=ReadRefusals(pool),
             )
 
 

@@ -51,6 +51,7 @@ OWNERS = {
         "assignment": "accounts",
         "counter": "events",
         "usage": "usage",
+        "refusal": "refusals",
         "ledger_entry": "accounts",
         "hold": "events",
         "admin_audit": "admin_audit",

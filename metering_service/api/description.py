@@ -1,11 +1,18 @@
 """The API as a whole: its calls, and what is published about all of them."""
 
-from metering_service.api import charges, clients, events, policies, usage
+from metering_service.api import charges, clients, events, policies, refusals, usage
 from metering_service.api.responses import ErrorSchema, render_error
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
 from service_chassis.version import VERSION
 
-ENDPOINTS = (*events.ENDPOINTS, *policies.ENDPOINTS, *clients.ENDPOINTS, *charges.ENDPOINTS, *usage.ENDPOINTS)
+ENDPOINTS = (
+    *events.ENDPOINTS,
+    *policies.ENDPOINTS,
+    *clients.ENDPOINTS,
+    *charges.ENDPOINTS,
+    *usage.ENDPOINTS,
+    *refusals.ENDPOINTS,
+)
 
 API = Api(
     title="Metering",
@@ -18,7 +25,7 @@ API = Api(
     tags={
         "events": "Decisions about billable events, and what became of them.",
         "policies": "Terms, and which client has which.",
-        "accounts": "Credits: grants, adjustments, balance, quotas, ledger, charges and usage.",
+        "accounts": "Credits: grants, adjustments, balance, quotas, ledger, charges, usage and refusals.",
     },
     bearer={"description": "A service key, of the scope that the call names.", "bearerFormat": "key"},
     render_error=render_error,

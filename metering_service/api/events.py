@@ -5,7 +5,6 @@ Long because what is published about five calls, half of it examples, stands bes
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -35,6 +34,7 @@ from metering_service.api.responses import (
     describe_missing,
     describe_refused_keys,
     describe_wrong_field,
+    parse_moment,
     read_identifier,
     read_page,
     respond,
@@ -141,19 +141,12 @@ async def list_held_events(request: web.Request) -> web.Response:
     """GET /internal/events?state=held."""
     key = authenticate(request, "events", "admin")
     wanted = read_query(request, _HELD_PARAMETERS)
-    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, _parse_moment, _parse_uuid)
+    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, parse_moment, _parse_uuid)
     events, last = await request.app[COMPONENTS].events.list_held(
         key.name if key.scope == "events" else None, wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
     )
     next_cursor = encode_cursor(last.held_at, last.hold_id) if last else None
     return respond({"events": [_render_held(event) for event in events], "nextCursor": next_cursor})
-
-
-def _parse_moment(value: Any) -> datetime:
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is not UTC:
-        raise ValueError
-    return moment
 
 
 def _parse_uuid(value: Any) -> UUID:

@@ -1,6 +1,6 @@
 """What operators look at: quotas, holds that nobody resolves, and who changed what."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,9 +12,11 @@ from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.admin_audit.store import AdminAuditLine, AdminAuditStore
-from metering_service.cli.identifier import DAYS, ClientId
+from metering_service.cli.identifier import DAYS, MOMENTS, ClientId, read_moment
 from metering_service.events.event import HeldEvent
 from metering_service.events.read import FIRST_HELD, ReadEvents
+from metering_service.refusals.keep import LAST_LINE, ReadRefusals
+from metering_service.refusals.refusal import RefusalLine
 from metering_service.settings import DatabaseSettings
 from metering_service.usage.read import ReadUsage
 from metering_service.usage.usage import Usage
@@ -30,10 +32,12 @@ _LAST_ENTRIES = 5
 _POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "booked")
 _QUOTA_COLUMNS = ("name", "counts", "limit", "used", "held", "overage", "resetsAt")
 
+_REFUSAL_COLUMNS = ("minute", "eventType", "code", "limit", "userId", "count", "lastAt")
 _CLIENT_TABLES = {
     "quotas": _QUOTA_COLUMNS,
     "balance": ("granted", "spent", "held", "available"),
     "usage": ("window", "eventType", "charged", "units", "credits", "overage"),
+    "lastRefusals": _REFUSAL_COLUMNS,
     "lastEntries": ("at", "kind", "credits", "eventType", "eventId", "reference"),
 }
 
@@ -84,9 +88,33 @@ def usage(
     show([each.as_document("user" if by_user else "eventType") for each in _run(read).sums], as_json)
 
 
+@commands.command("refusals")
+def refusals(
+    client_id: ClientId,
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=MOMENTS, help="The first minute, UTC; without, any.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=MOMENTS, help="The minute after the last one, UTC.")
+    ] = None,
+    limit: Most = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List why a client was refused, newest first, by minute, event type, limit and user. Kept for 35 days."""
+
+    async def read(pool: asyncpg.Pool) -> Sequence[RefusalLine]:
+        await AdministerAccounts(pool).require_known(client_id)
+        lines, _ = await ReadRefusals(pool).list_of(
+            client_id, read_moment(since), read_moment(until), LAST_LINE, limit
+        )
+        return lines
+
+    show([line.as_document() for line in _run(read)], as_json, _REFUSAL_COLUMNS)
+
+
 @commands.command("client")
 def client(client_id: ClientId, default_policy: DefaultPolicy = "free", as_json: AsJson = False) -> None:
-    """Show one client as one thing: its policy, limits, balance, usage of this month, and last charges."""
+    """Show one client as one thing: its policy, limits, balance, usage of this month, last refusals and charges."""
 
     async def read(pool: asyncpg.Pool) -> dict[str, Any]:
         accounts = AdministerAccounts(pool)
@@ -98,6 +126,7 @@ def client(client_id: ClientId, default_policy: DefaultPolicy = "free", as_json:
             "quotas": [use.as_document() for use in await _list_quotas(pool, default_policy, client_id, None)],
             "balance": balance.as_document(),
             "usage": [each.as_document("eventType") for each in usage.sums],
+            "lastRefusals": [line.as_document() for line in await _list_last_refusals(pool, client_id)],
             "lastEntries": [
                 entry.as_document() for entry in await accounts.list_last_entries(client_id, _LAST_ENTRIES)
             ],
@@ -160,6 +189,11 @@ def admin_audit(
         for line in _run(read)
     ]
     show(rows, as_json)
+
+
+async def _list_last_refusals(pool: asyncpg.Pool, client_id: str) -> Sequence[RefusalLine]:
+    lines, _ = await ReadRefusals(pool).list_of(client_id, None, None, LAST_LINE, _LAST_ENTRIES)
+    return lines
 
 
 async def _list_quotas(pool: asyncpg.Pool, default_policy: str, client_id: str, user: str | None) -> list[QuotaUse]:

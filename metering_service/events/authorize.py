@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import asyncpg
 
@@ -36,6 +37,13 @@ class _Question:
         return self.event.client_id
 
 
+class NoteRefusal(Protocol):
+    """Keeps what was refused; nobody waits for it."""
+
+    def note(self, event: BillableEvent, decision: Decision) -> None:
+        """Count a denied event."""
+
+
 class AuthorizeEvents:
     """Gathers the events of a service's requests into batches: one Redis call, one statement, one commit each.
 
@@ -50,6 +58,7 @@ class AuthorizeEvents:
         policies: PolicyCache,
         rates: RateLimiter,
         watch: ClockWatch,
+        refusals: NoteRefusal,
         metrics: MeteringMetrics,
         *,
         default_policy: str,
@@ -58,6 +67,7 @@ class AuthorizeEvents:
         self._policies = policies
         self._rates = rates
         self._watch = watch
+        self._refusals = refusals
         self._decided = metrics.decisions
         self._batch_size = metrics.authorize_batch
         self._default_policy = default_policy
@@ -137,6 +147,9 @@ class AuthorizeEvents:
             decision or Decision(event.hold_id, "error", NOT_DECIDED if number in in_time else TOO_LATE)
             for number, ((event, _), decision) in enumerate(zip(asked, decisions, strict=True))
         ]
+        for (event, _), decision in zip(asked, made, strict=True):
+            if decision.decision == "denied":
+                self._refusals.note(event, decision)
         for labels, count in Counter((decision.decision, decision.code or "") for decision in made).items():
             self._decided(*labels).inc(count)
         return made

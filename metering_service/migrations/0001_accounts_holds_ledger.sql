@@ -160,6 +160,23 @@ CREATE TABLE usage (
   CONSTRAINT usage_pkey PRIMARY KEY (client_id, day, event_type)
 ) WITH (fillfactor = 50);
 
+-- Why events were refused, counted by minute, with the receipts of the first and the last. Forgotten after 35 days.
+CREATE TABLE refusal (
+  client_id text COLLATE "C" NOT NULL,
+  minute timestamptz NOT NULL,
+  event_type text COLLATE "C" NOT NULL,
+  code text COLLATE "C" NOT NULL,
+  limit_name text COLLATE "C" NOT NULL,      -- '': neither a rate nor a quota
+  user_id text COLLATE "C" NOT NULL,         -- '': nobody, or one of many
+  refused bigint NOT NULL,
+  first_at timestamptz NOT NULL,
+  last_at timestamptz NOT NULL,
+  first_receipt jsonb NOT NULL,
+  last_receipt jsonb NOT NULL,
+  CONSTRAINT refusal_pkey PRIMARY KEY (client_id, minute, event_type, code, limit_name, user_id)
+);
+CREATE INDEX refusal_by_age ON refusal (minute);
+
 CREATE TABLE admin_audit (
   audit_id bigint GENERATED ALWAYS AS IDENTITY,
   at timestamptz NOT NULL,

@@ -6,6 +6,7 @@ import asyncpg
 
 from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.events.event_store import EventStore
+from metering_service.refusals.store import RefusalStore
 from service_chassis.clock import Clock, system_clock
 
 
@@ -20,5 +21,6 @@ class EraseUsers:
         """Forget which holds and charges were this user's; return how many. The audit line does not name the user."""
         async with self.pool.acquire() as connection, connection.transaction():
             events = await EventStore(connection).erase_user(client_id, user_id)
+            await RefusalStore(connection).erase_user(client_id, user_id)
             await AdminAuditStore(connection).insert_line(self.clock(), actor, "erase_user", client_id, events=events)
         return events

@@ -15,7 +15,7 @@ from service_chassis.errors import InvalidRequest
 
 Row = TypeVar("Row")
 
-_MAX_CHARACTERS = 2048
+_MAX_CHARACTERS = 4096
 _INT64 = range(-(2**63), 2**63)
 """What a column of the database can hold."""
 

@@ -96,6 +96,7 @@ TABLE: dict[tuple[str, str, str], Access] = {
     ("metering", "PUT", "/internal/clients/{clientId}/policy"): Access(body={"policyId": "free"}, keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/policy"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/usage"): Access(keys=("admin",)),
+    ("metering", "GET", "/internal/clients/{clientId}/refusals"): Access(keys=("admin",)),
     ("metering", "POST", "/internal/clients/{clientId}/grants"): Access(body={}, keys=("admin",)),
     ("metering", "POST", "/internal/clients/{clientId}/adjustments"): Access(body={}, keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/balance"): Access(keys=("admin",)),

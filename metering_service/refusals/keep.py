@@ -1,0 +1,68 @@
+"""Keep refusals: gathered in each process, written once a second, forgotten after a while, and looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from metering_service.events.event import BillableEvent, Decision
+from metering_service.refusals.refusal import RefusalLine, RefusalLog
+from metering_service.refusals.store import RefusalStore
+from service_chassis.http.cursor import cut_page
+
+KEPT = timedelta(days=35)
+WRITE_INTERVAL_SECONDS = 1.0
+_FORGOTTEN_A_ROUND = 5_000
+
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+LAST_LINE = (LATEST, "", "", "", "")
+"""Where a list of refusals begins, which goes backwards."""
+
+
+@dataclass(slots=True)
+class KeepRefusals:
+    """Counts refusals beside the decisions, which do not wait for it. A killed process loses its last second."""
+
+    pool: asyncpg.Pool
+    log: RefusalLog = field(default_factory=RefusalLog)
+
+    def note(self, event: BillableEvent, decision: Decision) -> None:
+        """Count a denied event."""
+        self.log.note(event, decision)
+
+    async def run_once(self) -> None:
+        """Write what was counted. What cannot be written now is lost: refusals are no money."""
+        taken = self.log.take_all()
+        if taken:
+            async with self.pool.acquire() as connection:
+                await RefusalStore(connection).add(taken)
+
+    async def forget_old(self) -> None:
+        """Delete what is older than 35 days."""
+        while True:
+            async with self.pool.acquire() as connection:
+                if await RefusalStore(connection).delete_old(KEPT, _FORGOTTEN_A_ROUND) < _FORGOTTEN_A_ROUND:
+                    return
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRefusals:
+    """Looks refusals up."""
+
+    pool: asyncpg.Pool
+
+    async def list_of(
+        self,
+        client_id: str,
+        since: datetime | None,
+        until: datetime | None,
+        before: tuple[datetime, str, str, str, str],
+        limit: int,
+    ) -> tuple[Sequence[RefusalLine], RefusalLine | None]:
+        """Return a page of a client's refusals, newest first, and its last one if more follow."""
+        async with self.pool.acquire() as connection:
+            lines = await RefusalStore(connection).list_lines(
+                client_id, since or EARLIEST, until or LATEST, before, limit + 1
+            )
+            return cut_page(lines, limit)

@@ -1,0 +1,119 @@
+"""What is kept of refusals: how many there were of a kind in a minute, and the first and the last receipt. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from metering_service.events.event import QUOTA_EXCEEDED, RATE_LIMITED, BillableEvent, Decision, Receipt
+
+NAMED_USERS = 100
+"""Of a client, in a minute, by name; all others together, so that a flood leaves a bounded number of rows."""
+
+
+class RefusalKey(NamedTuple):
+    """What refusals are counted by. `limit` is the name of the rate or quota, '' where it was none of them.
+
+    `user_id` is '' for events without a user, for users beyond the first ones of the minute, and for erased ones.
+    """
+
+    client_id: str
+    minute: datetime
+    event_type: str
+    code: str
+    limit: str
+    user_id: str
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Refusals of one kind in one minute, with the receipts of the first and the last as JSON values."""
+
+    count: int
+    first_at: datetime
+    last_at: datetime
+    first_receipt: dict[str, Any]
+    last_receipt: dict[str, Any]
+
+
+class RefusalLog:
+    """Adds up refusals until they are taken away to be stored."""
+
+    def __init__(self) -> None:
+        self._refusals: dict[RefusalKey, Refusals] = {}
+        self._users: dict[tuple[str, datetime], set[str]] = {}
+
+    def note(self, event: BillableEvent, decision: Decision) -> None:
+        """Count a denied event."""
+        receipt, at = decision.receipt, decision.held_at
+        if receipt is None or at is None or decision.code is None:
+            return
+        minute = at.replace(second=0, microsecond=0)
+        user_id = event.user_id or ""
+        users = self._users.setdefault((event.client_id, minute), set())
+        if user_id not in users and len(users) >= NAMED_USERS:
+            user_id = ""
+        users.add(user_id)
+        key = RefusalKey(
+            event.client_id, minute, event.event_type, decision.code, find_limit(decision.code, receipt), user_id
+        )
+        document = receipt.as_document()
+        found = self._refusals.get(key)
+        if found is None:
+            self._refusals[key] = Refusals(1, at, at, document, document)
+        else:
+            found.count += 1
+            found.last_at, found.last_receipt = at, document
+
+    def take_all(self) -> dict[RefusalKey, Refusals]:
+        """Return what was counted, and begin anew. Users of the minutes before the last one are forgotten."""
+        taken, self._refusals = self._refusals, {}
+        if taken:
+            last = max(key.minute for key in taken)
+            self._users = {key: users for key, users in self._users.items() if key[1] >= last}
+        return taken
+
+
+def find_limit(code: str, receipt: Receipt) -> str:
+    """Return the name of the first limit that an event would have gone beyond, '' for none."""
+    if code == RATE_LIMITED:
+        rates = zip(receipt.policy.rates_of(receipt.event_type), receipt.rates_used or (), strict=False)
+        return next((rate.name for rate, used in rates if used >= rate.burst), "")
+    if code == QUOTA_EXCEEDED:
+        credits = receipt.policy.price_of(receipt.event_type, receipt.units) or 0
+        for quota, before in zip(
+            receipt.policy.quotas_of(receipt.event_type), receipt.taken_before or (), strict=False
+        ):
+            if quota.most is not None and before + quota.count(receipt.units, credits) > quota.most:
+                return quota.name
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalLine:
+    """Refusals of one kind in one minute, as they are kept."""
+
+    minute: datetime
+    event_type: str
+    code: str
+    limit: str
+    user_id: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    first_receipt: dict[str, Any]
+    last_receipt: dict[str, Any]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the line as JSON values, for callers and operators alike."""
+        return {
+            "minute": self.minute,
+            "eventType": self.event_type,
+            "code": self.code,
+            "limit": self.limit or None,
+            "userId": self.user_id or None,
+            "count": self.count,
+            "firstAt": self.first_at,
+            "lastAt": self.last_at,
+            "firstReceipt": self.first_receipt,
+            "lastReceipt": self.last_receipt,
+        }
