@@ -125,8 +125,8 @@ class HoldStore:
             for number, event in enumerate(events)
         ]
         settlements: list[Settlement | None] = [None] * len(events)
-        for n, credits, is_first in await self._connection.fetch(self._SETTLE, *_pack(items), service):
-            settlements[n] = Settlement(events[n].hold_id, "settled", None, credits, late=False, is_first=is_first)
+        for n, credits in await self._connection.fetch(self._SETTLE, *_pack(items), service):
+            settlements[n] = Settlement(events[n].hold_id, "settled", None, credits, late=False, is_first=True)
         return settlements
 
     _SETTLE_IN_TURN = "SELECT * FROM settle_in_turn($1, $2, $3, $4, $5)"

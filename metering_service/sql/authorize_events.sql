@@ -89,7 +89,8 @@ BEGIN
       FROM unnest(f.counters) WITH ORDINALITY AS each (k, place)
       CROSS JOIN LATERAL (SELECT limits.taken[k] + f.ahead[place] AS before) AS b
       CROSS JOIN LATERAL (
-        SELECT greatest(before + f.amounts[place] - greatest(before, limits.usual[k]), 0) AS beyond) AS o) AS l ON f.counters IS NOT NULL
+        SELECT greatest(before + f.amounts[place] - greatest(before, limits.usual[k]), 0) AS beyond) AS o
+      WHERE f.counters IS NOT NULL) AS l ON true
   ), held AS (
     -- In the order of the ids, as every writer of holds.
     INSERT INTO hold (client_id, hold_id, event_id, service, event_type, user_id, units, credits, counted_on, held_at,

@@ -2,10 +2,10 @@
 -- lives and is `p_service`'s, as many units as were held or fewer, which is the rule, and returns them; the others are left
 -- to settle_in_turn. Needs no policy: price and terms are the hold's. What was held and did not happen is given back.
 --
--- `p_events` is a JSON list of events in order (n); one that stands in it twice is charged once, and told so twice.
+-- `p_events` is a JSON list of events in order (n). One that stands in it twice is charged once, by the first.
 -- Why a function, and why without settings: as authorize_events.
 CREATE FUNCTION settle_events(p_events json, p_client_ids text[], p_service text)
-RETURNS TABLE (n integer, credits bigint, is_first boolean)
+RETURNS TABLE (n integer, credits bigint)
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_column
@@ -17,29 +17,29 @@ BEGIN
 
   RETURN QUERY
   WITH item AS MATERIALIZED (
-    SELECT i.*, row_number() OVER (PARTITION BY client_id, hold_id, event_id ORDER BY n) = 1 AS is_first
+    SELECT i.*, found.place, row_number() OVER (PARTITION BY i.client_id, i.hold_id ORDER BY i.n) = 1 AS is_first
     FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, units bigint, event_type text, user_id text)
-  ), gone AS (
     -- Found by key, one by one, whatever the planner thinks of the table's size; the lock keeps each where it is.
-    DELETE FROM hold h WHERE ctid = ANY (ARRAY(
-      SELECT found.ctid FROM item i CROSS JOIN LATERAL (
-        SELECT h.ctid FROM hold h
-        WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND h.event_id = i.event_id AND h.released_at IS NULL
-          AND h.service = p_service AND (i.units IS NULL OR i.units <= h.units)
-          -- Told whole, it must be told as it was held.
-          AND (i.event_type IS NULL
-               OR (i.event_type = h.event_type AND (h.user_id = '' OR h.user_id IS NOT DISTINCT FROM i.user_id)))
-        OFFSET 0) AS found WHERE i.is_first))
-    RETURNING h.*, h AS whole
+    CROSS JOIN LATERAL (
+      SELECT h.ctid AS place FROM hold h
+      WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND h.event_id = i.event_id AND h.released_at IS NULL
+        AND h.service = p_service AND (i.units IS NULL OR i.units <= h.units)
+        -- Told whole, it must be told as it was held.
+        AND (i.event_type IS NULL
+             OR (i.event_type = h.event_type AND (h.user_id = '' OR h.user_id IS NOT DISTINCT FROM i.user_id)))
+      OFFSET 0) AS found
+  ), gone AS (
+    DELETE FROM hold h USING item i WHERE h.ctid = i.place AND i.is_first
+    RETURNING h.*, i.n, coalesce(i.units, h.units) AS actual
   ), charged AS MATERIALIZED (
     SELECT g.client_id, g.hold_id, g.event_id, g.service, g.event_type, g.user_id, g.units, g.credits, g.counted_on, g.held_at,
-           g.policy_id, g.policy_version, g.rates_used, g.counter_ids, g.taken_before, g.available_before, g.would_refuse, i.n,
-           coalesce(i.units, g.units) AS actual, g.credits / g.units * coalesce(i.units, g.units) AS price,
+           g.policy_id, g.policy_version, g.rates_used, g.counter_ids, g.taken_before, g.available_before, g.would_refuse, g.n,
+           g.actual, g.credits / g.units * g.actual AS price,
            -- What did not happen is taken from what was above the limits first.
-           CASE WHEN g.overage IS NOT NULL THEN left_over(g.whole, coalesce(i.units, g.units)) END AS overage
-    FROM item i JOIN gone g ON g.client_id = i.client_id AND g.hold_id = i.hold_id AND g.event_id = i.event_id
-    WHERE i.is_first
+           CASE WHEN g.overage IS NOT NULL THEN left_over(
+             g.client_id, g.counter_ids, g.overage, g.actual - g.units, g.credits / g.units * g.actual - g.credits) END AS overage
+    FROM gone g
   ), line AS (
     INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service, counted_on,
                               held_at, policy_id, policy_version, rates_used, counter_ids, taken_before, overage,
@@ -61,7 +61,7 @@ BEGIN
   ), summed AS (
     INSERT INTO usage AS u (client_id, day, event_type, charged, units, credits, overage, last_at)
     SELECT client_id, counted_on, event_type, count(*), sum(actual), sum(price),
-           coalesce(sum((SELECT sum(each) FROM unnest(overage) AS each)), 0), v_now
+           coalesce(sum(CASE WHEN overage IS NOT NULL THEN (SELECT sum(each) FROM unnest(overage) AS each) END), 0), v_now
     FROM charged GROUP BY client_id, counted_on, event_type ORDER BY client_id, counted_on, event_type
     ON CONFLICT (client_id, day, event_type) DO UPDATE
     SET charged = u.charged + excluded.charged, units = u.units + excluded.units, credits = u.credits + excluded.credits,
@@ -71,7 +71,6 @@ BEGIN
     FROM (SELECT client_id, sum(price)::bigint AS spent, sum(credits)::bigint AS held FROM charged GROUP BY client_id) AS g
     WHERE a.client_id = g.client_id
   )
-  SELECT i.n, g.price, i.n = g.n
-  FROM charged g JOIN item i ON i.client_id = g.client_id AND i.hold_id = g.hold_id AND i.event_id = g.event_id;
+  SELECT n, price FROM charged;
 END
 $$;
