@@ -1,7 +1,7 @@
 """What a client has, and how it came to it: balance, quota in use, lines of the ledger."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -28,7 +28,8 @@ class Balance:
 class LedgerEntry:
     """A line of the ledger, never changed. `credits` is signed: a spend is negative, or 0 for a free event.
 
-    `reference` is the caller's id of a grant or an adjustment; `event_id` and `event_type` are a spend's.
+    `reference` is the caller's id of a grant or an adjustment. A spend's are `event_id`, `event_type`, `user_id`,
+    `units` and `day`, the UTC day on which the fact happened.
     """
 
     entry_id: int
@@ -41,12 +42,19 @@ class LedgerEntry:
     note: str | None
     late: bool
     at: datetime
+    user_id: str | None
+    units: int | None
+    day: date | None
 
     def as_document(self) -> dict[str, Any]:
         """Return the entry as JSON values, without what does not apply, for callers and operators alike."""
         optional = {
             "eventId": self.event_id,
             "eventType": self.event_type,
+            "userId": self.user_id,
+            "units": self.units,
+            "day": self.day,
+            "source": self.source,
             "note": self.note,
             "reference": self.reference,
             "late": self.late or None,

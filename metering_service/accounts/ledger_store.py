@@ -13,7 +13,7 @@ from metering_service.policies.policy import Quota
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 
 _COLUMNS = """entry_id, kind, reference, credits, event_id, event_type, source, note,
-    kind = 'spend' AND held_at IS NULL AS late, at"""
+    kind = 'spend' AND held_at IS NULL AS late, at, nullif(user_id, '') AS user_id, units, counted_on AS day"""
 
 
 class LedgerStore:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from metering_service.cli import accounts, look, policies, users
+from metering_service.cli import accounts, export, look, policies, users
 from metering_service.cli.audit import audit
 from metering_service.components import SCHEMA
 from metering_service.settings import DatabaseSettings, MeteringSettings
@@ -27,6 +27,7 @@ commands = create_commands("Policies, credits and the ledger of metering.", serv
 commands.command("audit")(audit)
 commands.add_typer(accounts.commands)
 commands.add_typer(look.commands)
+commands.add_typer(export.commands, name="export")
 commands.add_typer(policies.commands, name="policies")
 commands.add_typer(users.commands, name="users")
 

@@ -1,5 +1,8 @@
 """Usage equals the ledger, by type, by user and by day; one client is shown as one thing."""
 
+import csv
+import io
+
 import orjson
 import pytest
 
@@ -107,3 +110,32 @@ async def test_one_client_is_shown_as_one_thing(metering: Metering, clock: Movab
     assert (done.code, "did you mean acme?" in done.trace) == (1, True)
     done = await run_command("metering", metering.dsn, "usage", "acme", "--from", "2026-03-01", "--by-user", "--json")
     assert [each["userId"] for each in orjson.loads(done.output)] == ["ann", "bob", None, "ann"]
+
+
+async def test_ledger_and_usage_are_exported_whole_as_csv_and_as_json_lines(
+    metering: Metering, clock: MovableClock
+) -> None:
+    await live_a_little(metering, clock)
+    body = {"adjustmentId": "a", "credits": 5, "reason": 'said "sorry",\nwith a line'}
+    await metering.admin("POST", "/internal/clients/acme/adjustments", body)
+    ledger = (await metering.admin("GET", "/internal/clients/acme/ledger"))["entries"]
+
+    async def export(*arguments: str) -> str:
+        done = await run_command("metering", metering.dsn, "export", *arguments)
+        assert done.code == 0, done.trace
+        assert "lines, all there are" in done.trace
+        return done.output
+
+    lines = [orjson.loads(line) for line in (await export("ledger", "acme", "--format", "ndjson")).splitlines()]
+    assert [line["entryId"] for line in lines] == [entry["entryId"] for entry in ledger]
+    rows = list(csv.DictReader(io.StringIO(await export("ledger", "acme"), newline="")))
+    assert [int(row["credits"]) for row in rows] == [entry["credits"] for entry in ledger]
+    assert rows[-1]["note"] == body["reason"]
+    assert (rows[1]["day"], rows[1]["userId"], rows[1]["units"]) == ("2026-03-31", "ann", "1")
+    rows = list(csv.DictReader(io.StringIO(await export("usage", "acme", "--from", "2026-03-01"))))
+    assert [(row["window"], row["eventType"], row["credits"]) for row in rows] == [
+        ("2026-03-31", "llm.tokens", "60"),
+        ("2026-03-31", "plan_play.created", "3"),
+        ("2026-04-01", "plan_play.created", "1"),
+    ]
+    assert (await run_command("metering", metering.dsn, "export", "ledger", "nobody")).code == 1
