@@ -12,7 +12,7 @@ from metering_service.policies.administer import AdministerPolicies
 from metering_service.policies.policy import PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from metering_service.settings import DatabaseSettings
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, say, show
 from service_chassis.errors import InvalidRequest, OperatorError
 from service_chassis.http.json_body import load, parse_json
 
@@ -58,8 +58,7 @@ def put(
     try:
         policy = make_policy(load(PolicySchema(), parse_json(file.read().removeprefix(BOM_UTF8))))
     except InvalidRequest as error:
-        faults = "; ".join(f"{detail.field}: {detail.message}" for detail in error.details)
-        raise OperatorError(f"{file.name}: {faults}") from None
+        raise OperatorError(f"{file.name}: {say(error)}") from None
     version, warnings = _run(
         lambda policies: policies.put(policy_id, policy, effective_at=read_moment(effective_at), actor=ACTOR)
     )

@@ -76,12 +76,13 @@ def find_warnings(policy: Policy, seen: Sequence[str]) -> list[str]:
     """Return what may be a mistake: types that were never charged, with the one that is most alike."""
     if not seen:
         return []
-    named = {*policy.prices, *(each for limit in policy.limits for each in limit.event_types)}
-    return [
-        f"{event_type}: never seen"
-        + "".join(f", did you mean {alike}?" for alike in get_close_matches(event_type, seen, 1))
-        for event_type in sorted(named - {ANY_TYPE, *seen})
-    ]
+    named = {*policy.prices, *(each for limit in policy.limits for each in limit.event_types)} - {ANY_TYPE}
+    others = [event_type for event_type in seen if event_type not in named]
+    warnings = []
+    for event_type in sorted(named.difference(seen)):
+        alike = get_close_matches(event_type, others, 1)
+        warnings.append(f"{event_type}: never seen" + (f", did you mean {alike[0]}?" if alike else ""))
+    return warnings
 
 
 async def check_policy(pool: asyncpg.Pool, policy_id: str) -> None:

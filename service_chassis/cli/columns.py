@@ -23,7 +23,9 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
+        return ", ".join(f"{name} {_as_text(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_as_text, value))
     text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
     # Notes and errors are other people's words: a line break or an escape in them is shown, not obeyed.
     return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -75,9 +75,15 @@ def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] |
         typer.echo(f"{service}: {error}", err=True)
         raise SystemExit(NO_VERDICT) from None
     except (OperatorError, InvalidSettings, ServiceError) as error:
-        raise SystemExit(f"{service}: {error}") from None
+        raise SystemExit(f"{service}: {say(error)}") from None
     except _FAULTS as error:
         raise SystemExit(f"{service}: {_describe(error)}") from None
+
+
+def say(error: Exception) -> str:
+    """Return what an operator is told of an error: each field that is wrong, where it is about fields."""
+    details = error.details if isinstance(error, ServiceError) else ()
+    return "; ".join(f"{detail.field}: {detail.message}" for detail in details) or str(error)
 
 
 @contextmanager

@@ -144,3 +144,15 @@ async def test_a_version_can_be_booked_and_taken_back(metering_dsn: str, tmp_pat
     assert ended_plainly(done, 1)
     done = await run_command("metering", metering_dsn, "policies", "put", "gold", str(file), "--effective-at", "soon")
     assert ended_plainly(done, 2)
+
+
+async def test_what_is_wrong_in_an_assignment_is_named_and_what_is_booked_is_readable(metering_dsn: str) -> None:
+    assert (await run_command("metering", metering_dsn, "assign", "acme", "free", "--create")).code == 0
+    done = await run_command("metering", metering_dsn, "assign", "acme", "free", "--until", "2999-01-01")
+    assert ended_plainly(done, 1)
+    assert done.trace.strip() == "metering_service: then: Must be there: until needs then."
+    done = await run_command(
+        "metering", metering_dsn, "assign", "acme", "free", "--until", "2999-01-01", "--then", "free"
+    )
+    assert done.code == 0
+    assert "policyId free, from 2999-01-01 00:00:00, until" in done.output
