@@ -1,4 +1,7 @@
-"""The wire's shapes of events, of decisions about them, and of where they stand."""
+"""The wire's shapes of events, of decisions about them, and of where they stand.
+
+Long because all that a decision says, from its limits to its receipt, is read in one piece.
+"""
 
 from marshmallow import Schema, fields, validate
 
@@ -157,8 +160,15 @@ class ReceiptSchema(Schema):
 
 
 class EventReceiptSchema(ReceiptSchema):
-    """Why an event was granted, and when it went through its states."""
+    """Why an event was granted, and when it went through its states. Of a released one only the latter is kept."""
 
+    policy_id = fields.String(data_key="policyId")
+    policy_version = fields.Integer(data_key="policyVersion")
+    mode = fields.String(validate=validate.OneOf(["enforce", "shadow"]))
+    would_refuse = fields.String(data_key="wouldRefuse", allow_none=True)
+    degraded = fields.Boolean()
+    credits = fields.Integer()
+    gates = fields.Nested(GatesSchema, allow_none=True)
     held_at = fields.DateTime(data_key="heldAt", required=True, allow_none=True)
     settled_at = fields.DateTime(data_key="settledAt", required=True, allow_none=True)
     released_at = fields.DateTime(data_key="releasedAt", required=True, allow_none=True)
