@@ -151,7 +151,8 @@ class RateLimiter:
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
             information = await self._call(connection, "INFO", "server")
-            if b"redis_mode:cluster" in information:
+            # Valkey says server_mode where it is not asked to speak as Redis.
+            if b"redis_mode:cluster" in information or b"server_mode:cluster" in information:
                 raise ClusterRefused
         except BaseException:
             await self._drop(connection)
