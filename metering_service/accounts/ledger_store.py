@@ -95,9 +95,7 @@ class LedgerStore:
             SELECT c.counter_id, c.name, c.rule, c.counts, c.user_id, c.is_erased, c.used, c.held,
                    p.starts_at, p.ends_at
             FROM counter c
-            LEFT JOIN LATERAL (
-                SELECT s.anchored_at FROM assignment s WHERE s.client_id = $1 AND s.starts_at <= utc_now()
-                ORDER BY s.starts_at DESC LIMIT 1) AS s ON split_part(c.rule, ' ', 3) = 'assigned'
+            LEFT JOIN LATERAL find_assignment($1, utc_now()) AS s ON split_part(c.rule, ' ', 3) = 'assigned'
             CROSS JOIN LATERAL find_period(split_part(c.rule, ' ', 2), s.anchored_at, utc_now()) AS p
             WHERE c.client_id = $1 AND c.starts_at > utc_now()
         ), gone AS (

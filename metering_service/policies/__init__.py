@@ -1,1 +1,1 @@
-"""Policies, their versions, and which client has which."""
+"""Policies and their versions."""

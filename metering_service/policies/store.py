@@ -1,4 +1,4 @@
-"""Policies, their versions, and which client has which, in PostgreSQL."""
+"""Policies and their versions in PostgreSQL."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,10 +12,6 @@ from metering_service.policies.schema import PolicySchema, make_policy
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 
 _COLUMNS = "v.policy_id, v.version, v.terms, v.created_at, v.effective_at"
-_PRESENT = """
-    SELECT v.* FROM policy_version v
-    WHERE v.policy_id = {policy} AND v.effective_at <= {moment} ORDER BY v.effective_at DESC, v.version DESC LIMIT 1
-"""
 _CACHED_TERMS = 10_000
 
 _POLICY = PolicySchema()
@@ -37,10 +33,8 @@ class PolicyStore:
         LEFT JOIN account a ON a.client_id = c.client_id
         -- As decisions do: never before the account's last moment.
         CROSS JOIN LATERAL (SELECT greatest(utc_now(), a.last_at) AS moment) AS m
-        LEFT JOIN LATERAL (
-            SELECT s.policy_id FROM assignment s WHERE s.client_id = c.client_id AND s.starts_at <= m.moment
-            ORDER BY s.starts_at DESC LIMIT 1) AS s ON true
-        CROSS JOIN LATERAL ({_PRESENT.format(policy="coalesce(s.policy_id, $2)", moment="m.moment")}) AS v
+        LEFT JOIN LATERAL find_assignment(c.client_id, m.moment) AS s ON true
+        CROSS JOIN LATERAL find_version(coalesce(s.policy_id, $2), m.moment) AS v
     """
 
     async def list_of_clients(self, client_ids: Sequence[str], default_policy: str) -> dict[str, PolicyVersion]:
@@ -53,7 +47,7 @@ class PolicyStore:
     _INSERT_POLICY = "INSERT INTO policy (policy_id) VALUES ($1) ON CONFLICT DO NOTHING"
     _LOCK_ROW = "SELECT FROM policy WHERE policy_id = $1 FOR NO KEY UPDATE"
     _FETCH_LAST = f"SELECT {_COLUMNS} FROM policy_version v WHERE v.policy_id = $1 ORDER BY v.version DESC LIMIT 1"
-    _FETCH_PRESENT = f"SELECT {_COLUMNS} FROM ({_PRESENT.format(policy='$1', moment='utc_now()')}) AS v"
+    _FETCH_PRESENT = f"SELECT {_COLUMNS} FROM find_version($1, utc_now()) AS v"
     _DELETE_BOOKED = "DELETE FROM policy_version WHERE policy_id = $1 AND effective_at > utc_now()"
     # Versions meant for at once by a clock that was ahead then: they must not come back over a later one.
     _PULL_BACK = """
@@ -96,7 +90,7 @@ class PolicyStore:
 
     _LIST_CURRENT = f"""
         SELECT {_COLUMNS}
-        FROM policy p CROSS JOIN LATERAL ({_PRESENT.format(policy="p.policy_id", moment="utc_now()")}) AS v
+        FROM policy p CROSS JOIN LATERAL find_version(p.policy_id, utc_now()) AS v
         WHERE p.policy_id > $1
         ORDER BY p.policy_id
         LIMIT $2

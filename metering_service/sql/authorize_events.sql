@@ -46,14 +46,8 @@ BEGIN
       rates_used integer[], counters integer[], amounts bigint[],
       ahead bigint[], again boolean)
     JOIN account a ON a.client_id = i.client_id
-    LEFT JOIN LATERAL (
-      SELECT s.policy_id FROM assignment s
-      WHERE s.client_id = i.client_id AND s.starts_at <= greatest(v_now, a.last_at)
-      ORDER BY s.starts_at DESC LIMIT 1) AS s ON true
-    LEFT JOIN LATERAL (
-      SELECT v.version FROM policy_version v
-      WHERE v.policy_id = coalesce(s.policy_id, p_default_policy) AND v.effective_at <= greatest(v_now, a.last_at)
-      ORDER BY v.effective_at DESC, v.version DESC LIMIT 1) AS v ON true
+    LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
+    LEFT JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
   ), summed AS (
     SELECT *, sum(credits) OVER in_order AS upto, bool_or(is_special) OVER whole AS any_special,
            sum(credits) OVER whole AS total

@@ -50,14 +50,8 @@ BEGIN
       resolve_within integer, policy_id text, policy_version integer, credits bigint, must_leave bigint, mode text,
       rate_ok boolean, rates_used integer[], counters integer[], amounts bigint[], unpaid bigint[])
     JOIN account a ON a.client_id = i.client_id
-    LEFT JOIN LATERAL (
-      SELECT s.policy_id FROM assignment s
-      WHERE s.client_id = i.client_id AND s.starts_at <= greatest(v_now, a.last_at)
-      ORDER BY s.starts_at DESC LIMIT 1) AS s ON true
-    JOIN LATERAL (
-      SELECT v.version FROM policy_version v
-      WHERE v.policy_id = coalesce(s.policy_id, p_default_policy) AND v.effective_at <= greatest(v_now, a.last_at)
-      ORDER BY v.effective_at DESC, v.version DESC LIMIT 1) AS v ON true
+    LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
+    JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
     ORDER BY i.client_id, i.n
   LOOP
     IF v_client IS DISTINCT FROM r.client_id THEN
@@ -131,7 +125,7 @@ BEGIN
                            THEN ceil(extract(epoch FROM d.resolve_by - r.moment)) ELSE 60 END) INTO v_by_holds
                 FROM (SELECT h.resolve_by, sum(t.amount) OVER (ORDER BY h.resolve_by, h.hold_id) - t.amount AS freed_before
                       FROM hold h CROSS JOIN LATERAL (
-                        SELECT CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN h.units ELSE h.credits END AS amount
+                        SELECT count_for(c.counts, h.units, h.credits) AS amount
                         FROM counter c WHERE c.client_id = h.client_id AND c.counter_id = v_ids[k] OFFSET 0) AS t
                       WHERE h.client_id = r.client_id AND h.released_at IS NULL AND v_ids[k] = ANY (h.counter_ids)) AS d
                 WHERE d.freed_before < v_excess;

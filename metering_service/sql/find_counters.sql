@@ -20,10 +20,7 @@ BEGIN
     k integer, client_id text, name text, rule text, counts text, period text, anchor text, user_id text,
     usual bigint, most bigint, wanted bigint)
   LEFT JOIN account a ON a.client_id = q.client_id
-  LEFT JOIN LATERAL (
-    SELECT s.anchored_at FROM assignment s
-    WHERE s.client_id = q.client_id AND s.starts_at <= greatest(p_now, a.last_at)
-    ORDER BY s.starts_at DESC LIMIT 1) AS s ON q.anchor = 'assigned'
+  LEFT JOIN LATERAL find_assignment(q.client_id, greatest(p_now, a.last_at)) AS s ON q.anchor = 'assigned'
   CROSS JOIN LATERAL find_period(q.period, s.anchored_at, greatest(p_now, a.last_at)) AS p
   LEFT JOIN LATERAL (
     SELECT c.counter_id, c.used, c.held FROM counter c

@@ -48,7 +48,7 @@ BEGIN
     FROM (
       SELECT f.client_id, t.counter_id, sum(t.held)::bigint AS held
       FROM freed f CROSS JOIN LATERAL unnest(f.counter_ids) AS each (counter_id) CROSS JOIN LATERAL (
-        SELECT c.counter_id, CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN f.units ELSE f.credits END AS held
+        SELECT c.counter_id, count_for(c.counts, f.units, f.credits) AS held
         FROM counter c WHERE c.client_id = f.client_id AND c.counter_id = each.counter_id OFFSET 0) AS t
       GROUP BY f.client_id, t.counter_id) AS t
     WHERE c.client_id = t.client_id AND c.counter_id = t.counter_id

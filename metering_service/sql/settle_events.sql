@@ -53,8 +53,8 @@ BEGIN
     FROM (
       SELECT g.client_id, t.counter_id, sum(t.used)::bigint AS used, sum(t.held)::bigint AS held
       FROM charged g CROSS JOIN LATERAL unnest(g.counter_ids) AS each (counter_id) CROSS JOIN LATERAL (
-        SELECT c.counter_id, CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN g.actual ELSE g.price END AS used,
-               CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN g.units ELSE g.credits END AS held
+        SELECT c.counter_id, count_for(c.counts, g.actual, g.price) AS used,
+               count_for(c.counts, g.units, g.credits) AS held
         FROM counter c WHERE c.client_id = g.client_id AND c.counter_id = each.counter_id OFFSET 0) AS t
       GROUP BY g.client_id, t.counter_id) AS t
     WHERE c.client_id = t.client_id AND c.counter_id = t.counter_id

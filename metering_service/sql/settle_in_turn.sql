@@ -38,14 +38,8 @@ BEGIN
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
       happened_at timestamptz, policy_id text, policy_version integer, credits bigint, counters integer[], amounts bigint[])
     JOIN account a ON a.client_id = i.client_id
-    LEFT JOIN LATERAL (
-      SELECT s.policy_id FROM assignment s
-      WHERE s.client_id = i.client_id AND s.starts_at <= greatest(v_now, a.last_at)
-      ORDER BY s.starts_at DESC LIMIT 1) AS s ON true
-    LEFT JOIN LATERAL (
-      SELECT v.version FROM policy_version v
-      WHERE v.policy_id = coalesce(s.policy_id, p_default_policy) AND v.effective_at <= greatest(v_now, a.last_at)
-      ORDER BY v.effective_at DESC, v.version DESC LIMIT 1) AS v ON true
+    LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
+    LEFT JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
     ORDER BY i.client_id, i.n
   LOOP
     n := r.n; state := 'settled'; code := NULL; hold_id := r.hold_id; credits := NULL; late := NULL; is_first := false;
@@ -88,8 +82,8 @@ BEGIN
           h.client_id, h.counter_ids, h.overage, v_units - h.units, credits - h.credits) END;
         DELETE FROM hold WHERE client_id = r.client_id AND hold_id = h.hold_id;
         UPDATE counter c
-        SET used = c.used + CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN v_units ELSE credits END,
-            held = c.held - CASE c.counts WHEN 'events' THEN 1 WHEN 'units' THEN h.units ELSE h.credits END
+        SET used = c.used + count_for(c.counts, v_units, credits),
+            held = c.held - count_for(c.counts, h.units, h.credits)
         WHERE c.client_id = r.client_id AND c.counter_id = ANY (v_counters);
         INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service,
                                   counted_on, held_at, late_credits, policy_id, policy_version, rates_used, counter_ids,
