@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -35,6 +35,9 @@ class _Question:
     def client_id(self) -> str:
         """Whose event it is."""
         return self.event.client_id
+
+
+_Ask = Callable[[Sequence[_Question]], Awaitable[list[Decision | None]]]
 
 
 class NoteRefusal(Protocol):
@@ -93,29 +96,7 @@ class AuthorizeEvents:
         Decides as `authorize` does, in a transaction that is rolled back. Raises OSError, TimeoutError or
         PostgresError.
         """
-        decisions: list[Decision | None] = [None] * len(events)
-        if not self._watch.is_off:
-            for _ in range(_ROUNDS_IN_VAIN):
-                questions = await self._prepare(events, is_dry=True)
-                async with self._pool.acquire() as connection:
-                    transaction = connection.transaction()
-                    await transaction.start()
-                    try:
-                        decisions = await self._ask(service, HoldStore(connection), questions)
-                    except OF_AN_EVENT:
-                        decisions = [None] * len(events)  # an account is locked: say so of all
-                    finally:
-                        await transaction.rollback()
-                stale = [
-                    each for each, made in zip(questions, decisions, strict=True) if made and made.decision == "stale"
-                ]
-                if not stale:
-                    break
-                for question in stale:
-                    self._policies.forget(question.client_id)
-                decisions = [None] * len(events)
-            for question, decision in zip(questions, decisions, strict=True):
-                _tell_wait(question, decision)
+        decisions = await self._decide(partial(self._ask_dry, service), events, is_dry=True)
         return [
             decision or Decision(event.hold_id, "error", NOT_DECIDED)
             for event, decision in zip(events, decisions, strict=True)
@@ -124,35 +105,42 @@ class AuthorizeEvents:
     async def _decide_batch(
         self, isolated: Isolated[_Question, Decision], asked: list[tuple[BillableEvent, float]]
     ) -> list[Decision]:
-        decisions: list[Decision | None] = [None] * len(asked)
         now = time.monotonic()
-        pending = [number for number, (_, until) in enumerate(asked) if until > now]
-        in_time = set(pending)
-        if self._watch.is_off:
-            pending = []
-        for _ in range(_ROUNDS_IN_VAIN):
-            if not pending:
-                break
-            questions = await self._prepare([asked[number][0] for number in pending])
-            left = []
-            for number, question, decision in zip(pending, questions, await isolated.run(questions), strict=True):
-                if decision is not None and decision.decision == "stale":
-                    self._policies.forget(question.client_id)
-                    left.append(number)
-                elif decision is not None:
-                    _tell_wait(question, decision)
-                    decisions[number] = decision
-            pending = left
-        made = [
-            decision or Decision(event.hold_id, "error", NOT_DECIDED if number in in_time else TOO_LATE)
-            for number, ((event, _), decision) in enumerate(zip(asked, decisions, strict=True))
-        ]
-        for (event, _), decision in zip(asked, made, strict=True):
-            if decision.decision == "denied":
-                self._refusals.note(event, decision)
+        in_time = [event for event, until in asked if until > now]
+        decided = iter(await self._decide(isolated.run, in_time))
+        made = []
+        for event, until in asked:
+            decision = next(decided) if until > now else Decision(event.hold_id, "error", TOO_LATE)
+            made.append(decision or Decision(event.hold_id, "error", NOT_DECIDED))
+            if made[-1].decision == "denied":
+                self._refusals.note(event, made[-1])
         for labels, count in Counter((decision.decision, decision.code or "") for decision in made).items():
             self._decided(*labels).inc(count)
         return made
+
+    async def _decide(
+        self, ask: _Ask, events: Sequence[BillableEvent], *, is_dry: bool = False
+    ) -> list[Decision | None]:
+        """Ask until no decision is stale; return decisions in order, None for what was not decided."""
+        decisions: list[Decision | None] = [None] * len(events)
+        pending = [] if self._watch.is_off else list(range(len(events)))
+        for _ in range(_ROUNDS_IN_VAIN):
+            if not pending:
+                break
+            questions = await self._prepare([events[number] for number in pending], is_dry=is_dry)
+            left = []
+            for number, question, decision in zip(pending, questions, await ask(questions), strict=True):
+                if decision is not None and decision.decision == "stale":
+                    # All new events of this client are: none of them is decided without the ones before it.
+                    self._policies.forget(question.client_id)
+                    left.append(number)
+                elif decision is not None:
+                    if decision.code == RATE_LIMITED:
+                        # The database does not know how long.
+                        decision.retry_after_seconds = question.rate.wait_seconds
+                    decisions[number] = decision
+            pending = left
+        return decisions
 
     async def _prepare(self, events: Sequence[BillableEvent], *, is_dry: bool = False) -> list[_Question]:
         versions = await self._policies.fetch_of_clients(event.client_id for event in events)
@@ -175,8 +163,14 @@ class AuthorizeEvents:
             default_policy=self._default_policy,
         )
 
-
-def _tell_wait(question: _Question, decision: Decision | None) -> None:
-    """Say of one who was refused by a rate how long to wait: the database does not know."""
-    if decision is not None and decision.code == RATE_LIMITED:
-        decision.retry_after_seconds = question.rate.wait_seconds
+    async def _ask_dry(self, service: str, questions: Sequence[_Question]) -> list[Decision | None]:
+        """Ask, and keep nothing. While an account is locked nothing is decided, of none of the events."""
+        async with self._pool.acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                return await self._ask(service, HoldStore(connection), questions)
+            except OF_AN_EVENT:
+                return [None] * len(questions)
+            finally:
+                await transaction.rollback()
