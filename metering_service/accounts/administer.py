@@ -1,6 +1,6 @@
 """Give clients credits, correct them, and look at what they have."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -11,6 +11,9 @@ from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.errors import ReferenceReused
 from service_chassis.clock import Clock, system_clock
 from service_chassis.http.cursor import cut_page
+
+STREAMED_ENTRIES = 1000
+"""Read at once of a ledger that is wanted whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,15 @@ class AdministerAccounts:
         """Return a page of a client's ledger, oldest first, from after `after` on; its last one if more follow."""
         async with self.pool.acquire() as connection:
             return cut_page(await LedgerStore(connection).list_entries(client_id, after, limit + 1), limit)
+
+    async def stream_entries(self, client_id: str) -> AsyncIterator[LedgerEntry]:
+        """Yield a client's whole ledger, oldest first, in constant memory."""
+        after: int | None = 0
+        while after is not None:
+            entries, last = await self.list_entries(client_id, after, STREAMED_ENTRIES)
+            for entry in entries:
+                yield entry
+            after = None if last is None else last.entry_id
 
     async def list_last_entries(self, client_id: str, limit: int) -> list[LedgerEntry]:
         """Return the last lines of a client's ledger, newest first."""

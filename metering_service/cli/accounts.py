@@ -17,7 +17,6 @@ from service_chassis.errors import OperatorError
 
 commands = typer.Typer()
 
-_PAGE_ENTRIES = 500
 _POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "booked")
 _ENTRY_COLUMNS = ("entryId", "kind", "credits", "reference", "note", "at")
 _LEDGER_COLUMNS = ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note")
@@ -128,12 +127,7 @@ def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
 
     async def read(accounts: AdministerAccounts) -> list[LedgerEntry]:
         await accounts.require_known(client_id)
-        found, last = await accounts.list_entries(client_id, 0, _PAGE_ENTRIES)
-        entries = [*found]
-        while last is not None:
-            found, last = await accounts.list_entries(client_id, last.entry_id, _PAGE_ENTRIES)
-            entries += found
-        return entries
+        return [entry async for entry in accounts.stream_entries(client_id)]
 
     show([entry.as_document() for entry in _run(read)], as_json, _LEDGER_COLUMNS)
 

@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from metering_service.accounts.administer import AdministerAccounts
-from metering_service.cli.identifier import DAYS, ClientId
+from metering_service.cli.identifier import ClientId, FromDay, ToDay, read_day
 from metering_service.settings import DatabaseSettings
 from metering_service.usage.read import ReadUsage
 from service_chassis.cli.commands import run_with_pool
@@ -20,7 +20,6 @@ from service_chassis.database.pool import UNHURRIED
 
 commands = typer.Typer(help="Write a client's ledger or usage as CSV or NDJSON.", no_args_is_help=True)
 
-_PAGE_ENTRIES = 1000
 _TOLD_EVERY = 100_000
 _LEDGER_COLUMNS = (
     *("entryId", "at", "kind", "credits", "day", "eventType", "eventId", "userId", "units", "late"),
@@ -48,14 +47,8 @@ def ledger(client_id: ClientId, form: AsFormat = Format.CSV) -> None:
     """
 
     async def read(pool: asyncpg.Pool) -> Rows:
-        accounts = AdministerAccounts(pool)
-        found, last = await accounts.list_entries(client_id, 0, _PAGE_ENTRIES)
-        while True:
-            for entry in found:
-                yield entry.as_document()
-            if last is None:
-                return
-            found, last = await accounts.list_entries(client_id, last.entry_id, _PAGE_ENTRIES)
+        async for entry in AdministerAccounts(pool).stream_entries(client_id):
+            yield entry.as_document()
 
     _write(client_id, read, _LEDGER_COLUMNS, form)
 
@@ -63,18 +56,14 @@ def ledger(client_id: ClientId, form: AsFormat = Format.CSV) -> None:
 @commands.command("usage")
 def usage(
     client_id: ClientId,
-    from_day: Annotated[
-        datetime | None, typer.Option("--from", formats=DAYS, help="The first day, UTC; without, of this month.")
-    ] = None,
-    to_day: Annotated[
-        datetime | None, typer.Option("--to", formats=DAYS, help="The day after the last one; without, tomorrow.")
-    ] = None,
+    from_day: FromDay = None,
+    to_day: ToDay = None,
     form: AsFormat = Format.CSV,
 ) -> None:
     """Write a client's usage to standard output, a line for each day and event type."""
 
     async def read(pool: asyncpg.Pool) -> Rows:
-        found = await ReadUsage(pool).fetch(client_id, from_day and from_day.date(), to_day and to_day.date())
+        found = await ReadUsage(pool).fetch(client_id, read_day(from_day), read_day(to_day))
         for each in found.sums:
             yield each.as_document("eventType")
 

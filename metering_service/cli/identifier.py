@@ -1,6 +1,6 @@
 """The ids that operators give, held to what calls of the API accept."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 import typer
@@ -12,12 +12,23 @@ ACTOR = "command line"
 
 MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d"]
 """How operators write moments: all of them are UTC."""
-DAYS = ["%Y-%m-%d"]
+_DAYS = ["%Y-%m-%d"]
+FromDay = Annotated[
+    datetime | None, typer.Option("--from", formats=_DAYS, help="The first day, UTC; without, of this month.")
+]
+ToDay = Annotated[
+    datetime | None, typer.Option("--to", formats=_DAYS, help="The day after the last one; without, tomorrow.")
+]
 
 
 def read_moment(moment: datetime | None) -> datetime | None:
     """Return the moment of an option as one of UTC."""
     return moment and moment.replace(tzinfo=UTC)
+
+
+def read_day(moment: datetime | None) -> date | None:
+    """Return the day of an option."""
+    return moment and moment.date()
 
 
 def read_identifier(text: str) -> str:

@@ -12,7 +12,7 @@ from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.admin_audit.store import AdminAuditLine, AdminAuditStore
-from metering_service.cli.identifier import DAYS, MOMENTS, ClientId, read_moment
+from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_moment
 from metering_service.events.event import HeldEvent
 from metering_service.events.read import FIRST_HELD, ReadEvents
 from metering_service.refusals.keep import LAST_LINE, ReadRefusals
@@ -63,12 +63,8 @@ def quota(
 @commands.command("usage")
 def usage(
     client_id: ClientId,
-    from_day: Annotated[
-        datetime | None, typer.Option("--from", formats=DAYS, help="The first day, UTC; without, of this month.")
-    ] = None,
-    to_day: Annotated[
-        datetime | None, typer.Option("--to", formats=DAYS, help="The day after the last one; without, tomorrow.")
-    ] = None,
+    from_day: FromDay = None,
+    to_day: ToDay = None,
     by_month: Annotated[bool, typer.Option("--by-month", help="Sums of months instead of days.")] = False,
     by_user: Annotated[bool, typer.Option("--by-user", help="Sums by user instead of event type.")] = False,
     as_json: AsJson = False,
@@ -79,8 +75,8 @@ def usage(
         await AdministerAccounts(pool).require_known(client_id)
         return await ReadUsage(pool).fetch(
             client_id,
-            from_day and from_day.date(),
-            to_day and to_day.date(),
+            read_day(from_day),
+            read_day(to_day),
             window="month" if by_month else "day",
             group_by="user" if by_user else "eventType",
         )
