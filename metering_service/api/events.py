@@ -34,7 +34,6 @@ from metering_service.api.responses import (
     describe_missing,
     describe_refused_keys,
     describe_wrong_field,
-    parse_moment,
     read_identifier,
     read_page,
     respond,
@@ -57,7 +56,7 @@ from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
-from service_chassis.http.query import read_query
+from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, header, query
 from service_chassis.schema.load import compile_load
 
@@ -141,7 +140,7 @@ async def list_held_events(request: web.Request) -> web.Response:
     """GET /internal/events?state=held."""
     key = authenticate(request, "events", "admin")
     wanted = read_query(request, _HELD_PARAMETERS)
-    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, parse_moment, _parse_uuid)
+    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, read_moment, _parse_uuid)
     events, last = await request.app[COMPONENTS].events.list_held(
         key.name if key.scope == "events" else None, wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
     )

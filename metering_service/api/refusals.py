@@ -1,8 +1,5 @@
 """Why a client was refused."""
 
-from datetime import datetime
-from typing import Any
-
 from aiohttp import web
 
 from metering_service.api.auth import authenticate
@@ -13,16 +10,14 @@ from metering_service.api.responses import (
     describe_identifier,
     describe_refused_keys,
     parse_id,
-    parse_moment,
     read_identifier,
     read_page,
     respond,
 )
 from metering_service.components import COMPONENTS
 from metering_service.refusals.keep import LAST_LINE
-from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import encode_cursor
-from service_chassis.http.query import read_query
+from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
 
 _MOMENT = {"type": "string", "format": "date-time", "minLength": 1, "maxLength": 40}
@@ -38,20 +33,12 @@ async def list_refusals(request: web.Request) -> web.Response:
     authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     asked = read_query(request, _PARAMETERS)
-    since, until = _read_moment(asked, "from"), _read_moment(asked, "to")
-    limit, before = read_page(asked, LAST_LINE, parse_moment, parse_id, parse_id, parse_id, parse_id)
-    lines, last = await request.app[COMPONENTS].refusals.list_of(client_id, since, until, tuple(before), limit)
+    limit, before = read_page(asked, LAST_LINE, read_moment, parse_id, parse_id, parse_id, parse_id)
+    lines, last = await request.app[COMPONENTS].refusals.list_of(
+        client_id, asked["from"], asked["to"], tuple(before), limit
+    )
     cursor = encode_cursor(last.minute, last.event_type, last.code, last.limit, last.user_id) if last else None
     return respond({"refusals": [line.as_document() for line in lines], "nextCursor": cursor})
-
-
-def _read_moment(asked: dict[str, Any], name: str) -> datetime | None:
-    """Return a moment of a query. Raises InvalidRequest."""
-    text = asked[name]
-    try:
-        return None if text is None else parse_moment(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise InvalidRequest.field(name, "Must be a moment of UTC, such as 2026-07-01T14:03:00Z.") from None
 
 
 _RECEIPT = {

@@ -1,7 +1,6 @@
 """How responses are written: documents, errors, pages, and what the calls have in common."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -77,14 +76,6 @@ def parse_id(value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_IDENTIFIER_CHARACTERS or "\x00" in value:
         raise ValueError
     return value
-
-
-def parse_moment(value: Any) -> datetime:
-    """Return a moment that stands in a cursor, in UTC. Raises ValueError."""
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is not UTC:
-        raise ValueError
-    return moment
 
 
 def describe_identifier(name: str, description: str) -> dict[str, Any]:

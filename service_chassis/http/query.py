@@ -1,8 +1,8 @@
 """Read query strings by the parameters that are published: what the document says is what is accepted."""
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -37,8 +37,8 @@ class Call(Protocol):
 def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
     """Return the value of each of the `parameters` that stand in the query, None for one that is absent.
 
-    Integers and days are read as such. Raises InvalidRequest naming each parameter that cannot be used, those that
-    are not listed too: a misspelled filter must not widen what is returned.
+    Integers, days and moments are read as such. Raises InvalidRequest naming each parameter that cannot be used, and
+    those that are not listed: a misspelled filter must not widen what is returned.
     """
     values: dict[str, Any] = {}
     known = {parameter["name"] for parameter in parameters}
@@ -65,7 +65,7 @@ def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
 def _read(text: str, schema: Mapping[str, Any]) -> Any:
     if schema["type"] == "integer":
         return int(text)
-    return date.fromisoformat(text) if schema.get("format") == "date" else text
+    return _FORMATS[schema["format"]][0](text) if schema.get("format") in _FORMATS else text
 
 
 def _find_fault(text: str, schema: Mapping[str, Any]) -> str | None:
@@ -78,18 +78,38 @@ def _find_fault(text: str, schema: Mapping[str, Any]) -> str | None:
         least, most = schema["minimum"], schema["maximum"]
         if not (_INTEGER.fullmatch(text) and least <= int(text) <= most):
             return f"Must be an integer from {least} to {most}."
-    elif schema.get("format") == "date":
-        return None if _DAY.fullmatch(text) and _is_day(text) else "Must be a day, such as 2026-07-01."
     elif not schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text)):
         return f"Must be {schema.get('minLength', 0)} to {schema['maxLength']} characters."
+    elif schema.get("format") in _FORMATS:
+        read, fault = _FORMATS[schema["format"]]
+        try:
+            read(text)
+        except ValueError:
+            return fault
     return None
 
 
-def _is_day(text: str) -> bool:
-    try:
-        return FIRST_YEAR <= date.fromisoformat(text).year <= LAST_YEAR
-    except ValueError:
-        return False
+def _read_day(text: str) -> date:
+    """Return a day. Raises ValueError."""
+    day = date.fromisoformat(text)
+    if not _DAY.fullmatch(text) or not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise ValueError
+    return day
+
+
+def read_moment(text: str) -> datetime:
+    """Return a moment of UTC, in ISO 8601. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not UTC:
+        raise ValueError
+    return moment
+
+
+_FORMATS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "date": (_read_day, "Must be a day, such as 2026-07-01."),
+    "date-time": (read_moment, "Must be a moment of UTC, such as 2026-07-01T14:03:00Z."),
+}
+"""How a text of a format is read, and what is said of one that cannot be."""
 
 
 def _is_unicode(value: str) -> bool:
