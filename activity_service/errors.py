@@ -28,11 +28,11 @@ class EventRefused(ServiceError):
         code: str,
         retry_after_seconds: int | None,
         message: str | None = None,
-        limits: Mapping[str, str] | None = None,
+        limit_headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`limits` are the headers that say what is left of each."""
+        """`limit_headers` say what is left of each limit."""
         headers = {} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)}
-        super().__init__(message or SENTENCES[code], headers={**headers, **(limits or {})})
+        super().__init__(message or SENTENCES[code], headers={**headers, **(limit_headers or {})})
         self.code = code
         self.retry_after_seconds = retry_after_seconds
 

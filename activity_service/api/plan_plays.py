@@ -173,7 +173,7 @@ _INVALID_QUERY = Failure(
 _REFUSED = Failure(
     "The client's policy refuses it; nothing was done. `Retry-After` is sent exactly when `retryAfterSeconds` is "
     "not null.",
-    EventRefused("api_rate_limited", 30, limits=as_headers([Limit("per minute", 100, 0, 60)])),
+    EventRefused("api_rate_limited", 30, limit_headers=as_headers([Limit("per minute", 100, 0, 60)])),
     EventRefused("api_quota_exceeded", 3600),
     EventRefused("api_balance_exhausted", None),
 )

@@ -162,17 +162,12 @@ class ReceiptSchema(Schema):
 class EventReceiptSchema(ReceiptSchema):
     """Why an event was granted, and when it went through its states. Of a released one only the latter is kept."""
 
-    policy_id = fields.String(data_key="policyId")
-    policy_version = fields.Integer(data_key="policyVersion")
-    mode = fields.String(validate=validate.OneOf(["enforce", "shadow"]))
-    would_refuse = fields.String(data_key="wouldRefuse", allow_none=True)
-    degraded = fields.Boolean()
-    credits = fields.Integer()
-    gates = fields.Nested(GatesSchema, allow_none=True)
     held_at = fields.DateTime(data_key="heldAt", required=True, allow_none=True)
     settled_at = fields.DateTime(data_key="settledAt", required=True, allow_none=True)
     released_at = fields.DateTime(data_key="releasedAt", required=True, allow_none=True)
     late = fields.Boolean(required=True)
+
+    json_schema = {"required": ["heldAt", "late", "releasedAt", "settledAt"]}  # noqa: RUF012 - of a released one, all
 
 
 class LimitSchema(Schema):
