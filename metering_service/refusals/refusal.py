@@ -26,13 +26,13 @@ class RefusalKey(NamedTuple):
 
 @dataclass(slots=True)
 class Refusals:
-    """Refusals of one kind in one minute, with the receipts of the first and the last as JSON values."""
+    """Refusals of one kind in one minute, with the receipts of the first and the last."""
 
     count: int
     first_at: datetime
     last_at: datetime
-    first_receipt: dict[str, Any]
-    last_receipt: dict[str, Any]
+    first_receipt: Receipt
+    last_receipt: Receipt
 
 
 class RefusalLog:
@@ -56,13 +56,12 @@ class RefusalLog:
         key = RefusalKey(
             event.client_id, minute, event.event_type, decision.code, find_limit(decision.code, receipt), user_id
         )
-        document = receipt.as_document()
         found = self._refusals.get(key)
         if found is None:
-            self._refusals[key] = Refusals(1, at, at, document, document)
+            self._refusals[key] = Refusals(1, at, at, receipt, receipt)
         else:
             found.count += 1
-            found.last_at, found.last_receipt = at, document
+            found.last_at, found.last_receipt = at, receipt
 
     def take_all(self) -> dict[RefusalKey, Refusals]:
         """Return what was counted, and begin anew. Users of the minutes before the last one are forgotten."""

@@ -44,8 +44,8 @@ class RefusalStore:
                 "refused": each.count,
                 "first_at": each.first_at,
                 "last_at": each.last_at,
-                "first_receipt": each.first_receipt,
-                "last_receipt": each.last_receipt,
+                "first_receipt": each.first_receipt.as_document(),
+                "last_receipt": each.last_receipt.as_document(),
             }
             for key, each in refusals.items()
         ]
