@@ -23,8 +23,14 @@ for i, key in ipairs(KEYS) do
     micros, ticks = now + b.burst, b.burst_ticks
   end
   b.micros, b.ticks = micros, ticks
-  -- Doubles may put a whole number of intervals a little above itself.
+  -- Doubles may put a whole number of intervals a little above itself: the quotient says which one it is or which it is
+  -- just above, and the integers decide.
   b.used = math.ceil((micros - now + ticks / b.limit) / (b.interval + b.interval_ticks / b.limit) - 1e-9)
+  local rest = b.used * b.interval_ticks % b.limit
+  local whole = b.used * b.interval + (b.used * b.interval_ticks - rest) / b.limit
+  if micros - now > whole or (micros - now == whole and ticks > rest) then
+    b.used = b.used + 1
+  end
   buckets[i] = b
 end
 -- By how much the arrival `requests` later is beyond what the burst allows: whole microseconds and ticks.
