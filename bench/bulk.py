@@ -24,7 +24,13 @@ _ACCOUNTS = """
     SELECT 'client-' || n, %(credits)s, now() FROM generate_series(1, %(clients)s::bigint) AS n;
 """
 _GRANTS = """
-    INSERT INTO ledger_entry (client_id, kind, credits, reference, source, at)
+    WITH given AS (
+        INSERT INTO credit_grant (client_id, kind, grant_id, credits, effective_at, priority, actor, created_at,
+                                  state, remaining)
+        SELECT 'client-' || n, 'grant', 'bulk', %(credits)s, now(), 50, 'admin', now(), 'live', %(credits)s
+        FROM generate_series(1, %(clients)s::bigint) AS n
+    )
+    INSERT INTO ledger_entry (client_id, kind, credits, reference, actor, at)
     SELECT 'client-' || n, 'grant', %(credits)s, 'bulk', 'admin', now()
     FROM generate_series(1, %(clients)s::bigint) AS n
 """

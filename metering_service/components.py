@@ -11,6 +11,8 @@ from aiohttp import web
 
 from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
+from metering_service.accounts.give_credits import GiveCredits
+from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, MoveAccounts
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.errors import ClusterRefused
 from metering_service.events.authorize import AuthorizeEvents
@@ -51,6 +53,7 @@ class Components:
     policies: AdministerPolicies
     assignments: AssignPolicies
     accounts: AdministerAccounts
+    credits: GiveCredits
     quotas: ReadQuotas
     usage: ReadUsage
     refusals: ReadRefusals
@@ -118,7 +121,13 @@ async def open_components(
             interval_seconds=FORGET_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )
-        async with run_tasks([forgetting, comparing, writing, tidying]):
+        moving = BackgroundTask(
+            "move accounts on",
+            MoveAccounts(pool).run_once,
+            interval_seconds=MOVE_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
+        )
+        async with run_tasks([forgetting, comparing, writing, tidying, moving]):
             yield Components(
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
@@ -130,6 +139,7 @@ async def open_components(
                 policies=AdministerPolicies(pool),
                 assignments=AssignPolicies(pool),
                 accounts=AdministerAccounts(pool, clock),
+                credits=GiveCredits(pool),
                 quotas=ReadQuotas(pool, default_policy),
                 usage=ReadUsage(pool),
                 refusals=ReadRefusals(pool),

@@ -40,8 +40,44 @@ class NothingBooked(NotFound):
     message = "No version of this policy is booked"
 
 
+class GrantNotFound(NotFound):
+    """The client has no grant of this id."""
+
+    code = "grant_not_found"
+
+    def __init__(self, grant_id: str) -> None:
+        super().__init__(f"Grant {grant_id} not found")
+
+
+class GrantEnded(Conflict):
+    """Of this grant nothing is left that could be taken."""
+
+    code = "grant_ended"
+
+    def __init__(self, grant_id: str, state: str) -> None:
+        super().__init__(f"Grant {grant_id} {'has expired' if state == 'expired' else 'is used up'}")
+
+
+class EventNotCharged(NotFound):
+    """There is no charge of this event to give back."""
+
+    code = "event_not_charged"
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"Event {event_id} was not charged")
+
+
+class RefundTooLarge(Conflict):
+    """All refunds of an event together would be more than it was charged."""
+
+    code = "refund_too_large"
+
+    def __init__(self, event_id: str, left: int) -> None:
+        super().__init__(f"Of the charge of {event_id} {left} credits can be refunded")
+
+
 class ReferenceReused(Conflict):
-    """The id of a grant or an adjustment came again with other content."""
+    """The id of a grant, a refund or an adjustment came again with other content."""
 
     code = "reference_reused"
 

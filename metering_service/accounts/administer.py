@@ -1,15 +1,18 @@
-"""Give clients credits, correct them, and look at what they have."""
+"""Look at what clients have and did, and set right what a wrong clock dated."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
-from metering_service.accounts.account import Balance, Charge, LedgerEntry
+from metering_service.accounts.account import Charge, LedgerEntry
+from metering_service.accounts.grant import Balance
+from metering_service.accounts.grant_store import GrantStore
 from metering_service.accounts.ledger_store import LedgerStore
+from metering_service.accounts.move_on import MoveAccounts
 from metering_service.admin_audit.store import AdminAuditStore
-from metering_service.errors import ReferenceReused
 from service_chassis.clock import Clock, system_clock
+from service_chassis.database.pool import open_snapshot
 from service_chassis.http.cursor import cut_page
 
 STREAMED_ENTRIES = 1000
@@ -18,69 +21,13 @@ STREAMED_ENTRIES = 1000
 
 @dataclass(frozen=True, slots=True)
 class AdministerAccounts:
-    """What operators do with accounts. `actor` is a service key's, or names the command line."""
+    """What operators look at, and mend. `actor` is a service key's, or names the command line.
+
+    An account is moved on before it is read.
+    """
 
     pool: asyncpg.Pool
     clock: Clock = system_clock
-
-    async def grant(
-        self,
-        client_id: str,
-        grant_id: str,
-        credits: int,
-        *,
-        source: str | None = None,
-        note: str | None = None,
-        create: bool = False,
-        actor: str,
-    ) -> LedgerEntry:
-        """Give a client credits, once per `grant_id`, and return the ledger entry.
-
-        Raises ReferenceReused, or ClientNotFound unless the client is known or to be created.
-        """
-        return await self._write_entry(
-            client_id, "grant", grant_id, credits, source=source, note=note, create=create, actor=actor
-        )
-
-    async def adjust(
-        self, client_id: str, adjustment_id: str, credits: int, *, reason: str, create: bool = False, actor: str
-    ) -> LedgerEntry:
-        """Correct a client's credits up or down, once per `adjustment_id`, and return the ledger entry.
-
-        Raises InsufficientCredits or ReferenceReused, or ClientNotFound as `grant`.
-        """
-        return await self._write_entry(
-            client_id, "adjust", adjustment_id, credits, source=None, note=reason, create=create, actor=actor
-        )
-
-    async def _write_entry(
-        self,
-        client_id: str,
-        kind: str,
-        reference: str,
-        credits: int,
-        *,
-        source: str | None,
-        note: str | None,
-        create: bool,
-        actor: str,
-    ) -> LedgerEntry:
-        now = self.clock()
-        async with self.pool.acquire() as connection, connection.transaction():
-            store = LedgerStore(connection)
-            if not create:
-                await store.require_known(client_id)
-            await store.lock_account(client_id)
-            entry, is_new = await store.insert_entry(
-                client_id, kind, reference, credits, source=source, note=note, now=now
-            )
-            if is_new:
-                await AdminAuditStore(connection).insert_line(
-                    *(now, actor, kind, client_id), reference=reference, credits=credits, source=source, note=note
-                )
-        if (entry.credits, entry.source, entry.note) != (credits, source, note):
-            raise ReferenceReused(reference)
-        return entry
 
     async def mend_clock(self, client_id: str | None, *, actor: str) -> list[str]:
         """Set the moments and counters right of accounts that were counted at a moment to come; return whose.
@@ -106,13 +53,15 @@ class AdministerAccounts:
 
     async def fetch_balance(self, client_id: str) -> Balance | None:
         """Return what a client has, None for one never heard of."""
-        async with self.pool.acquire() as connection:
-            return await LedgerStore(connection).fetch_balance(client_id)
+        await MoveAccounts(self.pool).move(client_id)
+        async with open_snapshot(self.pool) as connection:
+            return await GrantStore(connection).fetch_balance(client_id)
 
     async def list_entries(
         self, client_id: str, after: int, limit: int
     ) -> tuple[Sequence[LedgerEntry], LedgerEntry | None]:
         """Return a page of a client's ledger, oldest first, from after `after` on; its last one if more follow."""
+        await MoveAccounts(self.pool).move(client_id)
         async with self.pool.acquire() as connection:
             return cut_page(await LedgerStore(connection).list_entries(client_id, after, limit + 1), limit)
 

@@ -7,13 +7,14 @@ from difflib import get_close_matches
 import asyncpg
 import orjson
 
-from metering_service.accounts.account import Balance, Charge, LedgerEntry, QuotaUse
-from metering_service.errors import ClientNotFound, InsufficientCredits
+from metering_service.accounts.account import Charge, LedgerEntry, QuotaUse
+from metering_service.errors import ClientNotFound
 from metering_service.policies.policy import Quota
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 
 _COLUMNS = """entry_id, kind, reference, credits, event_id, event_type, source, note,
-    kind = 'spend' AND held_at IS NULL AS late, at, nullif(user_id, '') AS user_id, units, counted_on AS day"""
+    kind = 'spend' AND held_at IS NULL AS late, at, nullif(user_id, '') AS user_id, units, counted_on AS day,
+    posted_at, coalesce(actor, service) AS actor"""
 
 
 class LedgerStore:
@@ -28,10 +29,13 @@ class LedgerStore:
         self._connection = connection
 
     _LOCK_ACCOUNT = "SELECT lock_accounts($1::text[])"
+    _FETCH_MOMENT = "SELECT greatest(utc_now(), last_at) FROM account WHERE client_id = $1"
 
-    async def lock_account(self, client_id: str) -> None:
-        """Lock a client's account, making it if need be: decisions about this client wait."""
+    async def lock_account(self, client_id: str) -> datetime:
+        """Lock a client's account, making it if need be, move it on, and return its moment: decisions wait."""
         await self._connection.execute(self._LOCK_ACCOUNT, [client_id])
+        moment: datetime = await self._connection.fetchval(self._FETCH_MOMENT, client_id)
+        return moment
 
     _IS_KNOWN = "SELECT EXISTS (SELECT FROM account WHERE client_id = $1)"
     _LIST_ALIKE = "SELECT client_id FROM account WHERE abs(length(client_id) - length($1)) <= 2 LIMIT 100000"
@@ -49,45 +53,39 @@ class LedgerStore:
         """Let no later decision about a locked account be made as of before now."""
         await self._connection.execute(self._NOTE_MOMENT, client_id)
 
-    _INSERT_ENTRY = f"""
-        INSERT INTO ledger_entry (client_id, kind, reference, credits, source, note, at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
-        ON CONFLICT (client_id, kind, reference) WHERE kind <> 'spend' DO NOTHING
-        RETURNING {_COLUMNS}
-    """
-    _ADD_GRANTED = """
-        UPDATE account SET granted = granted + $2
-        WHERE client_id = $1 AND ($2::bigint > 0 OR granted - spent - held + $2 >= 0)
-        RETURNING client_id
-    """
-    _FETCH_ENTRY = f"""
-        SELECT {_COLUMNS}
-        FROM ledger_entry WHERE client_id = $1 AND kind = $2 AND reference = $3 AND kind <> 'spend'
-    """
-
-    async def insert_entry(
-        self,
-        client_id: str,
-        kind: str,
-        reference: str,
-        credits: int,
-        *,
-        source: str | None,
-        note: str | None,
-        now: datetime,
-    ) -> tuple[LedgerEntry, bool]:
-        """Write a grant or an adjustment to a locked account, once per reference; return it and whether it is new.
-
-        Raises InsufficientCredits when it would take what is available below zero: the transaction must then end.
-        """
-        entry = await self._connection.fetchrow(
-            self._INSERT_ENTRY, client_id, kind, reference, credits, source, note, now
+    _TAKE_ADJUSTED = """
+        WITH taken AS (
+            UPDATE account a SET adjusted = adjusted - $3 WHERE client_id = $1 AND a.available >= $3
+            RETURNING client_id
         )
-        if entry is None:
-            return LedgerEntry(*await self._connection.fetchrow(self._FETCH_ENTRY, client_id, kind, reference)), False
-        if await self._connection.fetchval(self._ADD_GRANTED, client_id, credits) is None:
-            raise InsufficientCredits
-        return LedgerEntry(*entry), True
+        INSERT INTO ledger_entry (client_id, kind, reference, credits, note, actor, at)
+        SELECT client_id, 'adjust', $2, -$3::bigint, $4, $5, $6 FROM taken
+        RETURNING entry_id
+    """
+
+    async def take_adjusted(
+        self, client_id: str, reference: str, credits: int, *, reason: str, actor: str, now: datetime
+    ) -> bool:
+        """Correct what a locked account has down; return whether so many credits were available."""
+        arguments = (client_id, reference, credits, reason, actor, now)
+        return await self._connection.fetchval(self._TAKE_ADJUSTED, *arguments) is not None
+
+    _FETCH_ENTRY = f"""
+        SELECT {_COLUMNS} FROM ledger_entry
+        WHERE client_id = $1 AND kind = $2 AND reference = $3 AND kind IN ('grant', 'refund', 'adjust')
+    """
+
+    async def fetch_entry(self, client_id: str, kind: str, reference: str) -> LedgerEntry | None:
+        """Return the line of a grant, a refund or an adjustment, None where there is none."""
+        row = await self._connection.fetchrow(self._FETCH_ENTRY, client_id, kind, reference)
+        return row and LedgerEntry(*row)
+
+    _FETCH_CHARGED = "SELECT -credits FROM ledger_entry WHERE client_id = $1 AND event_id = $2 AND kind = 'spend'"
+
+    async def fetch_charged_credits(self, client_id: str, event_id: str) -> int | None:
+        """Return what an event was charged, None for one that was not."""
+        charged: int | None = await self._connection.fetchval(self._FETCH_CHARGED, client_id, event_id)
+        return charged
 
     # What was counted at a moment to come is counted as of now.
     _MOVE_COUNTERS = """
@@ -170,15 +168,6 @@ class LedgerStore:
     async def list_ahead(self) -> list[str]:
         """Return the clients whose account was counted at a moment to come. Reads all accounts."""
         return [client_id for (client_id,) in await self._connection.fetch(self._LIST_AHEAD)]
-
-    _FETCH_BALANCE = """
-        SELECT client_id, granted, spent, held, granted - spent - held FROM account WHERE client_id = $1
-    """
-
-    async def fetch_balance(self, client_id: str) -> Balance | None:
-        """Return what a client has, None for one never heard of."""
-        row = await self._connection.fetchrow(self._FETCH_BALANCE, client_id)
-        return row and Balance(*row)
 
     _LIST_QUOTAS = "SELECT starts_at, ends_at, used, held FROM find_counters($1, utc_now()) ORDER BY k"
 

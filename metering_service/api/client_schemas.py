@@ -1,71 +1,32 @@
-"""The wire's shapes of a client's credits: grants, adjustments, balance, quota, ledger."""
+"""The wire's shapes of what a client has and did: balance, quota, ledger."""
 
 from marshmallow import Schema, fields, validate
 
-from metering_service.policies.policy import MAX_GRANT_CREDITS, MAX_IDENTIFIER_CHARACTERS
+from metering_service.api.grant_schemas import GrantTermsSchema
 from metering_service.policies.schema import QuotaSchema
-from service_chassis.schema.fields import ClosedSchema, StrictBoolean, integer, text
 
-_MAX_NOTE_CHARACTERS = 1000
-CREATE = StrictBoolean(
-    load_default=False, metadata={"description": "Also for a client that metering has never heard of."}
-)
-
-
-class CreateGrantSchema(ClosedSchema):
-    """Credits for a client, once per grantId."""
-
-    grant_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="grantId", required=True)
-    credits = integer(1, MAX_GRANT_CREDITS, required=True)
-    source = text(MAX_IDENTIFIER_CHARACTERS, load_default=None, allow_none=True)
-    note = text(_MAX_NOTE_CHARACTERS, shortest=None, load_default=None, allow_none=True)
-    create = CREATE
-
-
-class GrantSchema(Schema):
-    """A grant as it stands."""
-
-    grant_id = fields.String(data_key="grantId", required=True)
-    credits = fields.Integer(required=True)
-    source = fields.String(allow_none=True, required=True)
-    note = fields.String(allow_none=True, required=True)
-
-    client_id = fields.String(data_key="clientId", required=True)
-    entry_id = fields.Integer(data_key="entryId", required=True)
-    at = fields.DateTime(required=True)
-
-
-class CreateAdjustmentSchema(ClosedSchema):
-    """A correction, up or down, once per adjustmentId."""
-
-    adjustment_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="adjustmentId", required=True)
-    credits = fields.Integer(
-        strict=True,
-        required=True,
-        validate=[
-            validate.Range(min=-MAX_GRANT_CREDITS, max=MAX_GRANT_CREDITS),
-            validate.NoneOf([0], error="Must not be 0."),
-        ],
-    )
-    reason = text(_MAX_NOTE_CHARACTERS, required=True)
-    create = CREATE
+KINDS = ("grant", "spend", "expire", "void", "refund", "adjust")
 
 
 class LedgerEntrySchema(Schema):
     """One line of the ledger."""
 
     entry_id = fields.Integer(data_key="entryId", required=True)
-    kind = fields.String(required=True, validate=validate.OneOf(["grant", "spend", "adjust"]))
+    kind = fields.String(required=True, validate=validate.OneOf(KINDS))
     credits = fields.Integer(required=True, metadata={"description": "Signed: a spend is negative, or 0."})
     event_id = fields.String(data_key="eventId")
     event_type = fields.String(data_key="eventType")
     user_id = fields.String(data_key="userId")
     units = fields.Integer()
     day = fields.Date(metadata={"description": "Of a spend: the UTC day on which the fact happened."})
-    at = fields.DateTime(required=True)
+    at = fields.DateTime(required=True, metadata={"description": "When it took effect."})
+    posted_at = fields.DateTime(
+        data_key="postedAt", metadata={"description": "When it was written, where that was later."}
+    )
+    actor = fields.String(metadata={"description": "The name of the service key that it was done with."})
     source = fields.String()
     note = fields.String()
-    reference = fields.String(metadata={"description": "The grantId or adjustmentId."})
+    reference = fields.String(metadata={"description": "The grantId, refundId or adjustmentId."})
     late = fields.Boolean()
 
 
@@ -76,14 +37,37 @@ class LedgerSchema(Schema):
     next_cursor = fields.String(data_key="nextCursor", allow_none=True, required=True)
 
 
+class ExpirySchema(Schema):
+    """What expires next."""
+
+    credits = fields.Integer(required=True)
+    at = fields.DateTime(required=True)
+
+
+class OpenGrantSchema(GrantTermsSchema):
+    """A grant that is effective or booked."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(["grant", "refund", "adjust"]))
+    state = fields.String(required=True, validate=validate.OneOf(["booked", "live"]))
+    left = fields.Integer(required=True, metadata={"description": "What no charge and no hold has taken of it."})
+
+
 class BalanceSchema(Schema):
-    """Credits, integers, read at one moment: granted = spent + held + available."""
+    """Credits, integers, read at one moment: granted + adjusted = spent + held + expired + available."""
 
     client_id = fields.String(data_key="clientId", required=True)
-    granted = fields.Integer(required=True)
+    granted = fields.Integer(required=True, metadata={"description": "Grants that became effective, and refunds."})
+    adjusted = fields.Integer(required=True)
     spent = fields.Integer(required=True)
+    expired = fields.Integer(
+        required=True, metadata={"description": "What was left of ended grants, voided ones too."}
+    )
     held = fields.Integer(required=True)
     available = fields.Integer(required=True)
+    expiring_next = fields.Nested(ExpirySchema, data_key="expiringNext", allow_none=True, required=True)
+    grants = fields.List(
+        fields.Nested(OpenGrantSchema), required=True, metadata={"description": "In the order they are drawn in."}
+    )
 
 
 class QuotaUseSchema(QuotaSchema):

@@ -1,15 +1,11 @@
-"""A client's credits: grants, adjustments, balance, quota, ledger."""
+"""What a client has and did: balance, quota, ledger."""
 
 from aiohttp import web
 
-from metering_service.accounts.account import Balance
+from metering_service.accounts.grant import Balance
 from metering_service.api.auth import authenticate
 from metering_service.api.client_schemas import (
     BalanceSchema,
-    CreateAdjustmentSchema,
-    CreateGrantSchema,
-    GrantSchema,
-    LedgerEntrySchema,
     LedgerSchema,
     QuotasSchema,
 )
@@ -18,7 +14,6 @@ from metering_service.api.responses import (
     WRONG_IDENTIFIER,
     WRONG_PAGE,
     describe_identifier,
-    describe_missing,
     describe_refused_keys,
     describe_wrong_field,
     read_identifier,
@@ -26,12 +21,10 @@ from metering_service.api.responses import (
     respond,
 )
 from metering_service.components import COMPONENTS
-from metering_service.errors import ClientNotFound, InsufficientCredits, ReferenceReused
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
 from service_chassis.http.cursor import encode_cursor
-from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_query
-from service_chassis.openapi.endpoint import Endpoint, Failure, Success, query
+from service_chassis.openapi.endpoint import Endpoint, Success, query
 
 _QUOTA_PARAMETERS = (
     query(
@@ -40,36 +33,6 @@ _QUOTA_PARAMETERS = (
         {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS},
     ),
 )
-_CREATE_GRANT = CreateGrantSchema()
-_CREATE_ADJUSTMENT = CreateAdjustmentSchema()
-
-
-async def create_grant(request: web.Request) -> web.Response:
-    """POST /internal/clients/{clientId}/grants."""
-    key = authenticate(request, "admin")
-    client_id = read_identifier(request, "clientId")
-    grant = await read_body(request, _CREATE_GRANT)
-    entry = await request.app[COMPONENTS].accounts.grant(client_id, **grant, actor=key.name)
-    return respond(
-        {
-            "grantId": entry.reference,
-            "clientId": client_id,
-            "credits": entry.credits,
-            "source": entry.source,
-            "note": entry.note,
-            "entryId": entry.entry_id,
-            "at": entry.at,
-        }
-    )
-
-
-async def create_adjustment(request: web.Request) -> web.Response:
-    """POST /internal/clients/{clientId}/adjustments."""
-    key = authenticate(request, "admin")
-    client_id = read_identifier(request, "clientId")
-    adjustment = await read_body(request, _CREATE_ADJUSTMENT)
-    entry = await request.app[COMPONENTS].accounts.adjust(client_id, **adjustment, actor=key.name)
-    return respond(entry.as_document())
 
 
 async def get_balance(request: web.Request) -> web.Response:
@@ -102,8 +65,6 @@ async def list_ledger(request: web.Request) -> web.Response:
 _CLIENT_ID = describe_identifier("clientId", "The client's id.")
 _ADMIN = describe_refused_keys("admin")
 _AT = "2026-07-01T09:00:00Z"
-_GRANT_BODY = {"grantId": "order-1001", "credits": 1000, "source": "sales", "note": "First order"}
-_ADJUSTMENT_BODY = {"adjustmentId": "ticket-17", "credits": -5, "reason": "Granted twice by mistake"}
 _QUOTA_EXAMPLE = {
     "name": "monthly plays",
     "limit": 10_000,
@@ -118,6 +79,29 @@ _QUOTA_EXAMPLE = {
     "held": 1,
     "resetsAt": "2026-08-01T00:00:00Z",
 }
+_GRANT_EXAMPLE = {
+    "grantId": "order-1001",
+    "kind": "grant",
+    "state": "live",
+    "credits": 1000,
+    "left": 997,
+    "effectiveAt": _AT,
+    "expiresAt": "2026-10-01T00:00:00Z",
+    "priority": 50,
+    "source": "sales",
+    "note": "First order",
+}
+_BALANCE_EXAMPLE = {
+    "clientId": "demo",
+    "granted": 1000,
+    "adjusted": 0,
+    "spent": 2,
+    "expired": 0,
+    "held": 1,
+    "available": 997,
+    "expiringNext": {"credits": 997, "at": "2026-10-01T00:00:00Z"},
+    "grants": [_GRANT_EXAMPLE],
+}
 _SPEND = {
     "entryId": 4,
     "kind": "spend",
@@ -129,78 +113,19 @@ _SPEND = {
 
 ENDPOINTS = (
     Endpoint(
-        "POST",
-        "/internal/clients/{clientId}/grants",
-        create_grant,
-        summary="Grant credits",
-        description="Gives a client credits, once per `grantId`: the same grant again changes nothing and gets the "
-        "same response. A client that metering does not know is refused unless `create` is true.",
-        tag="accounts",
-        parameters=(_CLIENT_ID,),
-        body=CreateGrantSchema,
-        body_examples={"An order": _GRANT_BODY},
-        responses={
-            200: Success("The grant.", GrantSchema, {**_GRANT_BODY, "clientId": "demo", "entryId": 1, "at": _AT})
-        },
-        failures=[
-            describe_wrong_field("credits", "Missing data for required field."),
-            *_ADMIN,
-            describe_missing(ClientNotFound("demo")),
-            Failure(
-                "The grantId was used with other content.",
-                ReferenceReused("order-1001"),
-            ),
-        ],
-    ),
-    Endpoint(
-        "POST",
-        "/internal/clients/{clientId}/adjustments",
-        create_adjustment,
-        summary="Adjust credits",
-        description="Corrects a client's credits, up or down, once per `adjustmentId`: the same adjustment again "
-        "changes nothing. Never takes what is available below 0.",
-        tag="accounts",
-        parameters=(_CLIENT_ID,),
-        body=CreateAdjustmentSchema,
-        body_examples={"A correction": _ADJUSTMENT_BODY},
-        responses={
-            200: Success(
-                "The ledger line.",
-                LedgerEntrySchema,
-                {
-                    "entryId": 9,
-                    "kind": "adjust",
-                    "credits": -5,
-                    "at": _AT,
-                    "note": "Granted twice by mistake",
-                    "reference": "ticket-17",
-                },
-            )
-        },
-        failures=[
-            describe_wrong_field("credits", "Must not be 0."),
-            *_ADMIN,
-            describe_missing(ClientNotFound("demo")),
-            Failure(
-                "The adjustmentId was used with other content, or there are too few credits.",
-                ReferenceReused("ticket-17"),
-                InsufficientCredits(),
-            ),
-        ],
-    ),
-    Endpoint(
         "GET",
         "/internal/clients/{clientId}/balance",
         get_balance,
         summary="Get a balance",
-        description="Of a client never heard of: nothing, in zeros.",
+        description="Read at one moment: granted + adjusted = spent + held + expired + available. Of a client "
+        "never heard of: nothing, in zeros.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
         responses={
             200: Success(
                 "The balance.",
                 BalanceSchema,
-                {"clientId": "demo", "granted": 1000, "spent": 2, "held": 1, "available": 997},
+                _BALANCE_EXAMPLE,
             )
         },
         failures=_ADMIN,
@@ -221,7 +146,8 @@ ENDPOINTS = (
         "/internal/clients/{clientId}/ledger",
         list_ledger,
         summary="List a client's ledger",
-        description="Grants, adjustments and spends; a free event is a spend of 0 credits.",
+        description="What was granted, refunded and adjusted, spent, and what expired or was voided. A free event "
+        "is a spend of 0 credits.",
         tag="accounts",
         parameters=(_CLIENT_ID, *PAGE_PARAMETERS),
         responses={200: Success("Entries, oldest first.", LedgerSchema, {"entries": [_SPEND], "nextCursor": None})},

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields
 
-from metering_service.api.client_schemas import CREATE
+from metering_service.api.grant_schemas import CREATE
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
 from metering_service.policies.schema import PolicySchema
 from service_chassis.schema.fields import ClosedSchema, StrictBoolean, UtcDateTime, text

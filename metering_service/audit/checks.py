@@ -13,24 +13,35 @@ from service_chassis.cli.audit_report import Finding
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """An account beside what ledger and holds say it should be, in credits.
+    """An account beside what ledger, holds and grants say it should be, in credits.
 
     `has_account` is False where entries or holds name a client that has no account. `is_ahead`: its last moment, or
-    a period that counts, has not come yet: the database's clock was wrong.
+    a period that counts, has not come yet: the database's clock was wrong. `laid` is what was taken from grants for
+    what was spent, `ledger_taken` what corrections down took.
     """
 
     client_id: str
     has_account: bool
     is_ahead: bool
     granted: int
+    adjusted: int
     spent: int
+    expired: int
     held: int
     late_spent: int
     overdraft: int
+    laid: int
     ledger_granted: int
+    ledger_adjusted: int
     ledger_spent: int
+    ledger_expired: int
     ledger_late: int
+    ledger_taken: int
     holds_held: int
+    holds_pinned: int
+    grants_taken: int
+    grants_lapsed: int
+    grants_pinned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +102,14 @@ class OldHold:
 
 
 _AMOUNTS = (
-    ("granted", "ledger_granted", "grants and adjustments in the ledger"),
+    ("granted", "ledger_granted", "grants and refunds in the ledger"),
+    ("adjusted", "ledger_adjusted", "adjustments in the ledger"),
     ("spent", "ledger_spent", "spends in the ledger"),
+    ("expired", "ledger_expired", "expiries and voids in the ledger"),
+    ("expired", "grants_lapsed", "what lapsed of ended grants"),
     ("late_spent", "ledger_late", "late spends in the ledger"),
     ("held", "holds_held", "live holds"),
+    ("grants_pinned", "holds_pinned", "live holds that lie on ended grants"),
 )
 
 
@@ -107,13 +122,18 @@ def check_account(facts: AccountFacts) -> Iterator[Finding]:
         stands, should = getattr(facts, amount), getattr(facts, source)
         if stands != should:
             yield Finding(f"account_{amount}", facts.client_id, f"{amount} is {stands}, but {words} make {should}")
+    drawn = facts.laid + facts.ledger_taken
+    if facts.grants_taken != drawn:
+        yield Finding(
+            "grants_taken", facts.client_id, f"{facts.grants_taken} was taken from grants, but charges make {drawn}"
+        )
     if facts.is_ahead:
         yield Finding(
             "account_ahead",
             facts.client_id,
             "was counted at a moment to come: see `python -m metering_service mend-clock`",
         )
-    available = facts.granted - facts.spent - facts.held
+    available = facts.granted + facts.adjusted - facts.expired - facts.spent - facts.held
     if available < -facts.late_spent - facts.overdraft:
         yield Finding(
             "account_oversold",

@@ -36,12 +36,20 @@ class AuditStore:
 
     _ACCOUNTS = f"""
         WITH ledger AS (
-            SELECT client_id, coalesce(sum(credits) FILTER (WHERE kind <> 'spend'), 0)::bigint AS granted,
-                   coalesce(-sum(credits) FILTER (WHERE kind = 'spend'), 0)::bigint AS spent,
-                   coalesce(sum(late_credits), 0)::bigint AS late
+            SELECT client_id, sum(credits) FILTER (WHERE kind IN ('grant', 'refund'))::bigint AS granted,
+                   sum(credits) FILTER (WHERE kind = 'adjust')::bigint AS adjusted,
+                   -sum(credits) FILTER (WHERE kind = 'spend')::bigint AS spent,
+                   -sum(credits) FILTER (WHERE kind IN ('expire', 'void'))::bigint AS expired,
+                   sum(late_credits)::bigint AS late,
+                   -sum(credits) FILTER (WHERE kind = 'adjust' AND credits < 0)::bigint AS taken
             FROM ledger_entry GROUP BY client_id
         ), live AS (
-            SELECT client_id, sum(credits)::bigint AS held FROM hold WHERE released_at IS NULL GROUP BY client_id
+            SELECT client_id, sum(credits)::bigint AS held, sum(pinned)::bigint AS pinned
+            FROM hold WHERE released_at IS NULL GROUP BY client_id
+        ), given AS (
+            SELECT client_id, sum(credits - remaining - pinned - lapsed)::bigint AS taken,
+                   sum(lapsed)::bigint AS lapsed, sum(pinned)::bigint AS pinned
+            FROM credit_grant WHERE state NOT IN ('booked', 'cancelled') GROUP BY client_id
         ), ahead AS (
             SELECT DISTINCT client_id FROM counter WHERE starts_at > utc_now() + interval '{CLOCK_TOLERANCE}'
         ), named AS (
@@ -49,11 +57,14 @@ class AuditStore:
         )
         SELECT n.client_id, a.client_id IS NOT NULL AS has_account,
                a.last_at > utc_now() + interval '{CLOCK_TOLERANCE}' OR h.client_id IS NOT NULL AS is_ahead,
-               a.granted, a.spent, a.held, a.late_spent, a.overdraft, l.granted, l.spent, l.late, v.held
+               a.granted, a.adjusted, a.spent, a.expired, a.held, a.late_spent, a.overdraft, a.laid,
+               l.granted, l.adjusted, l.spent, l.expired, l.late, l.taken, v.held, v.pinned,
+               g.taken, g.lapsed, g.pinned
         FROM named n
         LEFT JOIN account a ON a.client_id = n.client_id
         LEFT JOIN ledger l ON l.client_id = n.client_id
         LEFT JOIN live v ON v.client_id = n.client_id
+        LEFT JOIN given g ON g.client_id = n.client_id
         LEFT JOIN ahead h ON h.client_id = n.client_id
     """
 

@@ -1,4 +1,4 @@
-"""Give clients policies and credits, correct them, show what they have."""
+"""Give clients policies, show what they have, set right what a wrong clock dated."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -6,19 +6,17 @@ from typing import Annotated
 
 import typer
 
-from metering_service.accounts.account import Balance, LedgerEntry
+from metering_service.accounts.account import LedgerEntry
 from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
-from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, PolicyId, read_identifier, read_moment
-from metering_service.policies.policy import MAX_GRANT_CREDITS
+from metering_service.accounts.grant import Balance
+from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, PolicyId, read_moment
 from metering_service.settings import DatabaseSettings
-from service_chassis.cli.commands import NEGATIVE_NUMBERS, AsJson, Result, run_with_pool, show
-from service_chassis.errors import OperatorError
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
 
 commands = typer.Typer()
 
 _POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "booked")
-_ENTRY_COLUMNS = ("entryId", "kind", "credits", "reference", "note", "at")
 _LEDGER_COLUMNS = ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note")
 
 
@@ -55,46 +53,6 @@ def assign(
     show(assigned.as_document(), as_json, _POLICY_COLUMNS)
 
 
-@commands.command("grant", context_settings=NEGATIVE_NUMBERS)
-def grant(
-    client_id: ClientId,
-    credits: Annotated[int, typer.Argument(min=1, max=MAX_GRANT_CREDITS, help="How many credits.")],
-    grant_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=read_identifier)],
-    note: Annotated[str | None, typer.Option(help="For the ledger.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where it comes from: an order, a promotion.")] = None,
-    create: Create = False,
-    as_json: AsJson = False,
-) -> None:
-    """Grant credits to a client."""
-    entry = _run(
-        lambda accounts: accounts.grant(
-            client_id, grant_id, credits, source=source, note=note, create=create, actor=ACTOR
-        )
-    )
-    show(entry.as_document(), as_json, _ENTRY_COLUMNS)
-
-
-@commands.command("adjust", context_settings=NEGATIVE_NUMBERS)
-def adjust(
-    client_id: ClientId,
-    credits: Annotated[
-        int,
-        typer.Argument(min=-MAX_GRANT_CREDITS, max=MAX_GRANT_CREDITS, help="Signed: -5 takes five."),
-    ],
-    adjustment_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=read_identifier)],
-    reason: Annotated[str, typer.Option(help="For the ledger.")],
-    create: Create = False,
-    as_json: AsJson = False,
-) -> None:
-    """Correct a client's credits, up or down; never below what is available."""
-    if credits == 0:
-        raise OperatorError("credits: must not be 0")
-    entry = _run(
-        lambda accounts: accounts.adjust(client_id, adjustment_id, credits, reason=reason, create=create, actor=ACTOR)
-    )
-    show(entry.as_document(), as_json, _ENTRY_COLUMNS)
-
-
 @commands.command("mend-clock")
 def mend_clock(
     client_id: Annotated[str | None, typer.Argument(help="One client; without, all that need it.")] = None,
@@ -112,7 +70,7 @@ def mend_clock(
 
 @commands.command("balance")
 def balance(client_id: ClientId, as_json: AsJson = False) -> None:
-    """Show what a client was granted, has spent, has held, and has available."""
+    """Show what a client was granted, has spent, has held and has available, and its grants with what is left."""
     show(_run(lambda accounts: _fetch_balance(accounts, client_id)).as_document(), as_json)
 
 

@@ -1,7 +1,7 @@
 """The ids that operators give, held to what calls of the API accept."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -21,7 +21,10 @@ ToDay = Annotated[
 ]
 
 
-def read_moment(moment: datetime | None) -> datetime | None:
+Moment = TypeVar("Moment", datetime, datetime | None)
+
+
+def read_moment(moment: Moment) -> Moment:
     """Return the moment of an option as one of UTC."""
     return moment and moment.replace(tzinfo=UTC)
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 
-from metering_service.accounts.account import Balance, QuotaUse
+from metering_service.accounts.account import QuotaUse
 from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
+from metering_service.accounts.grant import Balance
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.admin_audit.store import AdminAuditLine, AdminAuditStore
 from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_moment
@@ -35,7 +36,8 @@ _QUOTA_COLUMNS = ("name", "counts", "limit", "used", "held", "overage", "resetsA
 _REFUSAL_COLUMNS = ("minute", "eventType", "code", "limit", "userId", "count", "lastAt")
 _CLIENT_TABLES = {
     "quotas": _QUOTA_COLUMNS,
-    "balance": ("granted", "spent", "held", "available"),
+    "balance": ("granted", "adjusted", "spent", "expired", "held", "available", "expiringNext"),
+    "grants": ("grantId", "kind", "state", "credits", "left", "effectiveAt", "expiresAt", "priority"),
     "usage": ("window", "eventType", "charged", "units", "credits", "overage"),
     "lastRefusals": _REFUSAL_COLUMNS,
     "lastEntries": ("at", "kind", "credits", "eventType", "eventId", "reference"),
@@ -116,11 +118,13 @@ def client(client_id: ClientId, default_policy: DefaultPolicy = "free", as_json:
         accounts = AdministerAccounts(pool)
         assigned = await AssignPolicies(pool).fetch(client_id)
         balance = await accounts.fetch_balance(client_id) or Balance(client_id)
+        shown = balance.as_document()
         usage = await ReadUsage(pool).fetch(client_id, None, None, window="month")
         return {
             "policy": assigned.as_document(),
             "quotas": [use.as_document() for use in await _list_quotas(pool, default_policy, client_id, None)],
-            "balance": balance.as_document(),
+            "balance": shown,
+            "grants": shown.pop("grants"),
             "usage": [each.as_document("eventType") for each in usage.sums],
             "lastRefusals": [line.as_document() for line in await _list_last_refusals(pool, client_id)],
             "lastEntries": [

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from metering_service.cli import accounts, export, look, policies, users
+from metering_service.cli import accounts, credits, export, look, policies, users
 from metering_service.cli.audit import audit
 from metering_service.components import SCHEMA
 from metering_service.settings import DatabaseSettings, MeteringSettings
@@ -26,6 +26,7 @@ def migrate(as_json: AsJson = False) -> None:
 commands = create_commands("Policies, credits and the ledger of metering.", serve, migrate)
 commands.command("audit")(audit)
 commands.add_typer(accounts.commands)
+commands.add_typer(credits.commands)
 commands.add_typer(look.commands)
 commands.add_typer(export.commands, name="export")
 commands.add_typer(policies.commands, name="policies")

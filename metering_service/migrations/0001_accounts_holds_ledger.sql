@@ -26,17 +26,86 @@ CREATE INDEX policy_version_by_effect ON policy_version (policy_id, effective_at
 -- Ids are compared and sorted by their bytes (COLLATE "C"), the same on every server whatever its locale.
 CREATE TABLE account (
   client_id text COLLATE "C" NOT NULL,
-  granted bigint NOT NULL DEFAULT 0,         -- grants and adjustments, in credits
+  granted bigint NOT NULL DEFAULT 0,         -- grants and refunds that are effective, in credits
+  adjusted bigint NOT NULL DEFAULT 0,        -- corrections, up and down
   spent bigint NOT NULL DEFAULT 0,
   held bigint NOT NULL DEFAULT 0,
+  expired bigint NOT NULL DEFAULT 0,         -- what was left of grants when they expired or were voided
+  laid bigint NOT NULL DEFAULT 0,            -- the part of spent that was taken from its grants already
   late_spent bigint NOT NULL DEFAULT 0,      -- the part of spent that was charged without having been held
   overdraft bigint NOT NULL DEFAULT 0,       -- the largest that a policy allowed when it was drawn on
   last_at timestamptz NOT NULL,              -- the moment of the last decision; no later one is before it
+  -- When a grant becomes effective, expires or comes again: until then all grants are one sum (sql/move_account.sql).
+  next_moment timestamptz NOT NULL DEFAULT 'infinity',
   CONSTRAINT account_pkey PRIMARY KEY (client_id),
-  CONSTRAINT account_amounts CHECK (granted >= 0 AND spent >= 0 AND held >= 0 AND late_spent >= 0 AND overdraft >= 0),
+  CONSTRAINT account_amounts CHECK (
+    granted >= 0 AND spent >= 0 AND held >= 0 AND expired >= 0 AND late_spent >= 0 AND overdraft >= 0
+    AND laid BETWEEN 0 AND spent),
   -- Never oversold. Only a fact that happened without a live hold, and an overdraft, may go beyond, and both are counted.
-  CONSTRAINT account_available CHECK (granted + late_spent + overdraft - spent - held >= 0)
+  CONSTRAINT account_available CHECK (granted + adjusted - expired + late_spent + overdraft - spent - held >= 0)
 ) WITH (fillfactor = 50);                    -- room to change a row in its own page
+CREATE INDEX account_by_moment ON account (next_moment) WHERE next_moment < 'infinity';
+
+-- Credits that a client was given: a grant, a refund or a correction up. Drawn in the order of priority, soonest expiry, age.
+-- What is remaining stands as of the account's last moment: what was spent since is taken from it at the next one.
+CREATE TABLE credit_grant (
+  client_id text COLLATE "C" NOT NULL,
+  kind text NOT NULL,
+  grant_id text COLLATE "C" NOT NULL,        -- the caller's; of a recurring grant its id and the start of the period
+  number bigint GENERATED ALWAYS AS IDENTITY,
+  recurring_id text COLLATE "C",
+  event_id text COLLATE "C",                 -- of a refund: whose charge it gives back
+  credits bigint NOT NULL,
+  effective_at timestamptz NOT NULL,
+  expires_at timestamptz,                    -- null: never
+  priority smallint NOT NULL,                -- 0 first
+  source text,
+  note text,
+  actor text NOT NULL,
+  created_at timestamptz NOT NULL,
+  state text NOT NULL,
+  remaining bigint NOT NULL,
+  pinned bigint NOT NULL DEFAULT 0,          -- of one that ended: what holds that lay on it may still spend
+  lapsed bigint NOT NULL DEFAULT 0,          -- of one that ended: what nobody can spend any more
+  CONSTRAINT credit_grant_pkey PRIMARY KEY (client_id, kind, grant_id),
+  CONSTRAINT credit_grant_number_once UNIQUE (client_id, number),
+  CONSTRAINT credit_grant_kind CHECK (kind IN ('grant', 'refund', 'adjust')),
+  CONSTRAINT credit_grant_state CHECK (state IN ('booked', 'cancelled', 'live', 'used', 'expired', 'voided')),
+  CONSTRAINT credit_grant_amounts CHECK (
+    credits > 0 AND remaining >= 0 AND pinned >= 0 AND lapsed >= 0 AND remaining + pinned + lapsed <= credits),
+  CONSTRAINT credit_grant_times CHECK (expires_at > effective_at)
+);
+CREATE INDEX credit_grant_open ON credit_grant (client_id, priority, expires_at, effective_at, number)
+  WHERE state IN ('booked', 'live');
+CREATE INDEX credit_grant_refunds ON credit_grant (client_id, event_id) WHERE kind = 'refund';
+CREATE INDEX credit_grant_by_recurring ON credit_grant (client_id, recurring_id, expires_at) WHERE recurring_id IS NOT NULL;
+
+-- Grants that come again: each period's exists once, whether anybody asked for the account at that time or not.
+CREATE TABLE recurring_grant (
+  client_id text COLLATE "C" NOT NULL,
+  recurring_id text COLLATE "C" NOT NULL,
+  credits bigint NOT NULL,
+  every text NOT NULL,                       -- day, week, month or year, counted from starts_at
+  starts_at timestamptz NOT NULL,
+  ends_at timestamptz,                       -- no period begins then or later; null: no end
+  expires_with_period boolean NOT NULL,
+  rollover_max bigint,                       -- so much of what is left at most goes over into the next; null: none
+  priority smallint NOT NULL,
+  actor text NOT NULL,
+  next_at timestamptz NOT NULL,              -- the start of the first period whose grant is not made
+  CONSTRAINT recurring_grant_pkey PRIMARY KEY (client_id, recurring_id),
+  CONSTRAINT recurring_grant_amounts CHECK (credits > 0 AND rollover_max > 0)
+);
+
+-- What a hold may still spend of a grant that ended while the hold lay on it.
+CREATE TABLE credit_pin (
+  client_id text COLLATE "C" NOT NULL,
+  hold_id uuid NOT NULL,
+  number bigint NOT NULL,                    -- of the grant
+  credits bigint NOT NULL,
+  CONSTRAINT credit_pin_pkey PRIMARY KEY (client_id, hold_id, number),
+  CONSTRAINT credit_pin_amounts CHECK (credits > 0)
+);
 
 -- Which policy a client has from when on, until the next one's start. Without any: the configured default.
 CREATE TABLE assignment (
@@ -91,6 +160,7 @@ CREATE TABLE hold (
   overage bigint[],                          -- the part above each limit; null: none is
   available_before bigint,
   would_refuse text,                         -- in shadow mode: the code that it would have been denied with
+  pinned bigint,                             -- the part that is pinned to grants that ended (credit_pin); null: none
   CONSTRAINT hold_pkey PRIMARY KEY (client_id, hold_id),
   CONSTRAINT hold_whole CHECK (
     released_at IS NOT NULL
@@ -128,21 +198,27 @@ CREATE TABLE ledger_entry (
   overage bigint[],
   available_before bigint,
   would_refuse text,
-  reference text,                            -- the caller's id of a grant or an adjustment
+  reference text,                            -- the caller's id of a grant, an adjustment or a refund
   source text,
   note text,
+  actor text,                                -- who gave or took credits: the name of a service key, or how else
+  posted_at timestamptz,                     -- of a line that was written later than it took effect
   -- Entries of one client are numbered under its account's lock, so this order is that in which they became visible.
   CONSTRAINT ledger_entry_pkey PRIMARY KEY (client_id, entry_id),
   CONSTRAINT ledger_entry_kind CHECK (
     (kind = 'spend' AND credits <= 0
      AND num_nulls(event_id, event_type, units, hold_id, service, counted_on, policy_id, policy_version) = 0)
-    OR (kind = 'grant' AND credits > 0 AND reference IS NOT NULL)
-    OR (kind = 'adjust' AND credits <> 0 AND reference IS NOT NULL))
+    OR (kind = 'grant' AND credits > 0 AND num_nulls(reference, actor) = 0)
+    OR (kind = 'refund' AND credits > 0 AND num_nulls(reference, actor, event_id) = 0)
+    OR (kind = 'adjust' AND credits <> 0 AND num_nulls(reference, actor) = 0)
+    -- What lapses of a grant, at its end and when a hold that was pinned to it gives credits back.
+    OR (kind IN ('expire', 'void') AND credits < 0 AND num_nulls(reference, actor) = 0))
 );
 -- Leads with the event, not with the client: charges are listed in the order of event ids, so that a caller can merge
 -- them with a list of its own.
 CREATE UNIQUE INDEX ledger_entry_event_once ON ledger_entry (event_id, client_id) WHERE kind = 'spend';
-CREATE UNIQUE INDEX ledger_entry_reference_once ON ledger_entry (client_id, kind, reference) WHERE kind <> 'spend';
+CREATE UNIQUE INDEX ledger_entry_reference_once ON ledger_entry (client_id, kind, reference)
+  WHERE kind IN ('grant', 'refund', 'adjust');
 
 -- What one user did, by day.
 CREATE INDEX ledger_entry_by_user ON ledger_entry (client_id, user_id, counted_on) WHERE kind = 'spend' AND user_id <> '';

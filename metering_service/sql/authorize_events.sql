@@ -24,14 +24,13 @@ AS $$
 DECLARE
   v_now timestamptz;
 BEGIN
-  PERFORM lock_accounts(p_client_ids);
-  v_now := utc_now();
+  v_now := lock_accounts(p_client_ids);
 
   RETURN QUERY
   WITH quota AS MATERIALIZED (
     SELECT * FROM find_counters(p_counters, v_now)
   ), item AS MATERIALIZED (
-    SELECT i.*, greatest(v_now, a.last_at) AS moment, a.granted - a.spent - a.held AS available,
+    SELECT i.*, greatest(v_now, a.last_at) AS moment, a.available AS available,
            i.again OR NOT i.rate_ok OR i.credits IS NULL OR v.version IS DISTINCT FROM i.policy_version
              OR i.policy_id <> coalesce(s.policy_id, p_default_policy)
              OR EXISTS (SELECT FROM hold h WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id OFFSET 0)
@@ -97,7 +96,7 @@ BEGIN
   ), taken AS (
     UPDATE account a
     SET held = a.held + f.credits, last_at = f.moment,
-        overdraft = greatest(a.overdraft, CASE WHEN a.granted - a.spent - a.held < f.credits THEN -f.must_leave END)
+        overdraft = greatest(a.overdraft, CASE WHEN a.available < f.credits THEN -f.must_leave END)
     FROM (SELECT client_id, moment, must_leave, sum(credits)::bigint AS credits FROM fits GROUP BY client_id, moment, must_leave) AS f
     WHERE a.client_id = f.client_id
   )

@@ -24,7 +24,7 @@ DECLARE
   known record;
   v_now timestamptz;
   v_client text;
-  v_spendable bigint; v_held bigint;         -- granted - spent, and held
+  v_spendable bigint; v_held bigint;         -- what is not spent, and of it held
   v_credits bigint;
   v_wait bigint; v_credit_wait bigint; v_wait_price bigint;
   -- The counters, by their numbers.
@@ -34,8 +34,7 @@ DECLARE
   v_amount bigint; v_excess bigint; v_over bigint[];
   k integer; place integer;
 BEGIN
-  PERFORM lock_accounts(p_client_ids);
-  v_now := utc_now();
+  v_now := lock_accounts(p_client_ids);
   SELECT array_agg(q.counter_id ORDER BY q.k), array_agg(q.used ORDER BY q.k), array_agg(q.used + q.held ORDER BY q.k),
          array_agg(q.usual ORDER BY q.k), array_agg(q.most ORDER BY q.k), array_agg(q.ends_at ORDER BY q.k),
          array_agg(0::bigint ORDER BY q.k), array_agg(NULL::bigint), array_agg(NULL::bigint)
@@ -43,7 +42,7 @@ BEGIN
     FROM find_counters(p_counters, v_now) AS q;
 
   FOR r IN
-    SELECT i.*, greatest(v_now, a.last_at) AS moment, a.granted - a.spent AS spendable, a.held,
+    SELECT i.*, greatest(v_now, a.last_at) AS moment, a.available + a.held AS spendable, a.held,
            coalesce(s.policy_id, p_default_policy) AS own_policy, v.version
     FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,

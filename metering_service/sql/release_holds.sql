@@ -11,8 +11,7 @@ AS $$
 DECLARE
   v_now timestamptz;
 BEGIN
-  PERFORM lock_accounts(p_client_ids);
-  v_now := utc_now();
+  v_now := lock_accounts(p_client_ids);
 
   RETURN QUERY
   WITH item AS MATERIALIZED (
@@ -37,7 +36,7 @@ BEGIN
     UPDATE hold h
     SET released_at = v_now, service = NULL, event_type = NULL, user_id = NULL, units = NULL, credits = NULL,
         counted_on = NULL, held_at = NULL, resolve_by = NULL, policy_id = NULL, policy_version = NULL, rates_used = NULL,
-        counter_ids = NULL, taken_before = NULL, overage = NULL, available_before = NULL, would_refuse = NULL
+        counter_ids = NULL, taken_before = NULL, overage = NULL, available_before = NULL, would_refuse = NULL, pinned = NULL
     FROM item i
     WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND i.is_held AND i.code IS NULL
   ), remembered AS (
@@ -58,5 +57,9 @@ BEGIN
     WHERE a.client_id = f.client_id
   )
   SELECT n, CASE WHEN code IS NOT NULL THEN 'conflict' WHEN is_charged THEN 'settled' ELSE 'released' END, code FROM item;
+
+  PERFORM resolve_pins(pin.client_id, pin.hold_id, 0, v_now)
+  FROM (SELECT DISTINCT client_id, hold_id FROM credit_pin WHERE client_id = ANY (p_client_ids)) AS pin
+  JOIN hold h ON h.client_id = pin.client_id AND h.hold_id = pin.hold_id AND h.released_at IS NOT NULL;
 END
 $$;

@@ -1,6 +1,6 @@
 -- Settle (capture): charge what happened, by moving each hold into its ledger line. Charges those of the events whose hold
--- lives and is `p_service`'s, as many units as were held or fewer, which is the rule, and returns them; the others are left
--- to settle_in_turn. Needs no policy: price and terms are the hold's. What was held and did not happen is given back.
+-- lives and is `p_service`'s, as many units as were held or fewer, which is the rule, and returns them; the others, and those
+-- that lie on a grant that ended, are left to settle_in_turn. Needs no policy: price and terms are the hold's. What was held and did not happen is given back.
 --
 -- `p_events` is a JSON list of events in order (n). One that stands in it twice is charged once, by the first.
 -- Why a function, and why without settings: as authorize_events.
@@ -12,8 +12,7 @@ AS $$
 DECLARE
   v_now timestamptz;
 BEGIN
-  PERFORM lock_accounts(p_client_ids);
-  v_now := utc_now();
+  v_now := lock_accounts(p_client_ids);
 
   RETURN QUERY
   WITH item AS MATERIALIZED (
@@ -24,7 +23,7 @@ BEGIN
     CROSS JOIN LATERAL (
       SELECT h.ctid AS place FROM hold h
       WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND h.event_id = i.event_id AND h.released_at IS NULL
-        AND h.service = p_service AND (i.units IS NULL OR i.units <= h.units)
+        AND h.service = p_service AND (i.units IS NULL OR i.units <= h.units) AND h.pinned IS NULL
         -- Told whole, it must be told as it was held.
         AND (i.event_type IS NULL
              OR (i.event_type = h.event_type AND (h.user_id = '' OR h.user_id IS NOT DISTINCT FROM i.user_id)))

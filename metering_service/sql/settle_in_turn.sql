@@ -1,5 +1,5 @@
 -- Settle (capture) events one after the other: those that settle_events left, because they are charged already, their hold
--- is not there, or more happened than was held.
+-- is not there or lies on a grant that ended, or more happened than was held.
 --
 -- Looks for this hold, then for the event's live hold, then for its charge. A fact without any of them is charged all the same,
 -- 'late', at the present policy's price, where it was told whole (it has an event_type); else it is 'unknown'. 'conflict'
@@ -29,8 +29,7 @@ DECLARE
   v_counters bigint[];
   v_over bigint[];
 BEGIN
-  PERFORM lock_accounts(p_client_ids);
-  v_now := utc_now();
+  v_now := lock_accounts(p_client_ids);
 
   FOR r IN
     SELECT i.*, greatest(v_now, a.last_at) AS moment, coalesce(s.policy_id, p_default_policy) AS own_policy, v.version
@@ -132,6 +131,9 @@ BEGIN
       SET spent = a.spent + credits, held = a.held - v_held, late_spent = a.late_spent + v_late,
           last_at = CASE WHEN late THEN greatest(a.last_at, v_moment) ELSE a.last_at END
       WHERE a.client_id = r.client_id;
+      IF h.pinned IS NOT NULL THEN
+        PERFORM resolve_pins(r.client_id, hold_id, credits, v_now);
+      END IF;
     END IF;
     RETURN NEXT;
   END LOOP;

@@ -20,11 +20,12 @@ WITHOUT_THE_FACT = """
 
 WITHOUT_ACCOUNT_LOCKS = """
     ALTER TABLE account DROP CONSTRAINT account_available;
-    CREATE OR REPLACE FUNCTION lock_accounts(p_client_ids text[]) RETURNS void LANGUAGE plpgsql AS $$
+    CREATE OR REPLACE FUNCTION lock_accounts(p_client_ids text[]) RETURNS timestamptz LANGUAGE plpgsql AS $$
     BEGIN
       INSERT INTO account (client_id, last_at)
       SELECT DISTINCT id, utc_now() FROM unnest(p_client_ids) AS id
       ON CONFLICT DO NOTHING;
+      RETURN utc_now();
     END $$;
     CREATE FUNCTION look_long() RETURNS boolean LANGUAGE plpgsql AS $$
     BEGIN PERFORM pg_sleep(0.03); RETURN true; END $$;

@@ -59,6 +59,10 @@ async def test_empty_system_is_sound(metering: Metering, clock: MovableClock) ->
 
 TAMPERINGS = {
     "account_granted": "UPDATE account SET granted = granted + 1",
+    "account_adjusted": "UPDATE account SET adjusted = adjusted + 1",
+    "account_expired": "UPDATE account SET expired = expired + 1",
+    "grants_taken": "UPDATE credit_grant SET remaining = remaining - 1",
+    "account_grants_pinned": "UPDATE credit_grant SET remaining = remaining - 1, pinned = pinned + 1",
     "account_spent": "UPDATE account SET spent = spent + 1",
     "account_held": "UPDATE account SET held = held + 1",
     "account_late_spent": "UPDATE account SET late_spent = 0",
@@ -157,8 +161,8 @@ def test_old_holds_do_not_fail_the_command(metering_dsn: str) -> None:
             "INSERT INTO account (client_id, last_at, granted, held) VALUES ('acme', '2026-01-01', 1, 1)"
         )
         connection.execute(
-            "INSERT INTO ledger_entry (client_id, kind, credits, reference, at) "
-            "VALUES ('acme', 'grant', 1, 'g', now())"
+            "INSERT INTO ledger_entry (client_id, kind, credits, reference, actor, at) "
+            "VALUES ('acme', 'grant', 1, 'g', 'ops', now())"
         )
         connection.execute(
             "INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, "

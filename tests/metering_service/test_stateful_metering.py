@@ -1,17 +1,13 @@
 """The real service, driven at random, against a reference model small enough to be believed.
 
-The model knows policies, limits, holds, ledger and calendar periods, and nothing of batches, locks, SQL or caches.
-Rates have no place in it: their clock is Redis' own.
-
-Long because the whole reference model stands here, to be read in one piece.
+Long because one machine has all the rules: what happens to one client in any order is what is tried.
 """
 
 import asyncio
 import hashlib
 import itertools
 import uuid
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -28,214 +24,22 @@ from hypothesis.stateful import (
 )
 
 from metering_service.app import create_app
+from metering_service.audit.run import audit_ledger
 from metering_service.settings import MeteringSettings
+from service_chassis.cli.audit_report import AuditReport
+from service_chassis.database.pool import open_pool
 from tests.metering_service.conftest import ADMIN_KEY, SERVICE_KEYS, Metering, MovableClock
+from tests.metering_service.reference import FOR_GOOD, Account, Limit, Reference, Series, Terms
 
 CLIENTS = ("ada", "bob")
 EXAMPLES = 50
 STEPS = 40
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Limit:
-    """A quota. `most` is limit and overage, None for no end."""
-
-    name: str
-    limit: int
-    overage: int | None
-    counts: str
-    period: str
-    per: str
-    types: tuple[str, ...]
-
-    @property
-    def most(self) -> int | None:
-        return None if self.overage is None else self.limit + self.overage
-
-    def count(self, units: int, credits: int) -> int:
-        return {"events": 1, "units": units, "credits": credits}[self.counts]
-
-    def counter(self, user: str | None, moment: datetime) -> "Counter":
-        """Return what an event counts in: it goes on whatever becomes of the limit's number."""
-        whose = user or "" if self.per == "user" else None
-        return (self.name, self.counts, self.period, self.types, whose, begin(self.period, moment))
-
-    def wire(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "limit": self.limit,
-            "overage": "unlimited" if self.overage is None else self.overage,
-            "counts": self.counts,
-            "period": self.period,
-            "per": self.per,
-            "eventTypes": list(self.types),
-        }
-
-
-Counter = tuple[Any, ...]
-
-
-def begin(period: str, moment: datetime) -> datetime:
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[period]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """A client's policy. `floor` is how far down what is available may go, None where credits are not asked for."""
-
-    price: int = 0
-    sells_all: bool = True
-    floor: int | None = None
-    limits: tuple[Limit, ...] = ()
-
-    def cost(self, event_type: str, units: int) -> int | None:
-        """Return the credits of an event, None where it is not sold."""
-        price = self.price if event_type == "t" else 1 if self.sells_all else None
-        return None if price is None else 0 if self.floor is None else price * units
-
-
-@dataclass
-class Hold:
-    """A live hold, or the charge that it became, as the model sees it: its counters, each with what it takes."""
-
-    hold_id: str
-    event_id: str
-    client_id: str
-    units: int
-    credits: int
-    counted: dict[Counter, Limit]
-
-    def takes(self, counter: Counter) -> int:
-        limit = self.counted.get(counter)
-        return 0 if limit is None else limit.count(self.units, self.credits)
-
-
-@dataclass
-class Account:
-    """A client as the model sees it."""
-
-    terms: Terms = field(default_factory=Terms)
-    granted: int = 0
-    last_at: datetime = EPOCH
-    """The moment of its last decision or change of policy: a clock that went back does not take it back."""
-
-
-Key = tuple[str, str]
-"""A client and one of its holds or events."""
-
-
-class Reference:
-    """What metering ought to do, one event at a time. Ids are each client's own."""
-
-    def __init__(self) -> None:
-        self.accounts = {client_id: Account() for client_id in CLIENTS}
-        self.held: dict[Key, Hold] = {}
-        """By hold id."""
-        self.released: dict[Key, str] = {}
-        """The event of each hold that was released, before or after anybody asked for it."""
-        self.charged: dict[Key, Hold] = {}
-        """By event id."""
-
-    def find_held(self, event: dict[str, Any]) -> Hold | None:
-        ids = event["clientId"], event["eventId"]
-        return next((hold for hold in self.held.values() if (hold.client_id, hold.event_id) == ids), None)
-
-    def find_hold_id(self, event: dict[str, Any]) -> str | None:
-        hold = self.charged.get((event["clientId"], event["eventId"])) or self.find_held(event)
-        return None if hold is None else hold.hold_id
-
-    def sum(self, client_id: str, holds: Iterable[Hold]) -> int:
-        return sum(hold.credits for hold in holds if hold.client_id == client_id)
-
-    def spent_and_held(self, client_id: str) -> tuple[int, int]:
-        return self.sum(client_id, self.charged.values()), self.sum(client_id, self.held.values())
-
-    def available(self, client_id: str) -> int:
-        return self.accounts[client_id].granted - sum(self.spent_and_held(client_id))
-
-    def used_and_held(self, client_id: str, counter: Counter) -> tuple[int, int]:
-        used, held = (
-            sum(hold.takes(counter) for hold in holds.values() if hold.client_id == client_id)
-            for holds in (self.charged, self.held)
-        )
-        return used, held
-
-    def counters(self, event: dict[str, Any], moment: datetime) -> dict[Counter, Limit]:
-        limits = self.accounts[event["clientId"]].terms.limits
-        return {
-            limit.counter(event.get("userId"), moment): limit
-            for limit in limits
-            if event["eventType"] in limit.types or "*" in limit.types
-        }
-
-    def authorize(self, event: dict[str, Any], now: datetime) -> tuple[str, str | None]:
-        """Return the decision and its code."""
-        client_id, event_id, units = event["clientId"], event["eventId"], event["units"]
-        key = client_id, event["holdId"]
-        if key in self.released:
-            return "conflict", "hold_released"
-        if key in self.held and self.held[key].event_id != event_id:
-            return "conflict", "hold_of_another_event"
-        if self.find_hold_id(event) is not None:
-            return "granted", None
-        account = self.accounts[client_id]
-        cost = account.terms.cost(event["eventType"], units)
-        if cost is None:
-            return "denied", "event_type_not_sold"
-        moment = max(now, account.last_at)
-        counters = self.counters(event, moment)
-        for counter, limit in counters.items():
-            taken = sum(self.used_and_held(client_id, counter))
-            if limit.most is not None and taken + limit.count(units, cost) > limit.most:
-                return "denied", "api_quota_exceeded"
-        if cost > 0 and self.available(client_id) - cost < (account.terms.floor or 0):
-            return "denied", "api_balance_exhausted"
-        account.last_at = moment
-        self.held[key] = Hold(event["holdId"], event_id, client_id, units, cost, counters)
-        return "granted", None
-
-    def settle(
-        self, event: dict[str, Any], now: datetime, units: int, happened_at: datetime
-    ) -> tuple[str, int | None]:
-        """Return the state and what it cost."""
-        client_id, event_id = event["clientId"], event["eventId"]
-        hold = self.held.get((client_id, event["holdId"]))
-        if hold is not None and hold.event_id != event_id:
-            return "conflict", None
-        charge = self.charged.get((client_id, event_id))
-        if charge is None:
-            charge = self.find_held(event)
-            if charge is not None:
-                del self.held[client_id, charge.hold_id]
-                charge.credits = charge.credits // charge.units * units
-                charge.units = units
-            else:
-                account = self.accounts[client_id]
-                account.last_at = max(now, account.last_at)
-                cost = account.terms.cost(event["eventType"], units) or 0
-                counters = self.counters(event, account.last_at)
-                # Of a period that is over nothing counts.
-                present = {key: limit for key, limit in counters.items() if key[-1] <= happened_at}
-                charge = Hold(event["holdId"], event_id, client_id, units, cost, present)
-            self.charged[client_id, event_id] = charge
-        return "settled", charge.credits
-
-    def release(self, event: dict[str, Any]) -> str:
-        key = event["clientId"], event["holdId"]
-        hold = self.held.get(key)
-        told = hold.event_id if hold is not None else self.released.get(key)
-        if told is not None and told != event["eventId"]:
-            return "conflict"
-        charge = self.charged.get((event["clientId"], event["eventId"]))
-        if told is None and charge is not None and charge.hold_id == event["holdId"]:
-            return "settled"
-        self.held.pop(key, None)
-        self.released[key] = event["eventId"]
-        return "released"
+def wire(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class MeteringMachine(RuleBasedStateMachine):
@@ -250,9 +54,10 @@ class MeteringMachine(RuleBasedStateMachine):
         super().__init__()
         # Each example has clients of its own in one database: that is quicker than a database each.
         self.suffix = f"-{next(self.numbers)}"
-        self.reference = Reference()
+        self.reference = Reference(CLIENTS)
         self.events: list[dict[str, Any]] = []
         self.references = itertools.count(1)
+        self.is_unread = False
 
     def name(self, client_id: str) -> str:
         return client_id + self.suffix
@@ -316,7 +121,7 @@ class MeteringMachine(RuleBasedStateMachine):
     def begin(self, ada: Terms, bob: Terms, credits: int) -> None:
         for client, terms in zip(CLIENTS, (ada, bob), strict=True):
             self.change_policy(client, terms)
-            self.grant_to(client, credits)
+            self.grant(client, credits, None, None)
 
     @rule(client=clients, terms=policy)
     def change_policy(self, client: str, terms: Terms) -> None:
@@ -330,24 +135,79 @@ class MeteringMachine(RuleBasedStateMachine):
         quotas = [limit.wire() for limit in terms.limits]
         self.run(self.metering.give(self.name(client), prices=prices, credits=credits, quotas=quotas))
 
-    @rule(client=clients, credits=st.integers(1, 4))
-    def grant(self, client: str, credits: int) -> None:
-        self.grant_to(client, credits)
-
-    def grant_to(self, client: str, credits: int) -> None:
-        self.reference.accounts[client].granted += credits
-        body = {"grantId": f"g{next(self.references)}", "credits": credits}
+    @rule(
+        client=clients,
+        credits=st.integers(1, 4),
+        begins_in=st.sampled_from([None, None, -3, 6, 30]),
+        lasts=st.sampled_from([None, 8, 30, 200]),
+    )
+    def grant(self, client: str, credits: int, begins_in: int | None, lasts: int | None) -> None:
+        moment = self.reference.move(client, self.clock())
+        begins = None if begins_in is None else moment + timedelta(hours=begins_in)
+        ends = None if lasts is None else (begins or moment) + timedelta(hours=lasts)
+        name = f"g{next(self.references)}"
+        body = {"grantId": name, "credits": credits, "effectiveAt": wire(begins), "expiresAt": wire(ends)}
         self.run(self.metering.admin("POST", f"/internal/clients/{self.name(client)}/grants", body))
+        self.reference.grant(client, name, credits, self.clock(), begins=begins, ends=ends)
 
-    @rule(client=clients, credits=st.integers(-5, -1))
+    @rule(client=clients, credits=st.integers(-5, 3).filter(bool))
     def adjust(self, client: str, credits: int) -> None:
-        fits = self.reference.available(client) + credits >= 0
-        body = {"adjustmentId": f"a{next(self.references)}", "credits": credits, "reason": "test"}
-        path = f"/internal/clients/{self.name(client)}/adjustments"
-        status, _ = self.run(self.metering.call("POST", path, body, key=ADMIN_KEY))
-        assert status == (200 if fits else 409)
-        if fits:
-            self.reference.accounts[client].granted += credits
+        name = f"a{next(self.references)}"
+        fits = self.reference.adjust(client, name, credits, self.clock())
+        body = {"adjustmentId": name, "credits": credits, "reason": "test"}
+        assert self.post(client, "adjustments", body) == (200 if fits else 409)
+
+    @rule(client=clients, number=st.integers(0, 9))
+    def void(self, client: str, number: int) -> None:
+        lots = self.reference.accounts[client].lots
+        name = lots[number % len(lots)].name
+        assert self.post(client, f"grants/{name}/void", {"reason": "test"}) == (
+            self.reference.void(client, name, self.clock())
+        )
+
+    @precondition(lambda self: self.events)
+    @rule(number=st.integers(0, 99), credits=st.integers(1, 3))
+    def refund(self, number: int, credits: int) -> None:
+        event = self.events[number % len(self.events)]
+        client, name = event["clientId"], f"r{next(self.references)}"
+        body = {"refundId": name, "eventId": event["eventId"], "credits": credits, "reason": "test"}
+        status = self.post(client, "refunds", body)
+        assert status == self.reference.refund(client, name, event["eventId"], credits, self.clock())
+
+    @rule(
+        client=clients,
+        credits=st.integers(1, 3),
+        days=st.sampled_from([1, 7]),
+        begins_in=st.sampled_from([-400, -30, 5]),
+        lasts=st.sampled_from([None, 400]),
+        rollover=st.sampled_from([0, 0, 2]),
+        expires=st.booleans(),
+    )
+    def grant_again_and_again(
+        self, client: str, credits: int, days: int, begins_in: int, lasts: int | None, rollover: int, expires: bool
+    ) -> None:
+        moment = self.reference.move(client, self.clock())
+        name = f"s{next(self.references)}"
+        begins = moment + timedelta(hours=begins_in)
+        ends = FOR_GOOD if lasts is None else begins + timedelta(hours=lasts)
+        series = Series(credits, days, begins, ends, expires, rollover if expires else 0)
+        body = {
+            "credits": credits,
+            "every": {1: "day", 7: "week"}[days],
+            "startsAt": wire(begins),
+            "endsAt": None if lasts is None else wire(ends),
+            "expires": "period" if expires else "never",
+            "rollover": {"max": rollover} if expires and rollover else None,
+        }
+        path = f"/internal/clients/{self.name(client)}/recurring-grants/{name}"
+        self.run(self.metering.admin("PUT", path, body))
+        self.reference.repeat(client, name, series, self.clock())
+
+    def post(self, client: str, path: str, body: dict[str, Any]) -> int:
+        status, _ = self.run(
+            self.metering.call("POST", f"/internal/clients/{self.name(client)}/{path}", body, key=ADMIN_KEY)
+        )
+        return status
 
     @rule(client=clients, kinds=st.lists(kinds, min_size=1, max_size=5))
     def authorize_new(self, client: str, kinds: list[tuple[str, str | None, int]]) -> None:
@@ -388,11 +248,12 @@ class MeteringMachine(RuleBasedStateMachine):
         if is_unknown:
             batch.append(self.new_event(CLIENTS[0]))
         states = self.run(self.metering.release(*[self.wire(event) for event in batch]))
-        assert states == [self.reference.release(event) for event in batch]
+        assert states == [self.reference.release(event, self.clock()) for event in batch]
 
     @rule(hours=st.sampled_from([1, 5, 24, 24 * 9]))
     def let_time_pass(self, hours: int) -> None:
         self.clock.advance(hours=hours)
+        self.is_unread = True
 
     @rule()
     def set_the_clock_back(self) -> None:
@@ -401,11 +262,24 @@ class MeteringMachine(RuleBasedStateMachine):
 
     @invariant()
     def totals_are_the_references(self) -> None:
+        """Not just after time has passed: reading moves an account on, and so must all else."""
+        if self.is_unread:
+            self.is_unread = False
+            return
         for client, account in self.reference.accounts.items():
-            spent, held = self.reference.spent_and_held(client)
-            expected = (account.granted, spent, held, account.granted - spent - held)
-            assert self.run(self.metering.balance(self.name(client))) == expected
+            self.balance_is_the_references(client, account)
             self.quotas_are_the_references(client, account)
+
+    def balance_is_the_references(self, client: str, account: Account) -> None:
+        self.reference.move(client, self.clock())
+        spent, held = self.reference.spent_and_held(client)
+        balance = self.run(self.metering.admin("GET", f"/internal/clients/{self.name(client)}/balance"))
+        assert balance["granted"] == account.granted
+        assert balance["adjusted"] == account.adjusted
+        assert (balance["spent"], balance["held"], balance["expired"]) == (spent, held, account.expired)
+        assert balance["available"] == self.reference.available(client)
+        found = [(each["grantId"], each["state"], each["left"]) for each in balance["grants"] if each["left"]]
+        assert found == account.open(self.reference.holds_of(client))
 
     def quotas_are_the_references(self, client: str, account: Account) -> None:
         path = f"/internal/clients/{self.name(client)}/quota?userId=ann"
@@ -459,13 +333,22 @@ def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str)
                     suppress_health_check=list(HealthCheck),
                 ),
             )
+            # Whatever a clock that went back left ahead is past by then.
+            clock.advance(days=365)
+            report = runner.run(audit(metering_dsn, clock()))
+            assert report.is_sound, report.violations
         finally:
             runner.run(client.close())
             clock.close()
 
 
+async def audit(dsn: str, now: datetime) -> AuditReport:
+    async with open_pool(dsn, size=1, application_name="audit") as pool:
+        return await audit_ledger(pool, now=now, unresolved_after_seconds=0)
+
+
 def test_reference_denies_what_it_should() -> None:
-    reference = Reference()
+    reference = Reference(CLIENTS)
     limit = Limit("a", 2, 0, "units", "month", "client", ("*",))
     reference.accounts["ada"].terms = Terms(price=2, floor=0, limits=(limit,))
     event = {"holdId": "h", "eventId": "e", "clientId": "ada", "eventType": "t", "units": 2}

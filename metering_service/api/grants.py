@@ -1,0 +1,212 @@
+"""What a client is given: grants, refunds, adjustments."""
+
+from aiohttp import web
+
+from metering_service.api.auth import authenticate
+from metering_service.api.client_schemas import LedgerEntrySchema
+from metering_service.api.grant_schemas import (
+    CreateAdjustmentSchema,
+    CreateGrantSchema,
+    CreateRefundSchema,
+    GrantSchema,
+    RefundSchema,
+    VoidedGrantSchema,
+    VoidGrantSchema,
+)
+from metering_service.api.responses import (
+    describe_identifier,
+    describe_missing,
+    describe_refused_keys,
+    describe_wrong_field,
+    read_identifier,
+    respond,
+)
+from metering_service.components import COMPONENTS
+from metering_service.errors import (
+    ClientNotFound,
+    EventNotCharged,
+    GrantEnded,
+    GrantNotFound,
+    InsufficientCredits,
+    ReferenceReused,
+    RefundTooLarge,
+)
+from service_chassis.http.json_body import read_body
+from service_chassis.openapi.endpoint import Endpoint, Failure, Success
+
+_CREATE_GRANT = CreateGrantSchema()
+_VOID_GRANT = VoidGrantSchema()
+_CREATE_REFUND = CreateRefundSchema()
+_CREATE_ADJUSTMENT = CreateAdjustmentSchema()
+
+
+async def create_grant(request: web.Request) -> web.Response:
+    """POST /internal/clients/{clientId}/grants."""
+    key = authenticate(request, "admin")
+    client_id = read_identifier(request, "clientId")
+    terms = await read_body(request, _CREATE_GRANT)
+    grant = await request.app[COMPONENTS].credits.grant(client_id, **terms, actor=key.name)
+    return respond({**grant.as_document(), "clientId": client_id, "at": grant.created_at})
+
+
+async def void_grant(request: web.Request) -> web.Response:
+    """POST /internal/clients/{clientId}/grants/{grantId}/void."""
+    key = authenticate(request, "admin")
+    client_id, grant_id = read_identifier(request, "clientId"), read_identifier(request, "grantId")
+    body = await read_body(request, _VOID_GRANT)
+    grant = await request.app[COMPONENTS].credits.void(client_id, grant_id, **body, actor=key.name)
+    return respond({"clientId": client_id, "grantId": grant_id, "voided": grant.lapsed, "held": grant.pinned})
+
+
+async def create_refund(request: web.Request) -> web.Response:
+    """POST /internal/clients/{clientId}/refunds."""
+    key = authenticate(request, "admin")
+    client_id = read_identifier(request, "clientId")
+    body = await read_body(request, _CREATE_REFUND)
+    refund = await request.app[COMPONENTS].credits.refund(client_id, **body, actor=key.name)
+    return respond(
+        {
+            "clientId": client_id,
+            "refundId": refund.grant_id,
+            "eventId": refund.event_id,
+            "credits": refund.credits,
+            "reason": refund.note,
+            "at": refund.created_at,
+        }
+    )
+
+
+async def create_adjustment(request: web.Request) -> web.Response:
+    """POST /internal/clients/{clientId}/adjustments."""
+    key = authenticate(request, "admin")
+    client_id = read_identifier(request, "clientId")
+    body = await read_body(request, _CREATE_ADJUSTMENT)
+    entry = await request.app[COMPONENTS].credits.adjust(client_id, **body, actor=key.name)
+    return respond(entry.as_document())
+
+
+_CLIENT_ID = describe_identifier("clientId", "The client's id.")
+_GRANT_ID = describe_identifier("grantId", "The grant's id.")
+_ADMIN = describe_refused_keys("admin")
+_NO_CLIENT = describe_missing(ClientNotFound("demo"))
+_AT = "2026-07-01T09:00:00Z"
+_GRANT_BODY = {
+    "grantId": "order-1001",
+    "credits": 1000,
+    "effectiveAt": _AT,
+    "expiresAt": "2026-10-01T00:00:00Z",
+    "priority": 50,
+    "source": "sales",
+    "note": "First order",
+}
+_REFUND_BODY = {"refundId": "ticket-18", "eventId": "plan_play.created:0198f2a4", "credits": 1, "reason": "It failed"}
+_ADJUSTMENT_BODY = {"adjustmentId": "ticket-17", "credits": -5, "reason": "Granted twice by mistake"}
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/internal/clients/{clientId}/grants",
+        create_grant,
+        summary="Grant credits",
+        description="Gives a client credits, from now or `effectiveAt` on, for good or until `expiresAt`, once per "
+        "`grantId`: the same grant again changes nothing and gets the same response. Grants are drawn in the order "
+        "of `priority`, soonest expiry and age. A client that metering does not know is refused unless `create` is "
+        "true.",
+        tag="accounts",
+        parameters=(_CLIENT_ID,),
+        body=CreateGrantSchema,
+        body_examples={"An order": _GRANT_BODY},
+        responses={200: Success("The grant.", GrantSchema, {**_GRANT_BODY, "clientId": "demo", "at": _AT})},
+        failures=[
+            describe_wrong_field("credits", "Missing data for required field."),
+            *_ADMIN,
+            _NO_CLIENT,
+            Failure("The grantId was used with other content.", ReferenceReused("order-1001")),
+        ],
+    ),
+    Endpoint(
+        "POST",
+        "/internal/clients/{clientId}/grants/{grantId}/void",
+        void_grant,
+        summary="Void a grant",
+        description="Takes what is left of a grant. What live holds lie on they may still spend; what they give back "
+        "lapses. A voided grant again changes nothing.",
+        tag="accounts",
+        parameters=(_CLIENT_ID, _GRANT_ID),
+        body=VoidGrantSchema,
+        body_examples={"An order that was cancelled": {"reason": "The order was cancelled"}},
+        responses={
+            200: Success(
+                "What became of it.",
+                VoidedGrantSchema,
+                {"clientId": "demo", "grantId": "order-1001", "voided": 997, "held": 1},
+            )
+        },
+        failures=[
+            describe_wrong_field("reason", "Missing data for required field."),
+            *_ADMIN,
+            describe_missing(GrantNotFound("order-1001")),
+            Failure("Nothing is left of the grant.", GrantEnded("order-1001", "expired")),
+        ],
+    ),
+    Endpoint(
+        "POST",
+        "/internal/clients/{clientId}/refunds",
+        create_refund,
+        summary="Refund a charge",
+        description="Gives back credits of an event's charge, as a grant without expiry, once per `refundId`; all "
+        "refunds of an event together are at most what it was charged. What it used of quotas stays used.",
+        tag="accounts",
+        parameters=(_CLIENT_ID,),
+        body=CreateRefundSchema,
+        body_examples={"A play that failed": _REFUND_BODY},
+        responses={200: Success("The refund.", RefundSchema, {"clientId": "demo", **_REFUND_BODY, "at": _AT})},
+        failures=[
+            describe_wrong_field("eventId", "Missing data for required field."),
+            *_ADMIN,
+            describe_missing(EventNotCharged("plan_play.created:0198f2a4")),
+            Failure(
+                "The refundId was used with other content, or it is more than was charged.",
+                ReferenceReused("ticket-18"),
+                RefundTooLarge("plan_play.created:0198f2a4", 0),
+            ),
+        ],
+    ),
+    Endpoint(
+        "POST",
+        "/internal/clients/{clientId}/adjustments",
+        create_adjustment,
+        summary="Adjust credits",
+        description="Corrects a client's credits, up or down, once per `adjustmentId`: the same adjustment again "
+        "changes nothing. Never takes what is available below 0.",
+        tag="accounts",
+        parameters=(_CLIENT_ID,),
+        body=CreateAdjustmentSchema,
+        body_examples={"A correction": _ADJUSTMENT_BODY},
+        responses={
+            200: Success(
+                "The ledger line.",
+                LedgerEntrySchema,
+                {
+                    "entryId": 9,
+                    "kind": "adjust",
+                    "credits": -5,
+                    "at": _AT,
+                    "actor": "sales",
+                    "note": "Granted twice by mistake",
+                    "reference": "ticket-17",
+                },
+            )
+        },
+        failures=[
+            describe_wrong_field("credits", "Must not be 0."),
+            *_ADMIN,
+            _NO_CLIENT,
+            Failure(
+                "The adjustmentId was used with other content, or there are too few credits.",
+                ReferenceReused("ticket-17"),
+                InsufficientCredits(),
+            ),
+        ],
+    ),
+)
