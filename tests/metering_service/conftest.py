@@ -183,3 +183,10 @@ async def start_metering(metering_dsn: str, redis_url: str, clock: MovableClock)
 @pytest.fixture
 async def metering(start_metering: StartMetering) -> Metering:
     return await start_metering()
+
+
+@pytest.fixture
+async def acme(metering: Metering) -> Metering:
+    """A client that pays a credit a unit, and has those that the test grants. It is 31 March, 22:00."""
+    await metering.give("acme")
+    return metering

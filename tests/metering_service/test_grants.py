@@ -1,7 +1,6 @@
-"""Credits for a time: grants that begin, expire and come again, what holds keep of them, voids and refunds."""
+"""Credits for a time: grants that begin and expire, what holds keep of them, voids and refunds."""
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -10,52 +9,7 @@ import pytest
 from metering_service.accounts.move_on import MoveAccounts
 from service_chassis.database.pool import open_pool
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
-
-PATH = "/internal/clients/acme"
-
-
-async def grant(metering: Metering, grant_id: str, credits: int, **terms: Any) -> Any:
-    body = {"grantId": grant_id, "credits": credits, "create": True, **terms}
-    return await metering.admin("POST", f"{PATH}/grants", body)
-
-
-async def recur(metering: Metering, recurring_id: str, **terms: Any) -> Any:
-    body = {"credits": 10, "every": "month", "expires": "period", "create": True, **terms}
-    return await metering.admin("PUT", f"{PATH}/recurring-grants/{recurring_id}", body)
-
-
-async def balance(metering: Metering) -> Any:
-    return await metering.admin("GET", f"{PATH}/balance")
-
-
-async def lefts(metering: Metering) -> list[tuple[str, int]]:
-    return [(each["grantId"], each["left"]) for each in (await balance(metering))["grants"]]
-
-
-async def lines(metering: Metering, *kinds: str) -> list[tuple[str, int, str]]:
-    ledger = await metering.admin("GET", f"{PATH}/ledger?limit=1000")
-    return [
-        (entry["kind"], entry["credits"], entry["at"])
-        for entry in ledger["entries"]
-        if not kinds or entry["kind"] in kinds
-    ]
-
-
-async def refuse(metering: Metering, method: str, path: str, body: Any) -> tuple[int, str]:
-    status, error = await metering.call(method, f"{PATH}/{path}", body, key=ADMIN_KEY)
-    return status, error["details"][0]["field"] if "details" in error else error["code"]
-
-
-async def decide(metering: Metering, units: int) -> str:
-    [decision] = await metering.authorize(event(units=units))
-    return str(decision.get("code", decision["decision"]))
-
-
-@pytest.fixture
-async def acme(metering: Metering) -> Metering:
-    """A client that pays a credit a unit, and has those that the test grants. It is 31 March, 22:00."""
-    await metering.give("acme")
-    return metering
+from tests.metering_service.credits import PATH, balance, decide, grant, lefts, lines, refuse
 
 
 async def test_grants_are_drawn_by_priority_then_by_expiry_then_by_age(acme: Metering) -> None:
@@ -226,95 +180,6 @@ async def test_one_charge_is_refunded_once_however_many_ask_at_once(start_meteri
     assert (await balance(metering))["available"] == 5
 
 
-async def test_a_month_from_the_31st_on_keeps_to_the_ends_of_months(acme: Metering, clock: MovableClock) -> None:
-    await recur(acme, "plan", startsAt="2026-01-31T00:00:00Z", rollover=None)
-    clock.advance(days=365)
-    await balance(acme)
-    assert [at for _, _, at in await lines(acme, "grant")] == [
-        f"2026-{day}T00:00:00Z"
-        for day in ("03-31", "04-30", "05-31", "06-30", "07-31", "08-31", "09-30", "10-31", "11-30", "12-31")
-    ] + [f"2027-{day}T00:00:00Z" for day in ("01-31", "02-28", "03-31")]
-
-
-async def test_a_year_from_the_29th_of_february_on_falls_on_the_28th_until_the_next_leap_year(
-    acme: Metering, clock: MovableClock
-) -> None:
-    await recur(acme, "plan", every="year", startsAt="2024-02-29T12:00:00Z")
-    clock.advance(days=365 * 3)
-    await balance(acme)
-    assert [at for _, _, at in await lines(acme, "grant")] == [
-        "2026-02-28T12:00:00Z",
-        "2027-02-28T12:00:00Z",
-        "2028-02-29T12:00:00Z",
-        "2029-02-28T12:00:00Z",
-    ]
-
-
-async def test_each_periods_grant_exists_once_also_when_many_ask_after_three_months(
-    start_metering: StartMetering, clock: MovableClock
-) -> None:
-    metering = await start_metering(processes=2)
-    await metering.give("acme")
-    await recur(metering, "daily", every="day", startsAt="2026-03-31T00:00:00Z")
-    clock.advance(days=90)
-    decisions = await asyncio.gather(*(metering.authorize(event(), process=number % 2) for number in range(20)))
-    assert [decision["decision"] for [decision] in decisions].count("granted") == 10
-    granted = await lines(metering, "grant")
-    assert len({at for _, _, at in granted}) == len(granted) == 91
-    assert (await balance(metering))["expired"] == 900
-
-
-async def test_what_is_left_of_a_period_goes_over_into_the_next_up_to_its_most(
-    acme: Metering, clock: MovableClock
-) -> None:
-    await recur(acme, "plan", startsAt="2026-03-01T00:00:00Z", rollover={"max": 4})
-    held = event(units=3)
-    await acme.authorize(held)
-    clock.advance(days=2)
-    # 7 were left, 4 of them go over; the 3 that are held do not count as left.
-    found = await balance(acme)
-    assert (found["granted"], found["expired"], found["held"], found["available"]) == (24, 7, 3, 14)
-    assert await lefts(acme) == [("plan:2026-04-01T00:00:00Z", 14)]
-    await acme.authorize(event(units=12))
-    clock.advance(days=30)
-    assert await lefts(acme) == [("plan:2026-05-01T00:00:00Z", 12)]
-
-
-async def test_a_change_of_a_recurring_grant_counts_from_the_next_period(acme: Metering, clock: MovableClock) -> None:
-    terms = {"startsAt": "2026-03-01T00:00:00Z"}
-    first = await recur(acme, "plan", **terms)
-    assert first["nextAt"] == "2026-04-01T00:00:00Z"
-    assert await recur(acme, "plan", **terms) == first
-    await recur(acme, "plan", credits=20, **terms)
-    assert (await balance(acme))["available"] == 10
-    clock.advance(days=2)
-    assert (await balance(acme))["available"] == 20
-    ended = await recur(acme, "plan", credits=20, endsAt="2026-05-01T00:00:00Z", **terms)
-    assert ended["nextAt"] is None
-    clock.advance(days=60)
-    assert (await balance(acme))["available"] == 0
-    # Taken up again it makes nothing for the time between.
-    again = await recur(acme, "plan", credits=20, **terms)
-    assert again["nextAt"] == "2026-07-01T00:00:00Z"
-    assert (await balance(acme))["granted"] == 30
-    listed = await acme.admin("GET", f"{PATH}/recurring-grants")
-    assert listed == {"clientId": "acme", "recurringGrants": [again]}
-
-
-@pytest.mark.parametrize(
-    ("terms", "field"),
-    [
-        ({"endsAt": "2026-03-01T00:00:00Z"}, "endsAt"),
-        ({"expires": "never", "rollover": {"max": 1}}, "rollover"),
-        ({"every": "fortnight"}, "every"),
-        ({"rollover": {"max": 0}}, "rollover.max"),
-    ],
-)
-async def test_wrong_terms_of_a_recurring_grant_are_refused_by_name(acme: Metering, terms: Any, field: str) -> None:
-    body = {"credits": 1, "every": "month", "startsAt": "2026-03-01T00:00:00Z", "expires": "period", **terms}
-    assert await refuse(acme, "PUT", "recurring-grants/plan", body) == (400, field)
-
-
 async def test_accounts_that_nobody_asks_for_are_moved_on_by_the_job(acme: Metering, clock: MovableClock) -> None:
     await grant(acme, "april", 5, expiresAt="2026-05-01T00:00:00Z")
     await acme.admin("POST", "/internal/clients/bob/grants", {"grantId": "g", "credits": 1, "create": True})
@@ -342,14 +207,3 @@ async def test_one_account_that_is_locked_does_not_keep_the_job_from_the_others(
         await locker.close()
     rows = await acme.fetch("SELECT client_id FROM account WHERE expired > 0")
     assert [client_id for (client_id,) in rows] == ["bob"]
-
-
-async def test_a_clock_that_goes_back_does_not_grant_a_period_twice(acme: Metering, clock: MovableClock) -> None:
-    await recur(acme, "daily", every="day", startsAt="2026-03-31T00:00:00Z")
-    clock.advance(hours=3)
-    assert (await balance(acme))["granted"] == 20
-    clock.advance(hours=-3)
-    assert (await balance(acme))["granted"] == 20
-    clock.advance(hours=3)
-    assert (await balance(acme))["granted"] == 20
-    assert datetime.fromisoformat((await balance(acme))["expiringNext"]["at"]).day == 2
