@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 from uuid_utils import uuid7
 
@@ -59,6 +60,13 @@ class Outcome(Enum):
     """The hold was given up: it must not be used any more."""
     CHARGED = "charged"
     """No row, and the fact is there: it was charged, under this hold or another."""
+
+
+class Fenced(NamedTuple):
+    """What stands of a hold, and how many units its fact was; None where there is no row."""
+
+    outcome: Outcome
+    units: int | None
 
 
 def start_attempt(event_type: str, fact_id: object, client_id: str, user_id: str | None) -> BillableEvent:

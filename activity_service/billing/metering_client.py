@@ -156,10 +156,11 @@ class MeteringClient:
     async def settle(self, events: Sequence[BillableEvent], *, whole: bool = False) -> list[str]:
         """Tell that `events`, up to 500, happened; return the state of each, in order: `settled` if all is well.
 
-        Told `whole` they are charged also where metering knows nothing of them. Raises
-        MeteringRefusedCall when metering does not accept the call as a whole, MeteringFault when it fails.
+        Each is charged for its units, be they fewer than were held or more. Told `whole` they are charged also where
+        metering knows nothing of them. Raises MeteringRefusedCall when metering does not accept the call as a whole,
+        MeteringFault when it fails.
         """
-        tell = _as_whole if whole else _as_ids
+        tell = _as_whole if whole else _as_charge
         body = {"events": [tell(event) for event in events]}
         return await self._ask("settle", lambda document: read_settlements(document, events), body=body)
 
@@ -248,6 +249,10 @@ class MeteringClient:
 
 def _as_ids(event: BillableEvent) -> dict[str, object]:
     return {"clientId": event.client_id, "holdId": event.hold_id, "eventId": event.event_id}
+
+
+def _as_charge(event: BillableEvent) -> dict[str, object]:
+    return {**_as_ids(event), "units": event.units}
 
 
 def _as_json(event: BillableEvent) -> dict[str, object]:

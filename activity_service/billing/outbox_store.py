@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from activity_service.billing.event import BillableEvent, Grant, Outcome
+from activity_service.billing.event import BillableEvent, Fenced, Grant, Outcome
 from service_chassis.database.pool import count_changed
 
 BATCH_EVENTS = 500
@@ -104,13 +104,13 @@ class OutboxStore:
         ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING
     """
     _LIST_OUTCOMES = """
-        SELECT item.hold_id::text, coalesce(fence.outcome, 'charged')
+        SELECT item.hold_id::text, coalesce(fence.outcome, 'charged'), fence.units
         FROM json_to_recordset($1::json) AS item (hold_id uuid, event_id text, client_id text)
         LEFT JOIN billable_event AS fence ON fence.hold_id = item.hold_id
         WHERE fence.hold_id IS NOT NULL OR billable_fact_exists(item.client_id, item.event_id)
     """
 
-    async def insert_abandoned(self, events: Sequence[BillableEvent]) -> Mapping[str, Outcome]:
+    async def insert_abandoned(self, events: Sequence[BillableEvent]) -> Mapping[str, Fenced]:
         """Give up the hold of each event whose fact is not committed; return what now stands, by hold.
 
         The user is not written down: nothing happened, and metering may name one whom we have erased by now. A hold
@@ -120,7 +120,7 @@ class OutboxStore:
         await self._connection.execute(self._INSERT_ABANDONED, items)
         # A statement of its own: it must see what committed while the one above waited.
         rows = await self._connection.fetch(self._LIST_OUTCOMES, items)
-        return {hold_id: Outcome(outcome) for hold_id, outcome in rows}
+        return {hold_id: Fenced(Outcome(outcome), units) for hold_id, outcome, units in rows}
 
     _LIST_HAPPENED = """
         SELECT hold_id::text FROM json_to_recordset($1::json) AS item (hold_id uuid, event_id text, client_id text)

@@ -6,7 +6,7 @@ The fence (commit record) knows: what happened is settled (captured), what was g
 import asyncio
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import asyncpg
@@ -94,10 +94,12 @@ class Sweeper:
         except Exception as error:
             log_fault("give_up_hold_failed", error, event_id=event.event_id)
             return None
-        outcome = outcomes.get(event.hold_id)
-        if outcome is Outcome.ABANDONED:
+        fenced = outcomes.get(event.hold_id)
+        if fenced is None:
+            return None
+        if fenced.outcome is Outcome.ABANDONED:
             self.give_back(event)
-        return outcome
+        return fenced.outcome
 
     def give_back(self, event: BillableEvent) -> None:
         """Send the release of a hold that no request can use any more, beside whatever goes on; tried once."""
@@ -124,14 +126,19 @@ class Sweeper:
         await asyncio.gather(*self._giving_back, return_exceptions=True)
 
     async def _resolve(self, events: Sequence[BillableEvent]) -> None:
-        """Resolve the holds of `events`, up to 500: release what was given up, settle what happened."""
+        """Resolve the holds of `events`, up to 500: release what was given up, settle what happened, as many units as
+        it was.
+        """
         if not events:
             return
         async with self.pool.acquire() as connection:
             outcomes = await OutboxStore(connection).insert_abandoned(events)
-        abandoned = [event for event in events if outcomes.get(event.hold_id) is Outcome.ABANDONED]
+        known = [(event, outcomes[event.hold_id]) for event in events if event.hold_id in outcomes]
+        abandoned = [event for event, fenced in known if fenced.outcome is Outcome.ABANDONED]
         happened = [
-            event for event in events if outcomes.get(event.hold_id, Outcome.ABANDONED) is not Outcome.ABANDONED
+            event if fenced.units is None else replace(event, units=fenced.units)
+            for event, fenced in known
+            if fenced.outcome is not Outcome.ABANDONED
         ]
         if abandoned:
             await self._release(abandoned)

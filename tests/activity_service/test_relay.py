@@ -59,6 +59,16 @@ async def test_a_backlog_is_settled_in_batches_in_one_round(activity: Activity) 
     assert [len(body["events"]) for name, body in activity.metering.calls if name == "settle"] == [500, 500, 1]
 
 
+async def test_fewer_units_than_were_held_are_charged_as_they_happened(activity: Activity) -> None:
+    await insert_happened(activity, 1)
+    [hold] = activity.metering.holds.values()
+    hold.event["units"] = 3
+    await activity.pool.execute("UPDATE billable_event SET units = 2")
+    await activity.settle_all()
+    [told] = activity.metering.events_of("settle")
+    assert told["units"] == 2
+
+
 async def test_two_relays_at_once_take_different_events(activity: Activity, start_activity: StartActivity) -> None:
     other = await start_activity()
     await insert_happened(activity, 2 * BATCH_EVENTS)
@@ -159,7 +169,7 @@ async def test_what_metering_does_not_know_is_told_whole(activity: Activity) -> 
     activity.metering.holds.clear()  # restored to a moment before
     await activity.settle_all()
     by_ids, whole = activity.metering.events_of("settle")[-2:]
-    assert by_ids.keys() == {"clientId", "holdId", "eventId"}
+    assert by_ids.keys() == {"clientId", "holdId", "eventId", "units"}
     assert (whole["eventType"], whole["userId"], whole["units"]) == ("plan_play.created", "user-1", 1)
     assert whole["happenedAt"] == play["createdAt"].replace("Z", "+00:00") or whole["happenedAt"] == play["createdAt"]
     assert activity.metering.charges == {f"plan_play.created:{play['id']}": 1}

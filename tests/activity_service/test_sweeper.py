@@ -47,6 +47,18 @@ async def test_a_hold_whose_fact_is_committed_is_settled(activity: Activity, mon
     assert await activity.rows("billable_event") == []
 
 
+async def test_a_hold_left_behind_is_settled_for_the_units_that_its_fact_was(
+    activity: Activity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Relay, "remember", lambda self, event: None)
+    await activity.create_play()
+    [hold] = activity.metering.holds.values()
+    hold.event["units"] = 3
+    await activity.sweep()
+    [told] = activity.metering.events_of("settle")
+    assert told["units"] == 1
+
+
 async def test_metering_that_forgot_a_settlement_is_told_again(activity: Activity) -> None:
     await activity.create_play()
     await activity.settle_all()

@@ -26,6 +26,8 @@ class Policy:
     """Without an answer from metering the request goes on."""
     check_then_write: bool = False
     """Metering looks at the balance in one step and holds in another."""
+    gives_back_the_rest: bool = True
+    """What was held and did not happen is free again with the settle."""
     charge_before_the_fact: bool = False
     """There is no hold: the charge is made when it is asked for."""
     synchronous_commit: bool = True
@@ -58,6 +60,7 @@ ALTERNATIVES = (
     Policy("a new event id for each attempt", new_event_per_attempt=True),
     Policy("open while metering does not answer", open_without_metering=True),
     Policy("look at the balance, then write", check_then_write=True),
+    Policy("a partial settle gives nothing back", gives_back_the_rest=False),
     Policy("charge first, without a hold", charge_before_the_fact=True),
     Policy("commits that are not synchronous", synchronous_commit=False),
     Policy("the hold of a timed-out request is left to lie", gives_up_at_once=False),

@@ -27,6 +27,7 @@ LIVE = ("held", "again")
 class Scenario(NamedTuple):
     """Which play each attempt is about, and how many events the client can pay. The same play twice is a retry.
 
+    `holding`: how many credits a hold takes; the fact then costs one, and its settle gives back the rest.
     `is_long`: it lasts long enough for what was given up and released to be forgotten. `restored`: which of the two
     services is once set back to a backup, and how far: "activity" to before its last fact, "metering" to when its
     last charge was held. `patient`: the attempts that ask anew, and that may last as long as a retention.
@@ -38,12 +39,14 @@ class Scenario(NamedTuple):
     is_long: bool = False
     restored: str = ""
     patient: tuple[int, ...] = (0, 1)
+    holding: int = 1
 
 
 SCENARIOS = (
     Scenario("two plays, credits for one", (0, 1), 1),
     Scenario("two attempts at one play, credits for one", (0, 0), 1),
     Scenario("two attempts at one play, credits for two", (0, 0), 2),
+    Scenario("two plays, held for two and charged one, credits for three", (0, 1), 3, holding=2),
     Scenario("two attempts at one play, credits for one, metering restored", (0, 0), 1, restored="metering"),
     Scenario("two attempts at one play, credits for one, activity restored", (0, 0), 1, restored="activity"),
     Scenario("two plays, credits for one, over a long time", (0, 1), 1, is_long=True, patient=(0,)),
@@ -123,7 +126,10 @@ class Model:
 
     def available(self, state: State) -> int:
         """Return the credits that are neither spent nor held."""
-        return self.scenario.credits - sum(state.charges) - sum(hold in LIVE for hold in state.holds)
+        kept = sum(hold in LIVE for hold in state.holds) * self.scenario.holding
+        if not self.policy.gives_back_the_rest:
+            kept += state.holds.count("settled") * (self.scenario.holding - 1)
+        return self.scenario.credits - sum(state.charges) - kept
 
     def charged(self, state: State, play: int) -> int:
         """Return how many times a play is charged."""
@@ -308,10 +314,10 @@ class Model:
             kind = "granted" if self.policy.charge_before_the_fact else "told"
             yield from self._answer(state, hold, f"says that the event of attempt {attempt} is charged", kind, hold)
         elif self.policy.check_then_write and attempt not in state.looked:
-            if self.available(state) > 0:
+            if self.available(state) >= self.scenario.holding:
                 looked = state._replace(looked=state.looked | {attempt})
                 yield f"metering looks, and has enough for attempt {attempt}", looked
-        elif self.available(state) > 0 or attempt in state.looked:
+        elif self.available(state) >= self.scenario.holding or attempt in state.looked:
             held = "again" if state.holds[hold] == "forgotten" else "held"
             if self.policy.charge_before_the_fact:
                 after = _charge(state._replace(holds=_put(state.holds, hold, "settled")), event)

@@ -72,6 +72,8 @@ def check_always(model: Model, state: State) -> Iterator[str]:
 
 def check_rest(model: Model, state: State) -> Iterator[str]:
     """Yield what is wrong where nothing happens any more: facts and charges are the same, and nothing is held."""
+    if model.available(state) != model.scenario.credits - sum(state.charges) and not set(LIVE) & set(state.holds):
+        yield "at rest credits are neither spent nor held, and nobody can spend them"
     for play in sorted(set(model.scenario.plays)):
         charged = model.charged(state, play)
         if play in state.plays and not charged:

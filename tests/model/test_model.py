@@ -21,6 +21,7 @@ VIOLATIONS = {
     "a new event id for each attempt": "was refused, and there is credit",
     "open while metering does not answer": "oversold",
     "look at the balance, then write": "oversold",
+    "a partial settle gives nothing back": "nobody can spend them",
     "charge first, without a hold": "charged and not there",
     "commits that are not synchronous": "was acknowledged, and play 0 is not there",
     "the hold of a timed-out request is left to lie": "which nobody uses or gives back",
