@@ -51,6 +51,7 @@ OWNERS = {
         "credit_grant": "accounts",
         "recurring_grant": "accounts",
         "credit_pin": "accounts",
+        "credit_draw": "accounts",
         "assignment": "accounts",
         "counter": "events",
         "usage": "usage",

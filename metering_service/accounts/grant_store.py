@@ -113,7 +113,8 @@ class GrantStore:
     # What was spent since the last moment, and what is held, is laid on the grants in their order.
     _LIST_OPEN = f"""
         WITH taken AS (
-            SELECT spent - laid + held - coalesce((SELECT sum(credits) FROM credit_pin WHERE client_id = $1), 0)
+            SELECT spent - pinned_spent - laid + held
+                   - coalesce((SELECT sum(credits) FROM credit_pin WHERE client_id = $1 AND paid IS NULL), 0)
                    AS credits
             FROM account WHERE client_id = $1
         ), place AS (
@@ -133,6 +134,44 @@ class GrantStore:
             return None
         grants = await self._connection.fetch(self._LIST_OPEN, client_id)
         return Balance(*row, *[[Grant(*each) for each in grants]])
+
+    # A charge's place among all credits spent; what was drawn for them, and what would be drawn now for the others.
+    _LIST_PAYERS = """
+        WITH charge AS (
+            SELECT entry_id, hold_id, -credits - coalesce(pinned_credits, 0) AS credits FROM ledger_entry
+            WHERE client_id = $1 AND event_id = $2 AND kind = 'spend'
+        ), known AS (
+            SELECT d.entry_id, d.entry_position FROM charge
+            JOIN credit_draw d ON d.client_id = $1 AND d.entry_id < charge.entry_id ORDER BY d.entry_id DESC LIMIT 1
+        ), place AS (
+            SELECT coalesce(known.entry_position, 0) + coalesce(since.credits, 0) AS starts,
+                   coalesce(known.entry_position, 0) + coalesce(since.credits, 0) + charge.credits AS ends
+            FROM charge LEFT JOIN known ON true
+            CROSS JOIN LATERAL (
+                SELECT sum(-l.credits - coalesce(l.pinned_credits, 0)) AS credits FROM ledger_entry l
+                WHERE l.client_id = $1 AND l.kind = 'spend' AND l.entry_id < charge.entry_id
+                  AND l.entry_id > coalesce(known.entry_id, 0)) AS since
+        ), drawn AS (
+            SELECT number, upto - credits AS starts, upto AS ends FROM credit_draw
+            WHERE client_id = $1 AND upto > (SELECT starts FROM place)
+            UNION ALL
+            SELECT number, laid + sum(remaining) OVER in_order - remaining, laid + sum(remaining) OVER in_order
+            FROM credit_grant JOIN account USING (client_id) WHERE client_id = $1 AND state = 'live'
+            WINDOW in_order AS (ORDER BY priority, expires_at, effective_at, number)
+        ), payment AS (
+            SELECT number, least(drawn.ends, place.ends) - greatest(drawn.starts, place.starts) AS credits
+            FROM drawn JOIN place ON drawn.starts < place.ends AND place.starts < drawn.ends
+            UNION ALL
+            SELECT number, paid FROM credit_pin JOIN charge USING (hold_id) WHERE client_id = $1 AND paid > 0
+        )
+        SELECT g.kind, g.grant_id, sum(p.credits)::bigint
+        FROM payment p JOIN credit_grant g ON g.client_id = $1 AND g.number = p.number
+        GROUP BY g.number, g.kind, g.grant_id ORDER BY min(g.number)
+    """
+
+    async def list_payers(self, client_id: str, event_id: str) -> list[tuple[str, str, int]]:
+        """Return which grants (kind, id) paid how much of an event's charge; fewer credits where none covers it."""
+        return [tuple(row) for row in await self._connection.fetch(self._LIST_PAYERS, client_id, event_id)]
 
     _IS_DUE = "SELECT next_moment <= greatest(utc_now(), last_at) FROM account WHERE client_id = $1"
     _LIST_DUE = """

@@ -159,9 +159,22 @@ class ReceiptSchema(Schema):
     gates = fields.Nested(GatesSchema, required=True, allow_none=True)
 
 
+class PayerSchema(Schema):
+    """A grant that paid for a charge, or a part of it."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(["grant", "refund", "adjust"]))
+    grant_id = fields.String(data_key="grantId", required=True)
+    credits = fields.Integer(required=True)
+
+
 class EventReceiptSchema(ReceiptSchema):
     """Why an event was granted, and when it went through its states. Of a released one only the latter is kept."""
 
+    grants = fields.List(
+        fields.Nested(PayerSchema),
+        required=True,
+        metadata={"description": "Which grants paid for it; what none of them covers, the next one will pay."},
+    )
     held_at = fields.DateTime(data_key="heldAt", required=True, allow_none=True)
     settled_at = fields.DateTime(data_key="settledAt", required=True, allow_none=True)
     released_at = fields.DateTime(data_key="releasedAt", required=True, allow_none=True)

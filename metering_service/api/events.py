@@ -293,8 +293,9 @@ def _render_release(event: ReleasedEvent, release: Release) -> dict[str, Any]:
 
 
 def _render_state(state: EventState) -> dict[str, Any]:
+    payers = [{"kind": kind, "grantId": grant_id, "credits": credits} for kind, grant_id, credits in state.payers]
     receipt = {
-        **(state.receipt.as_document() if state.receipt else {}),
+        **({**state.receipt.as_document(), "grants": payers} if state.receipt else {}),
         "heldAt": state.held_at,
         "settledAt": state.closed_at if state.state == "settled" else None,
         "releasedAt": state.closed_at if state.state == "released" else None,
@@ -440,6 +441,7 @@ ENDPOINTS = (
                     "state": "settled",
                     "receipt": {
                         **_RECEIPT,
+                        "grants": [{"kind": "grant", "grantId": "order-1001", "credits": 1}],
                         "heldAt": _HELD_AT,
                         "settledAt": "2026-07-01T09:00:00.250000Z",
                         "releasedAt": None,

@@ -16,8 +16,8 @@ class AccountFacts:
     """An account beside what ledger, holds and grants say it should be, in credits.
 
     `has_account` is False where entries or holds name a client that has no account. `is_ahead`: its last moment, or
-    a period that counts, has not come yet: the database's clock was wrong. `laid` is what was taken from grants for
-    what was spent, `ledger_taken` what corrections down took.
+    a period that counts, has not come yet: the database's clock was wrong. `laid` and `pinned_spent` are what was
+    taken from grants for what was spent, `ledger_taken` what corrections down took.
     """
 
     client_id: str
@@ -31,6 +31,7 @@ class AccountFacts:
     late_spent: int
     overdraft: int
     laid: int
+    pinned_spent: int
     ledger_granted: int
     ledger_adjusted: int
     ledger_spent: int
@@ -122,7 +123,7 @@ def check_account(facts: AccountFacts) -> Iterator[Finding]:
         stands, should = getattr(facts, amount), getattr(facts, source)
         if stands != should:
             yield Finding(f"account_{amount}", facts.client_id, f"{amount} is {stands}, but {words} make {should}")
-    drawn = facts.laid + facts.ledger_taken
+    drawn = facts.laid + facts.pinned_spent + facts.ledger_taken
     if facts.grants_taken != drawn:
         yield Finding(
             "grants_taken", facts.client_id, f"{facts.grants_taken} was taken from grants, but charges make {drawn}"

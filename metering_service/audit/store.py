@@ -57,7 +57,7 @@ class AuditStore:
         )
         SELECT n.client_id, a.client_id IS NOT NULL AS has_account,
                a.last_at > utc_now() + interval '{CLOCK_TOLERANCE}' OR h.client_id IS NOT NULL AS is_ahead,
-               a.granted, a.adjusted, a.spent, a.expired, a.held, a.late_spent, a.overdraft, a.laid,
+               a.granted, a.adjusted, a.spent, a.expired, a.held, a.late_spent, a.overdraft, a.laid, a.pinned_spent,
                l.granted, l.adjusted, l.spent, l.expired, l.late, l.taken, v.held, v.pinned,
                g.taken, g.lapsed, g.pinned
         FROM named n

@@ -212,7 +212,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class EventState:
-    """Where an event stands: its charge, its live hold, else the last released one, of which there is no receipt."""
+    """Where an event stands: its charge, its live hold, else the last released one, of which there is no receipt.
+
+    `payers` are the grants that paid for a charge: kind, id and credits of each.
+    """
 
     event_id: str
     hold_id: UUID
@@ -220,6 +223,7 @@ class EventState:
     held_at: datetime | None
     closed_at: datetime | None
     receipt: Receipt | None
+    payers: Sequence[tuple[str, str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

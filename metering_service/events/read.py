@@ -1,12 +1,13 @@
 """Look at events: where one stands, and which are held."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
+from metering_service.accounts.grant_store import GrantStore
 from metering_service.errors import EventNotFound
 from metering_service.events.event import EventState, HeldEvent
 from metering_service.events.event_store import EventStore
@@ -26,9 +27,11 @@ class ReadEvents:
         """Return where an event of a client stands. Raises EventNotFound."""
         async with self.pool.acquire() as connection:
             state = await EventStore(connection).fetch_event(client_id, event_id)
-        if state is None:
-            raise EventNotFound
-        return state
+            if state is None:
+                raise EventNotFound
+            if state.state == "settled":
+                return replace(state, payers=await GrantStore(connection).list_payers(client_id, event_id))
+            return state
 
     async def list_held(
         self, service: str | None, older_than_seconds: int, after: tuple[datetime, UUID], limit: int

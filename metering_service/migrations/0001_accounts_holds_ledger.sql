@@ -31,7 +31,8 @@ CREATE TABLE account (
   spent bigint NOT NULL DEFAULT 0,
   held bigint NOT NULL DEFAULT 0,
   expired bigint NOT NULL DEFAULT 0,         -- what was left of grants when they expired or were voided
-  laid bigint NOT NULL DEFAULT 0,            -- the part of spent that was taken from its grants already
+  laid bigint NOT NULL DEFAULT 0,            -- the part of spent that was taken from its grants in their order already
+  pinned_spent bigint NOT NULL DEFAULT 0,    -- the part of spent that was paid by grants that had ended (credit_pin)
   late_spent bigint NOT NULL DEFAULT 0,      -- the part of spent that was charged without having been held
   overdraft bigint NOT NULL DEFAULT 0,       -- the largest that a policy allowed when it was drawn on
   last_at timestamptz NOT NULL,              -- the moment of the last decision; no later one is before it
@@ -40,7 +41,7 @@ CREATE TABLE account (
   CONSTRAINT account_pkey PRIMARY KEY (client_id),
   CONSTRAINT account_amounts CHECK (
     granted >= 0 AND spent >= 0 AND held >= 0 AND expired >= 0 AND late_spent >= 0 AND overdraft >= 0
-    AND laid BETWEEN 0 AND spent),
+    AND laid >= 0 AND pinned_spent >= 0 AND laid + pinned_spent <= spent),
   -- Never oversold. Only a fact that happened without a live hold, and an overdraft, may go beyond, and both are counted.
   CONSTRAINT account_available CHECK (granted + adjusted - expired + late_spent + overdraft - spent - held >= 0)
 ) WITH (fillfactor = 50);                    -- room to change a row in its own page
@@ -97,15 +98,31 @@ CREATE TABLE recurring_grant (
   CONSTRAINT recurring_grant_amounts CHECK (credits > 0 AND rollover_max > 0)
 );
 
--- What a hold may still spend of a grant that ended while the hold lay on it.
+-- What a hold may still spend of a grant that ended while the hold lay on it, and, once it is settled, what it did spend.
 CREATE TABLE credit_pin (
   client_id text COLLATE "C" NOT NULL,
   hold_id uuid NOT NULL,
   number bigint NOT NULL,                    -- of the grant
   credits bigint NOT NULL,
+  paid bigint,                               -- null while it is held
   CONSTRAINT credit_pin_pkey PRIMARY KEY (client_id, hold_id, number),
-  CONSTRAINT credit_pin_amounts CHECK (credits > 0)
+  CONSTRAINT credit_pin_amounts CHECK (credits > 0 AND paid BETWEEN 0 AND credits)
 );
+
+-- Which grants paid for what: of all credits that a client ever spent in the order of its ledger, but for those that were
+-- pinned, the grant paid `credits` up to the credit `upto`. When it was noted the ledger's last line was `entry_id`, and up to
+-- that `entry_position` credits were spent so: from there a charge's place is counted.
+CREATE TABLE credit_draw (
+  client_id text COLLATE "C" NOT NULL,
+  upto bigint NOT NULL,
+  number bigint NOT NULL,
+  credits bigint NOT NULL,
+  entry_id bigint NOT NULL,
+  entry_position bigint NOT NULL,
+  CONSTRAINT credit_draw_pkey PRIMARY KEY (client_id, upto),
+  CONSTRAINT credit_draw_amounts CHECK (credits > 0)
+);
+CREATE INDEX credit_draw_by_entry ON credit_draw (client_id, entry_id);
 
 -- Which policy a client has from when on, until the next one's start. Without any: the configured default.
 CREATE TABLE assignment (
@@ -190,6 +207,7 @@ CREATE TABLE ledger_entry (
   held_at timestamptz,                       -- null of a fact that was charged without a live hold
   happened_at timestamptz,                   -- of such a fact, as its caller told it
   late_credits bigint,                       -- the part charged without having been held; null: none, all was held
+  pinned_credits bigint,                     -- the part paid by grants that had ended (credit_pin); null: none
   policy_id text,
   policy_version integer,
   rates_used integer[],

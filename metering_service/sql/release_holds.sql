@@ -59,7 +59,7 @@ BEGIN
   SELECT n, CASE WHEN code IS NOT NULL THEN 'conflict' WHEN is_charged THEN 'settled' ELSE 'released' END, code FROM item;
 
   PERFORM resolve_pins(pin.client_id, pin.hold_id, 0, v_now)
-  FROM (SELECT DISTINCT client_id, hold_id FROM credit_pin WHERE client_id = ANY (p_client_ids)) AS pin
+  FROM (SELECT DISTINCT client_id, hold_id FROM credit_pin WHERE client_id = ANY (p_client_ids) AND paid IS NULL) AS pin
   JOIN hold h ON h.client_id = pin.client_id AND h.hold_id = pin.hold_id AND h.released_at IS NOT NULL;
 END
 $$;

@@ -7,11 +7,12 @@ DECLARE
   v_paid bigint;
   v_lapsed bigint;
 BEGIN
-  WITH gone AS (
-    DELETE FROM credit_pin WHERE client_id = p_client_id AND hold_id = p_hold_id RETURNING number, credits
-  ), paid AS MATERIALIZED (
+  WITH paid AS MATERIALIZED (
     SELECT number, credits, least(credits, greatest(p_spent - (sum(credits) OVER (ORDER BY number) - credits), 0))::bigint AS paid
-    FROM gone
+    FROM credit_pin WHERE client_id = p_client_id AND hold_id = p_hold_id AND paid IS NULL
+  ), noted AS (
+    UPDATE credit_pin pin SET paid = p.paid
+    FROM paid p WHERE pin.client_id = p_client_id AND pin.hold_id = p_hold_id AND pin.number = p.number
   ), resolved AS (
     UPDATE credit_grant g SET pinned = g.pinned - p.credits, lapsed = g.lapsed + p.credits - p.paid
     FROM paid p WHERE g.client_id = p_client_id AND g.number = p.number
@@ -23,6 +24,6 @@ BEGIN
     FROM resolved WHERE lapsed > 0 ORDER BY number
   )
   SELECT coalesce(sum(paid), 0), coalesce(sum(credits - paid), 0) INTO v_paid, v_lapsed FROM paid;
-  UPDATE account SET laid = laid + v_paid, expired = expired + v_lapsed WHERE client_id = p_client_id;
+  UPDATE account SET pinned_spent = pinned_spent + v_paid, expired = expired + v_lapsed WHERE client_id = p_client_id;
 END
 $$;

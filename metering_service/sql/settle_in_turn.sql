@@ -85,10 +85,10 @@ BEGIN
             held = c.held - count_for(c.counts, h.units, h.credits)
         WHERE c.client_id = r.client_id AND c.counter_id = ANY (v_counters);
         INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service,
-                                  counted_on, held_at, late_credits, policy_id, policy_version, rates_used, counter_ids,
-                                  taken_before, overage, available_before, would_refuse)
+                                  counted_on, held_at, late_credits, pinned_credits, policy_id, policy_version, rates_used,
+                                  counter_ids, taken_before, overage, available_before, would_refuse)
         VALUES (h.client_id, 'spend', -credits, v_now, h.event_id, h.event_type, h.user_id, v_units, h.hold_id, h.service,
-                h.counted_on, h.held_at, nullif(v_late, 0), h.policy_id, h.policy_version, h.rates_used, h.counter_ids,
+                h.counted_on, h.held_at, nullif(v_late, 0), CASE WHEN h.pinned > 0 THEN least(h.pinned, credits) END, h.policy_id, h.policy_version, h.rates_used, h.counter_ids,
                 h.taken_before, v_over, h.available_before, h.would_refuse);
         PERFORM add_usage(r.client_id, v_day, h.event_type, v_units, credits, v_over, v_now);
       END IF;

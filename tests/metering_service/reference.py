@@ -134,13 +134,17 @@ class Series:
 
 @dataclass
 class Account:
-    """A client as the model sees it. `owed` is what was spent and not taken from a lot yet."""
+    """A client as the model sees it. `owed` is what was spent and not taken from a lot yet, event by event.
+
+    `payers` are the lots that paid for an event.
+    """
 
     terms: Terms = field(default_factory=Terms)
     granted: int = 0
     adjusted: int = 0
     expired: int = 0
-    owed: int = 0
+    owed: list[tuple[str, int]] = field(default_factory=list)
+    payers: dict[str, dict[str, int]] = field(default_factory=dict)
     lots: list[Lot] = field(default_factory=list)
     series: dict[str, Series] = field(default_factory=dict)
     last_at: datetime = EPOCH
@@ -162,14 +166,30 @@ class Account:
                 else:
                     self.granted += lot.credits
 
-    def take(self, credits: int) -> int:
+    def take(self, credits: int, event_id: str = "") -> int:
         """Take credits from the lots; return how many there were not."""
         for lot in self.live():
             taken = min(lot.left, credits)
             lot.left -= taken
             credits -= taken
             lot.state = "live" if lot.left else "used"
+            self.note(event_id, lot, taken)
         return credits
+
+    def note(self, event_id: str, lot: Lot, credits: int) -> None:
+        paid = self.payers.setdefault(event_id, {})
+        if credits:
+            paid[lot.name] = paid.get(lot.name, 0) + credits
+
+    def pay(self) -> None:
+        """Take what is owed from the lots, the oldest first."""
+        owed = [(event_id, self.take(credits, event_id)) for event_id, credits in self.owed]
+        self.owed = [(event_id, credits) for event_id, credits in owed if credits]
+
+    def payers_of(self, event_id: str) -> dict[str, int]:
+        after = deepcopy(self)
+        after.pay()
+        return after.payers.get(event_id, {})
 
     def lay_holds(self, holds: Iterable["Hold"]) -> dict[int, dict[str, int]]:
         """Return what of each lot is for which hold, the oldest first."""
@@ -197,7 +217,7 @@ class Account:
     def open(self, holds: Iterable["Hold"]) -> list[tuple[str, str, int]]:
         """Return name, state and what is left of each lot that something is left of, in their order."""
         after = deepcopy(self)
-        after.take(after.owed)
+        after.pay()
         lying = after.lay_holds(holds)
         left = {lot.number: lot.left - sum(lying.get(lot.number, {}).values()) for lot in after.lots}
         left |= {lot.number: lot.credits for lot in self.lots if lot.state == "booked"}
@@ -213,7 +233,7 @@ class Account:
             at = min([*ends, *begins, *(series.next_at for series in self.series.values()), FOR_GOOD])
             if at > now:
                 return now
-            self.owed = self.take(self.owed)
+            self.pay()
             left_over: dict[str | None, int] = {}
             for lot in [lot for lot in self.live() if lot.ends <= at]:
                 left_over[lot.series] = self.end(lot, "expired", holds)
@@ -241,7 +261,8 @@ class Account:
             paid = min(pinned, price)
             price -= paid
             self.expired += pinned - paid
-        self.owed += price
+            self.note(hold.event_id, lot, paid)
+        self.owed.append((hold.event_id, price))
 
 
 Key = tuple[str, str]
@@ -296,7 +317,7 @@ class Reference:
     ) -> None:
         moment = self.move(client_id, now)
         account = self.accounts[client_id]
-        account.owed = account.take(account.owed)
+        account.pay()
         account.give(name, "grant", credits, begins or moment, ends=ends or FOR_GOOD)
         account.begin(moment)
 
@@ -306,7 +327,7 @@ class Reference:
         account = self.accounts[client_id]
         if self.available(client_id) + credits < 0 and credits < 0:
             return False
-        account.owed = account.take(account.owed)
+        account.pay()
         if credits > 0:
             account.give(name, "adjust", credits, moment)
             account.begin(moment)
@@ -319,7 +340,7 @@ class Reference:
         """Return the status of the call."""
         self.move(client_id, now)
         account = self.accounts[client_id]
-        account.owed = account.take(account.owed)
+        account.pay()
         lot = next((lot for lot in account.lots if (lot.kind, lot.name) == ("grant", name)), None)
         if lot is None:
             return 404
@@ -340,7 +361,7 @@ class Reference:
             return 409
         charge.refunded += credits
         account = self.accounts[client_id]
-        account.owed = account.take(account.owed)
+        account.pay()
         account.give(name, "refund", credits, moment)
         account.begin(moment)
         return 200
@@ -418,7 +439,7 @@ class Reference:
                 # Of a period that is over nothing counts.
                 present = {key: limit for key, limit in counters.items() if key[-1] <= happened_at}
                 charge = Hold(event["holdId"], event_id, client_id, units, cost, present)
-                account.owed += cost
+                account.owed.append((event_id, cost))
             self.charged[client_id, event_id] = charge
         return "settled", charge.credits
 

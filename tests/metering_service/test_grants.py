@@ -24,6 +24,11 @@ async def test_grants_are_drawn_by_priority_then_by_expiry_then_by_age(acme: Met
     assert await lefts(acme) == [("first", 0), ("soon", 0), ("later", 2), ("for good", 5)]
     found = await balance(acme)
     assert found["expiringNext"] == {"credits": 2, "at": "2026-06-01T00:00:00Z"}
+    receipt = await acme.admin("GET", f"/internal/events/{attempt['eventId']}?clientId=acme")
+    assert receipt["receipt"]["grants"] == [
+        {"kind": "grant", "grantId": "soon", "credits": 2},
+        {"kind": "grant", "grantId": "first", "credits": 5},
+    ]
     assert (found["granted"], found["spent"], found["held"], found["available"]) == (20, 7, 6, 7)
 
 

@@ -250,6 +250,16 @@ class MeteringMachine(RuleBasedStateMachine):
         states = self.run(self.metering.release(*[self.wire(event) for event in batch]))
         assert states == [self.reference.release(event, self.clock()) for event in batch]
 
+    @precondition(lambda self: self.reference.charged)
+    @rule(number=st.integers(0, 99))
+    def see_who_paid(self, number: int) -> None:
+        client, event_id = list(self.reference.charged)[number % len(self.reference.charged)]
+        self.reference.move(client, self.clock())
+        path = f"/internal/events/{event_id}?clientId={self.name(client)}"
+        document = self.run(self.metering.admin("GET", path))
+        paid = {payer["grantId"]: payer["credits"] for payer in document["receipt"]["grants"]}
+        assert paid == self.reference.accounts[client].payers_of(event_id)
+
     @rule(hours=st.sampled_from([1, 5, 24, 24 * 9]))
     def let_time_pass(self, hours: int) -> None:
         self.clock.advance(hours=hours)
