@@ -26,6 +26,12 @@ from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
 from metering_service.settings import MeteringSettings, ServiceKey
+from metering_service.shadow.keep import (
+    FORGET_SHADOW_INTERVAL_SECONDS,
+    JUDGE_INTERVAL_SECONDS,
+    KeepShadow,
+    ReadShadow,
+)
 from metering_service.usage.read import ReadUsage
 from service_chassis.application import METRICS, READINESS
 from service_chassis.background import BackgroundTask, run_tasks
@@ -57,6 +63,7 @@ class Components:
     quotas: ReadQuotas
     usage: ReadUsage
     refusals: ReadRefusals
+    shadow: ReadShadow
 
 
 COMPONENTS = web.AppKey("components", Components)
@@ -127,11 +134,24 @@ async def open_components(
             interval_seconds=MOVE_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )
-        async with run_tasks([forgetting, comparing, writing, tidying, moving]):
+        shadow = KeepShadow(pool, policies, default_policy, metrics)
+        judging = BackgroundTask(
+            "judge by shadow policies",
+            shadow.run_once,
+            interval_seconds=JUDGE_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
+        )
+        forgetting_shadow = BackgroundTask(
+            "forget shadow refusals",
+            shadow.forget_old,
+            interval_seconds=FORGET_SHADOW_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
+        )
+        async with run_tasks([forgetting, comparing, writing, tidying, moving, judging, forgetting_shadow]):
             yield Components(
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
-                    charging_pool, policies, rates, watch, refusals, metrics, default_policy=default_policy
+                    charging_pool, policies, rates, watch, refusals, shadow, metrics, default_policy=default_policy
                 ),
                 settlements=SettleEvents(charging_pool, policies, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),
@@ -143,6 +163,7 @@ async def open_components(
                 quotas=ReadQuotas(pool, default_policy),
                 usage=ReadUsage(pool),
                 refusals=ReadRefusals(pool),
+                shadow=ReadShadow(pool),
             )
 
 

@@ -22,6 +22,11 @@ class MeteringMetrics:
             "metering_background_rounds", "Rounds of a background task, by how they ended.", ["task", "outcome"]
         )
         self.charged = metrics.counter("metering_charged", "Events charged.", ["late"])
+        self.shadow_refusals = cache(
+            metrics.counter(
+                "metering_shadow_refusals", "Events that a shadow policy would have refused.", ["code"]
+            ).labels
+        )
         self.unchecked_rates = metrics.counter(
             "metering_rate_open", "Requests that passed without a rate check because Redis did not answer."
         )

@@ -30,6 +30,7 @@ class ClientPolicy:
             "policyId": present.policy_id if present else None,
             "from": present.starts_at if present else None,
             "until": present.ends_at if present else None,
+            "shadow": present.shadow_policy_id if present else None,
             "booked": [_render(assignment) for assignment in self.booked],
             "past": [_render(assignment) for assignment in self.past],
         }
@@ -49,15 +50,17 @@ class AssignPolicies:
         from_when: datetime | None = None,
         until: datetime | None = None,
         then: str | None = None,
+        shadow: str | None = None,
         reset_periods: bool = False,
         create: bool = False,
         actor: str,
     ) -> ClientPolicy:
         """Give a client a policy from `from_when`, None for now, and from `until` on the policy `then`.
 
-        Takes the place of all that was booked for then or later. Periods that do not follow the calendar go on as
-        they were unless `reset_periods`. Raises ClientNotFound unless the client is known or to be created,
-        UnknownPolicy, or InvalidRequest naming the field.
+        The policy `shadow` decides about the same events meanwhile, and refuses nothing. Takes the place of all that
+        was booked for then or later. Periods that do not follow the calendar go on as they were unless
+        `reset_periods`. Raises ClientNotFound unless the client is known or to be created, UnknownPolicy, or
+        InvalidRequest naming the field.
         """
         async with self.pool.acquire() as connection, connection.transaction():
             accounts, store = LedgerStore(connection), AssignmentStore(connection)
@@ -68,16 +71,24 @@ class AssignPolicies:
             now = await PolicyStore(connection).fetch_now()
             start = from_when or now
             _require_order(now, start, until, then)
+            if shadow == policy_id:
+                raise InvalidRequest.field("shadow", "Must be another policy than the one that is enforced.")
             before = [each for each in await store.list_all(client_id) if each.starts_at <= start]
             anchored_at = before[-1].anchored_at if before and not reset_periods else start
             is_same = bool(before) and before[-1].policy_id == policy_id and not reset_periods
             if is_same:
                 start = before[-1].starts_at
             await store.delete_from(client_id, start)
-            await store.insert(client_id, policy_id, start, anchored_at)
+            await store.insert(client_id, policy_id, start, anchored_at, shadow)
             if until is not None and then is not None:
                 await store.insert(client_id, then, until, anchored_at)
-            detail: dict[str, Any] = {"policyId": policy_id, "from": start, "until": until, "then": then}
+            detail: dict[str, Any] = {
+                "policyId": policy_id,
+                "shadow": shadow,
+                "from": start,
+                "until": until,
+                "then": then,
+            }
             await AdminAuditStore(connection).insert_line(
                 now, actor, "assign_policy", client_id, **detail, resetPeriods=reset_periods
             )
@@ -107,4 +118,9 @@ def _require_order(now: datetime, start: datetime, until: datetime | None, then:
 
 
 def _render(assignment: Assignment) -> dict[str, Any]:
-    return {"policyId": assignment.policy_id, "from": assignment.starts_at, "until": assignment.ends_at}
+    return {
+        "policyId": assignment.policy_id,
+        "from": assignment.starts_at,
+        "until": assignment.ends_at,
+        "shadow": assignment.shadow_policy_id,
+    }

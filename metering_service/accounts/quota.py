@@ -24,8 +24,10 @@ class ReadQuotas:
         Raises LookupError when there is no default policy.
         """
         async with self.pool.acquire() as connection:
-            versions = await PolicyStore(connection).list_of_clients([client_id], self.default_policy)
+            policies = await PolicyStore(connection).list_of_clients([client_id], self.default_policy)
             quotas = [
-                quota for quota in versions[client_id].policy.quotas if quota.per == "client" or user_id is not None
+                quota
+                for quota in policies[client_id].enforced.policy.quotas
+                if quota.per == "client" or user_id is not None
             ]
             return await LedgerStore(connection).list_quotas(client_id, user_id, quotas)

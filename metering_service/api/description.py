@@ -1,6 +1,6 @@
 """The API as a whole: its calls, and what is published about all of them."""
 
-from metering_service.api import charges, clients, events, grants, policies, recurring_grants, refusals, usage
+from metering_service.api import charges, clients, events, grants, policies, recurring_grants, refusals, shadow, usage
 from metering_service.api.responses import ErrorSchema, render_error
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
 from service_chassis.version import VERSION
@@ -14,6 +14,7 @@ ENDPOINTS = (
     *charges.ENDPOINTS,
     *usage.ENDPOINTS,
     *refusals.ENDPOINTS,
+    *shadow.ENDPOINTS,
 )
 
 API = Api(

@@ -40,11 +40,10 @@ from metering_service.api.responses import (
 )
 from metering_service.components import COMPONENTS
 from metering_service.errors import EventNotFound
+from metering_service.events.decision import Decision, EventState
 from metering_service.events.event import (
     SENTENCES,
     BillableEvent,
-    Decision,
-    EventState,
     HeldEvent,
     Release,
     ReleasedEvent,

@@ -132,7 +132,8 @@ _CLIENT_POLICY_EXAMPLE = {
     "policyId": "trial",
     "from": "2026-07-01T09:00:00Z",
     "until": "2026-08-01T00:00:00Z",
-    "booked": [{"policyId": "starter", "from": "2026-08-01T00:00:00Z", "until": None}],
+    "shadow": None,
+    "booked": [{"policyId": "starter", "from": "2026-08-01T00:00:00Z", "until": None, "shadow": None}],
     "past": [],
 }
 

@@ -55,6 +55,12 @@ class AssignPolicySchema(ClosedSchema):
     from_when = UtcDateTime(data_key="from", load_default=None)
     until = UtcDateTime(load_default=None)
     then = text(MAX_IDENTIFIER_CHARACTERS, load_default=None, metadata={"description": "Must be there with `until`."})
+    shadow = text(
+        MAX_IDENTIFIER_CHARACTERS,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "A policy that decides about the same events, is recorded, and refuses nothing."},
+    )
     reset_periods = StrictBoolean(
         data_key="resetPeriods",
         load_default=False,
@@ -69,6 +75,7 @@ class AssignmentSchema(Schema):
     policy_id = fields.String(data_key="policyId", required=True)
     from_when = fields.DateTime(data_key="from", required=True)
     until = fields.DateTime(required=True, allow_none=True)
+    shadow = fields.String(required=True, allow_none=True)
 
 
 class ClientPolicySchema(Schema):
@@ -78,5 +85,6 @@ class ClientPolicySchema(Schema):
     policy_id = fields.String(data_key="policyId", required=True, allow_none=True)
     from_when = fields.DateTime(data_key="from", required=True, allow_none=True)
     until = fields.DateTime(required=True, allow_none=True)
+    shadow = fields.String(required=True, allow_none=True)
     booked = fields.List(fields.Nested(AssignmentSchema), required=True)
     past = fields.List(fields.Nested(AssignmentSchema), required=True)

@@ -16,7 +16,7 @@ from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
 
 commands = typer.Typer()
 
-_POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "booked")
+_POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "shadow", "booked")
 _LEDGER_COLUMNS = ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note")
 
 
@@ -29,6 +29,9 @@ def assign(
     ] = None,
     until: Annotated[datetime | None, typer.Option(formats=MOMENTS, help="Until when, UTC; needs --then.")] = None,
     then: Annotated[str | None, typer.Option(help="The policy from --until on.")] = None,
+    shadow: Annotated[
+        str | None, typer.Option(help="A policy that decides about the same events and refuses nothing.")
+    ] = None,
     reset_periods: Annotated[
         bool, typer.Option("--reset-periods", help="Count periods that do not follow the calendar anew.")
     ] = False,
@@ -44,6 +47,7 @@ def assign(
             from_when=read_moment(from_when),
             until=read_moment(until),
             then=then,
+            shadow=shadow,
             reset_periods=reset_periods,
             create=create,
             actor=ACTOR,

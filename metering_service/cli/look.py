@@ -30,7 +30,7 @@ DefaultPolicy = Annotated[
     str, typer.Option(envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.")
 ]
 _LAST_ENTRIES = 5
-_POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "booked")
+_POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "shadow", "booked")
 _QUOTA_COLUMNS = ("name", "counts", "limit", "used", "held", "overage", "resetsAt")
 
 _REFUSAL_COLUMNS = ("minute", "eventType", "code", "limit", "userId", "count", "lastAt")

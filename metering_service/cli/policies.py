@@ -5,13 +5,16 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
+import asyncpg
 import typer
 
-from metering_service.cli.identifier import ACTOR, MOMENTS, PolicyId, read_moment
+from metering_service.cli.identifier import ACTOR, MOMENTS, FromDay, PolicyId, ToDay, read_day, read_moment
 from metering_service.policies.administer import AdministerPolicies
 from metering_service.policies.policy import PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from metering_service.settings import DatabaseSettings
+from metering_service.shadow.keep import FIRST_REFUSALS, ReadShadow
+from metering_service.shadow.verdict import ShadowRefusals
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, say, show
 from service_chassis.errors import InvalidRequest, OperatorError
 from service_chassis.http.json_body import load, parse_json
@@ -73,6 +76,29 @@ def cancel_booked(policy_id: PolicyId, as_json: AsJson = False) -> None:
     """Take back the version of a policy that is booked for later."""
     _run(lambda policies: policies.cancel_booked(policy_id, actor=ACTOR))
     show({"policyId": policy_id}, as_json)
+
+
+@commands.command("shadow-report")
+def shadow_report(
+    policy_id: PolicyId, from_day: FromDay = None, to_day: ToDay = None, as_json: AsJson = False
+) -> None:
+    """Show what a policy would have refused, by day, client and limit, where it is a client's shadow policy."""
+
+    async def read(pool: asyncpg.Pool) -> list[ShadowRefusals]:
+        await AdministerPolicies(pool).fetch_history(policy_id)
+        shadow = ReadShadow(pool)
+        after, lines = FIRST_REFUSALS, list[ShadowRefusals]()
+        while True:
+            found, last = await shadow.report(policy_id, read_day(from_day), read_day(to_day), after, _PAGE_ENTRIES)
+            lines += found
+            if last is None:
+                return lines
+            after = (last.day, last.client_id, last.code, last.limit)
+
+    show(
+        [line.as_document() for line in run_with_pool(DatabaseSettings, read, command="metering_service policies")],
+        as_json,
+    )
 
 
 def _run(work: Callable[[AdministerPolicies], Awaitable[Result]]) -> Result:

@@ -9,12 +9,13 @@ from typing import Protocol
 
 import asyncpg
 
-from metering_service.events.event import NOT_DECIDED, RATE_LIMITED, TOO_LATE, BillableEvent, Decision
+from metering_service.events.decision import Decision
+from metering_service.events.event import NOT_DECIDED, RATE_LIMITED, TOO_LATE, BillableEvent
 from metering_service.events.hold_store import HoldStore
 from metering_service.events.isolation import OF_AN_EVENT, Isolated
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.cache import PolicyCache
-from metering_service.policies.policy import PolicyVersion
+from metering_service.policies.policy import ClientPolicies, PolicyVersion
 from metering_service.rates.limiter import CONNECTIONS, RateLimiter, RateOutcome, Request
 from service_chassis.batching import Batcher
 from service_chassis.database.clock_watch import ClockWatch
@@ -25,11 +26,12 @@ _ROUNDS_IN_VAIN = 5
 
 @dataclass(slots=True)
 class _Question:
-    """An event, and what its rate said by the policy version that this process knows."""
+    """An event, and what its rates said by the policies that this process knows."""
 
     event: BillableEvent
-    version: PolicyVersion
+    policies: ClientPolicies
     rate: RateOutcome
+    shadow_rate: RateOutcome | None
 
     @property
     def client_id(self) -> str:
@@ -47,6 +49,13 @@ class NoteRefusal(Protocol):
         """Count a denied event."""
 
 
+class NoteShadow(Protocol):
+    """Keeps what would have been refused; nobody waits for it."""
+
+    def note(self, event: BillableEvent, decision: Decision, shadow_rate: RateOutcome | None) -> None:
+        """Have an event judged by its client's shadow policy, whose rates said `shadow_rate`; None: it has none."""
+
+
 class AuthorizeEvents:
     """Gathers the events of a service's requests into batches: one Redis call, one statement, one commit each.
 
@@ -62,6 +71,7 @@ class AuthorizeEvents:
         rates: RateLimiter,
         watch: ClockWatch,
         refusals: NoteRefusal,
+        shadow: NoteShadow,
         metrics: MeteringMetrics,
         *,
         default_policy: str,
@@ -71,6 +81,7 @@ class AuthorizeEvents:
         self._rates = rates
         self._watch = watch
         self._refusals = refusals
+        self._shadow = shadow
         self._decided = metrics.decisions
         self._batch_size = metrics.authorize_batch
         self._default_policy = default_policy
@@ -139,25 +150,30 @@ class AuthorizeEvents:
                         # The database does not know how long.
                         decision.retry_after_seconds = question.rate.wait_seconds
                     decisions[number] = decision
+                    if not is_dry:
+                        self._shadow.note(question.event, decision, question.shadow_rate)
             pending = left
         return decisions
 
     async def _prepare(self, events: Sequence[BillableEvent], *, is_dry: bool = False) -> list[_Question]:
-        versions = await self._policies.fetch_of_clients(event.client_id for event in events)
-        of_event = [versions[event.client_id] for event in events]
-        rates = await self._rates.take(
-            [
-                Request(event.client_id, event.user_id, event.event_type, version)
-                for event, version in zip(events, of_event, strict=True)
-            ],
-            is_dry=is_dry,
-        )
-        return [_Question(*each) for each in zip(events, of_event, rates, strict=True)]
+        policies = await self._policies.fetch_of_clients(event.client_id for event in events)
+        requests = [_ask_rates(event, policies[event.client_id].enforced) for event in events]
+        for event in events:
+            if shadow := policies[event.client_id].shadow:
+                requests.append(_ask_rates(event, shadow))
+        outcomes = await self._rates.take(requests, is_dry=is_dry)
+        beside = iter(outcomes[len(events) :])
+        return [
+            _Question(event, of_client, rate, next(beside) if of_client.shadow else None)
+            for event, of_client, rate in zip(
+                events, (policies[event.client_id] for event in events), outcomes, strict=False
+            )
+        ]
 
     async def _ask(self, service: str, store: HoldStore, questions: Sequence[_Question]) -> list[Decision | None]:
         return await store.authorize(
             [question.event for question in questions],
-            [question.version for question in questions],
+            [question.policies for question in questions],
             [question.rate for question in questions],
             service=service,
             default_policy=self._default_policy,
@@ -174,3 +190,7 @@ class AuthorizeEvents:
                 return [None] * len(questions)
             finally:
                 await transaction.rollback()
+
+
+def _ask_rates(event: BillableEvent, version: PolicyVersion) -> Request:
+    return Request(event.client_id, event.user_id, event.event_type, version)

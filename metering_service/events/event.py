@@ -1,13 +1,10 @@
-"""A billable event, and what metering says of it."""
+"""A billable event, and what becomes of it when it is settled or released."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
-
-from metering_service.policies.policy import Policy, Rate
 
 MAX_BATCH_EVENTS = 500
 """Events in one call, and in one statement."""
@@ -77,117 +74,6 @@ class ReleasedEvent:
 
 
 @dataclass(slots=True)
-class Receipt:
-    """Why an event was granted or denied: the terms, and what stood before at each limit that applies.
-
-    `credits` is what was held or charged. `rates_used` and `taken_before` follow the policy's limits in their order;
-    None: none applies, or, of rates, nobody could be asked. `is_late`: charged without a hold, so that no limit was
-    asked.
-    """
-
-    policy_id: str
-    policy_version: int
-    policy: Policy
-    event_type: str
-    units: int
-    credits: int
-    rates_used: Sequence[int] | None
-    taken_before: Sequence[int] | None
-    available_before: int | None
-    would_refuse: str | None = None
-    is_late: bool = False
-
-    @property
-    def is_degraded(self) -> bool:
-        """Whether a rate applies that was not asked, because Redis was away."""
-        return not self.is_late and self.rates_used is None and bool(self.policy.rates_of(self.event_type))
-
-    def as_document(self) -> dict[str, Any]:
-        """Return the receipt as JSON values."""
-        return {
-            "policyId": self.policy_id,
-            "policyVersion": self.policy_version,
-            "mode": self.policy.mode,
-            "wouldRefuse": self.would_refuse,
-            "degraded": self.is_degraded,
-            "credits": self.credits,
-            "gates": None if self.is_late else self._list_gates(),
-        }
-
-    def _list_gates(self) -> dict[str, Any]:
-        rates: Sequence[Rate] = self.policy.rates_of(self.event_type)
-        quotas = self.policy.quotas_of(self.event_type)
-        available = self.available_before
-        return {
-            "rates": [
-                {
-                    "name": rate.name,
-                    "limit": rate.burst,
-                    "usedBefore": self.rates_used[n] if self.rates_used else None,
-                }
-                for n, rate in enumerate(rates)
-            ],
-            "quotas": [
-                _render_quota(quota.name, quota.limit, before, quota.count(self.units, self.credits))
-                for quota, before in zip(quotas, self.taken_before or (), strict=bool(self.taken_before))
-            ],
-            "credits": None if available is None else {"availableBefore": available},
-        }
-
-
-def _render_quota(name: str, limit: int, before: int, amount: int) -> dict[str, Any]:
-    """Return what a quota saw. What it takes last counts as what is over the limit, and is given back first."""
-    overage = max(0, before + amount - limit) - max(0, before - limit)
-    return {"name": name, "limit": limit, "usedBefore": before, "amount": amount, "overage": overage}
-
-
-@dataclass(slots=True)
-class Decision:
-    """What was decided about an event; `stale`: nothing was, its policy is another one than the caller knew.
-
-    `hold_id` is the hold that stands for the event, which may be that of an earlier attempt; `held_at` when it was
-    made, None of an event that is charged already. `retry_after_seconds` is None where waiting alone does not help.
-    Of one that was denied `held_at` is when. `quota_resets` is when the periods of the receipt's quotas end.
-    """
-
-    hold_id: str
-    decision: Literal["granted", "denied", "conflict", "error", "stale"]
-    code: str | None = None
-    retry_after_seconds: int | None = None
-    held_at: datetime | None = None
-    receipt: Receipt | None = None
-    quota_resets: Sequence[datetime] | None = None
-
-    def list_limits(self) -> list[dict[str, Any]]:
-        """Return, as JSON values, what is left of each limit after a decision that was made now, else nothing."""
-        receipt = self.receipt
-        if receipt is None or self.held_at is None or receipt.is_degraded:
-            return []
-        if self.quota_resets is None and receipt.taken_before is not None:
-            return []  # decided before
-        is_granted = self.decision == "granted"
-        limits = []
-        for rate, used in zip(receipt.policy.rates_of(receipt.event_type), receipt.rates_used or (), strict=False):
-            taken = used + is_granted
-            seconds = -(-taken * rate.period_seconds // rate.limit)
-            limits.append(_render_limit(rate.name, rate.burst, taken, seconds))
-        for quota, before, end in zip(
-            receipt.policy.quotas_of(receipt.event_type),
-            receipt.taken_before or (),
-            self.quota_resets or (),
-            strict=False,
-        ):
-            taken = before + is_granted * quota.count(receipt.units, receipt.credits)
-            seconds = ceil((end - self.held_at).total_seconds())
-            limits.append(_render_limit(quota.name, quota.limit, taken, seconds))
-        return limits
-
-
-def _render_limit(name: str, limit: int, taken: int, reset_seconds: int) -> dict[str, Any]:
-    return {"name": name, "limit": limit, "remaining": max(0, limit - taken), "resetSeconds": reset_seconds}
-
-
-@dataclass(slots=True)
 class Settlement:
     """The outcome of settling an event: all but `settled` charge nothing. `stale`: as of a decision.
 
@@ -208,22 +94,6 @@ class Release:
 
     state: Literal["released", "settled", "conflict", "error"]
     code: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventState:
-    """Where an event stands: its charge, its live hold, else the last released one, of which there is no receipt.
-
-    `payers` are the grants that paid for a charge: kind, id and credits of each.
-    """
-
-    event_id: str
-    hold_id: UUID
-    state: Literal["held", "settled", "released"]
-    held_at: datetime | None
-    closed_at: datetime | None
-    receipt: Receipt | None
-    payers: Sequence[tuple[str, str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

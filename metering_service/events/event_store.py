@@ -5,7 +5,8 @@ from uuid import UUID
 
 import asyncpg
 
-from metering_service.events.event import EventState, HeldEvent, Receipt
+from metering_service.events.decision import EventState, Receipt
+from metering_service.events.event import HeldEvent
 from metering_service.policies.store import read_terms
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 

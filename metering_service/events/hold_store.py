@@ -7,17 +7,16 @@ import asyncpg
 import orjson
 
 from metering_service.events.counting import CountedBatch
+from metering_service.events.decision import Decision, Receipt
 from metering_service.events.event import (
     BillableEvent,
-    Decision,
-    Receipt,
     Release,
     ReleasedEvent,
     SettledEvent,
     Settlement,
     find_repeated,
 )
-from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion
 from metering_service.policies.store import read_terms
 from metering_service.rates.limiter import RateOutcome
 
@@ -57,7 +56,7 @@ class HoldStore:
     async def authorize(
         self,
         events: Sequence[BillableEvent],
-        versions: Sequence[PolicyVersion],
+        policies: Sequence[ClientPolicies],
         rates: Sequence[RateOutcome],
         *,
         service: str,
@@ -65,8 +64,8 @@ class HoldStore:
     ) -> list[Decision | None]:
         """Decide about `events`, and hold what is granted for `service`; return decisions in order.
 
-        A decision is `stale` when the policy version is not the client's present one, and None where there is no
-        policy at all.
+        A decision is `stale` when the policies are not the client's present ones, and None where there is none at
+        all.
         """
         batch = CountedBatch()
         items = [
@@ -82,10 +81,11 @@ class HoldStore:
                 "rate_ok": not rate.wait_seconds,
                 "rates_used": rate.used_before,
                 "again": again,
+                "shadow_policy_id": shadow and shadow.policy_id,
                 **batch.describe(version, event.client_id, event.event_type, event.user_id, event.units),
             }
-            for number, (event, version, rate, again) in enumerate(
-                zip(events, versions, rates, find_repeated(events), strict=True)
+            for number, (event, (version, shadow), rate, again) in enumerate(
+                zip(events, policies, rates, find_repeated(events), strict=True)
             )
         ]
         terms = (service, default_policy, _as_json(batch.counters))
@@ -93,7 +93,7 @@ class HoldStore:
         for n, hold_id, held_at, taken_before, quota_resets, available in await self._connection.fetch(
             self._AUTHORIZE, *_pack(items), *terms
         ):
-            event, version = events[n], versions[n]
+            event, version = events[n], policies[n].enforced
             receipt = Receipt(
                 *(version.policy_id, version.version, version.policy, event.event_type, event.units),
                 *(items[n]["credits"], rates[n].used_before, taken_before, available),
@@ -105,7 +105,7 @@ class HoldStore:
         if left:
             for row in await self._connection.fetch(self._AUTHORIZE_IN_TURN, *_pack(left), *terms):
                 n = row["n"]
-                decisions[n] = _read_decision(row, events[n].event_type, versions[n].policy)
+                decisions[n] = _read_decision(row, events[n].event_type, policies[n].enforced.policy)
         return decisions
 
     _SETTLE = "SELECT * FROM settle_events($1, $2, $3)"
@@ -212,6 +212,7 @@ def _read_decision(row: asyncpg.Record, event_type: str, policy: Policy) -> Deci
         row["wait_seconds"],
         row["held_at"],
         quota_resets=row["quota_resets"],
+        is_new=row["terms"] is None,
     )
     if decision.decision in ("granted", "denied"):
         decision.receipt = Receipt(

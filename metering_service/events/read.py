@@ -9,7 +9,8 @@ import asyncpg
 
 from metering_service.accounts.grant_store import GrantStore
 from metering_service.errors import EventNotFound
-from metering_service.events.event import EventState, HeldEvent
+from metering_service.events.decision import EventState
+from metering_service.events.event import HeldEvent
 from metering_service.events.event_store import EventStore
 from service_chassis.http.cursor import cut_page
 

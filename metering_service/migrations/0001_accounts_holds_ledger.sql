@@ -130,8 +130,34 @@ CREATE TABLE assignment (
   starts_at timestamptz NOT NULL,
   policy_id text NOT NULL,
   anchored_at timestamptz NOT NULL,          -- from when the periods of quotas are counted that are not the calendar's
+  shadow_policy_id text,                     -- decided about the same events, and refusing nothing; null: none
   CONSTRAINT assignment_pkey PRIMARY KEY (client_id, starts_at),
-  CONSTRAINT assignment_policy_fkey FOREIGN KEY (policy_id) REFERENCES policy (policy_id)
+  CONSTRAINT assignment_policy_fkey FOREIGN KEY (policy_id) REFERENCES policy (policy_id),
+  CONSTRAINT assignment_shadow_fkey FOREIGN KEY (shadow_policy_id) REFERENCES policy (policy_id)
+);
+
+-- What a shadow policy would have let pass in one of its quotas' periods. No money hangs on it: counted after the decisions.
+CREATE TABLE shadow_counter (
+  policy_id text COLLATE "C" NOT NULL,
+  client_id text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  rule text COLLATE "C" NOT NULL,
+  user_id text COLLATE "C" NOT NULL,         -- '': of the whole client, of events without a user, or of erased ones
+  starts_at timestamptz NOT NULL,
+  used bigint NOT NULL,
+  CONSTRAINT shadow_counter_pkey PRIMARY KEY (client_id, policy_id, name, rule, user_id, starts_at)
+);
+
+-- What would have been refused if shadow policies were enforced, and what it was worth by their prices.
+CREATE TABLE shadow_refusal (
+  policy_id text COLLATE "C" NOT NULL,
+  day date NOT NULL,
+  client_id text COLLATE "C" NOT NULL,
+  code text COLLATE "C" NOT NULL,
+  limit_name text COLLATE "C" NOT NULL,      -- '': neither a rate nor a quota
+  refused bigint NOT NULL,
+  credits bigint NOT NULL,
+  CONSTRAINT shadow_refusal_pkey PRIMARY KEY (policy_id, day, client_id, code, limit_name)
 );
 
 -- What counts in a quota in one of its periods, charged and held. Goes on while name, rule and user stay the same, whatever

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 import asyncpg
 from cachetools import LRUCache
 
-from metering_service.policies.policy import PolicyVersion
+from metering_service.policies.policy import ClientPolicies
 from metering_service.policies.store import PolicyStore
 
 _CACHED_CLIENTS = 100_000
 
 
 class PolicyCache:
-    """Finds the policy version of each client, as it was when it was last read.
+    """Finds the policy versions of each client, as they were when they were last read.
 
     The cache may be behind: the decision itself reads the present version and says `stale` when the cached one
     is not it, whereupon the caller forgets the client and asks again. So no process ever decides by old terms,
@@ -22,21 +22,21 @@ class PolicyCache:
     def __init__(self, pool: asyncpg.Pool, *, default_policy: str) -> None:
         self._pool = pool
         self._default_policy = default_policy
-        self._by_client: LRUCache[str, PolicyVersion] = LRUCache(_CACHED_CLIENTS)
+        self._by_client: LRUCache[str, ClientPolicies] = LRUCache(_CACHED_CLIENTS)
 
-    async def fetch_of_clients(self, client_ids: Iterable[str]) -> dict[str, PolicyVersion]:
-        """Return the policy version of each client, as cached or as it stands.
+    async def fetch_of_clients(self, client_ids: Iterable[str]) -> dict[str, ClientPolicies]:
+        """Return the policies of each client, as cached or as they stand.
 
         Raises LookupError when the configured default policy does not exist.
         """
-        found: dict[str, PolicyVersion] = {}
+        found: dict[str, ClientPolicies] = {}
         missing: list[str] = []
         for client_id in set(client_ids):
-            version = self._by_client.get(client_id)
-            if version is None:
+            policies = self._by_client.get(client_id)
+            if policies is None:
                 missing.append(client_id)
             else:
-                found[client_id] = version
+                found[client_id] = policies
         if missing:
             async with self._pool.acquire() as connection:
                 present = await PolicyStore(connection).list_of_clients(missing, self._default_policy)

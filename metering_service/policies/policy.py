@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Period = Literal["hour", "day", "week", "month", "year"]
 Counts = Literal["events", "units", "credits"]
@@ -175,6 +175,13 @@ class PolicyVersion:
             "effectiveAt": self.effective_at,
             **self.policy.as_document(),
         }
+
+
+class ClientPolicies(NamedTuple):
+    """What decides about a client's events, and what is decided beside it and refuses nothing, None for nothing."""
+
+    enforced: PolicyVersion
+    shadow: PolicyVersion | None = None
 
 
 def _is_of(limit: Rate | Quota, event_type: str) -> bool:

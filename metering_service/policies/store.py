@@ -7,7 +7,7 @@ from functools import lru_cache
 import asyncpg
 import orjson
 
-from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
 
@@ -28,21 +28,25 @@ class PolicyStore:
         self._connection = connection
 
     _LIST_OF_CLIENTS = f"""
-        SELECT c.client_id, {_COLUMNS}
+        SELECT c.client_id, {_COLUMNS}, w.policy_id, w.version, w.terms, w.created_at, w.effective_at
         FROM unnest($1::text[]) AS c (client_id)
         LEFT JOIN account a ON a.client_id = c.client_id
         -- As decisions do: never before the account's last moment.
         CROSS JOIN LATERAL (SELECT greatest(utc_now(), a.last_at) AS moment) AS m
         LEFT JOIN LATERAL find_assignment(c.client_id, m.moment) AS s ON true
         CROSS JOIN LATERAL find_version(coalesce(s.policy_id, $2), m.moment) AS v
+        LEFT JOIN LATERAL find_version(s.shadow_policy_id, m.moment) AS w ON true
     """
 
-    async def list_of_clients(self, client_ids: Sequence[str], default_policy: str) -> dict[str, PolicyVersion]:
-        """Return the present policy version of each client. Raises LookupError when there is no default policy."""
+    async def list_of_clients(self, client_ids: Sequence[str], default_policy: str) -> dict[str, ClientPolicies]:
+        """Return the present policies of each client. Raises LookupError when there is no default policy."""
         rows = await self._connection.fetch(self._LIST_OF_CLIENTS, client_ids, default_policy)
         if len(rows) != len(client_ids):
             raise LookupError(f"no policy {default_policy}")
-        return {client_id: _read_version(*version) for client_id, *version in rows}
+        return {
+            client_id: ClientPolicies(_read_version(*each[:5]), None if each[5] is None else _read_version(*each[5:]))
+            for client_id, *each in rows
+        }
 
     _INSERT_POLICY = "INSERT INTO policy (policy_id) VALUES ($1) ON CONFLICT DO NOTHING"
     _LOCK_ROW = "SELECT FROM policy WHERE policy_id = $1 FOR NO KEY UPDATE"

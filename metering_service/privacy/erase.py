@@ -7,6 +7,7 @@ import asyncpg
 from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.events.event_store import EventStore
 from metering_service.refusals.store import RefusalStore
+from metering_service.shadow.store import ShadowStore
 from service_chassis.clock import Clock, system_clock
 
 
@@ -22,5 +23,6 @@ class EraseUsers:
         async with self.pool.acquire() as connection, connection.transaction():
             events = await EventStore(connection).erase_user(client_id, user_id)
             await RefusalStore(connection).erase_user(client_id, user_id)
+            await ShadowStore(connection).erase_user(client_id, user_id)
             await AdminAuditStore(connection).insert_line(self.clock(), actor, "erase_user", client_id, events=events)
         return events

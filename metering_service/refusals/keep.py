@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from metering_service.events.event import BillableEvent, Decision
+from metering_service.events.decision import Decision
+from metering_service.events.event import BillableEvent
 from metering_service.refusals.refusal import RefusalLine, RefusalLog
 from metering_service.refusals.store import RefusalStore
 from service_chassis.http.cursor import cut_page

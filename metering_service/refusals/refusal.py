@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from metering_service.events.event import QUOTA_EXCEEDED, RATE_LIMITED, BillableEvent, Decision, Receipt
+from metering_service.events.decision import Decision, Receipt
+from metering_service.events.event import BillableEvent
 
 NAMED_USERS = 100
 """Of a client, in a minute, by name; all others together, so that a flood leaves a bounded number of rows."""
@@ -54,7 +55,7 @@ class RefusalLog:
             user_id = ""
         users.add(user_id)
         key = RefusalKey(
-            event.client_id, minute, event.event_type, decision.code, find_limit(decision.code, receipt), user_id
+            event.client_id, minute, event.event_type, decision.code, receipt.find_limit(decision.code), user_id
         )
         found = self._refusals.get(key)
         if found is None:
@@ -70,21 +71,6 @@ class RefusalLog:
             last = max(key.minute for key in taken)
             self._users = {key: users for key, users in self._users.items() if key[1] >= last}
         return taken
-
-
-def find_limit(code: str, receipt: Receipt) -> str:
-    """Return the name of the first limit that an event would have gone beyond, '' for none."""
-    if code == RATE_LIMITED:
-        rates = zip(receipt.policy.rates_of(receipt.event_type), receipt.rates_used or (), strict=False)
-        return next((rate.name for rate, used in rates if used >= rate.burst), "")
-    if code == QUOTA_EXCEEDED:
-        credits = receipt.policy.price_of(receipt.event_type, receipt.units) or 0
-        for quota, before in zip(
-            receipt.policy.quotas_of(receipt.event_type), receipt.taken_before or (), strict=False
-        ):
-            if quota.most is not None and before + quota.count(receipt.units, credits) > quota.most:
-                return quota.name
-    return ""
 
 
 @dataclass(frozen=True, slots=True)

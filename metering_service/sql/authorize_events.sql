@@ -33,6 +33,7 @@ BEGIN
     SELECT i.*, greatest(v_now, a.last_at) AS moment, a.available AS available,
            i.again OR NOT i.rate_ok OR i.credits IS NULL OR v.version IS DISTINCT FROM i.policy_version
              OR i.policy_id <> coalesce(s.policy_id, p_default_policy)
+             OR i.shadow_policy_id IS DISTINCT FROM s.shadow_policy_id
              OR EXISTS (SELECT FROM hold h WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id OFFSET 0)
              OR EXISTS (SELECT FROM hold h
                         WHERE h.client_id = i.client_id AND h.event_id = i.event_id AND h.event_type IS NOT NULL OFFSET 0)
@@ -41,7 +42,8 @@ BEGIN
              AS is_special
     FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
-      resolve_within integer, policy_id text, policy_version integer, credits bigint, must_leave bigint, rate_ok boolean,
+      resolve_within integer, policy_id text, policy_version integer, shadow_policy_id text, credits bigint,
+      must_leave bigint, rate_ok boolean,
       rates_used integer[], counters integer[], amounts bigint[],
       ahead bigint[], again boolean)
     JOIN account a ON a.client_id = i.client_id

@@ -43,10 +43,11 @@ BEGIN
 
   FOR r IN
     SELECT i.*, greatest(v_now, a.last_at) AS moment, a.available + a.held AS spendable, a.held,
-           coalesce(s.policy_id, p_default_policy) AS own_policy, v.version
+           coalesce(s.policy_id, p_default_policy) AS own_policy, s.shadow_policy_id AS own_shadow, v.version
     FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
-      resolve_within integer, policy_id text, policy_version integer, credits bigint, must_leave bigint, mode text,
+      resolve_within integer, policy_id text, policy_version integer, shadow_policy_id text, credits bigint,
+      must_leave bigint, mode text,
       rate_ok boolean, rates_used integer[], counters integer[], amounts bigint[], unpaid bigint[])
     JOIN account a ON a.client_id = i.client_id
     LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
@@ -98,7 +99,8 @@ BEGIN
       units := known.units;
       SELECT v.terms INTO terms
       FROM policy_version v WHERE v.policy_id = known.policy_id AND v.version = known.policy_version;
-    ELSIF r.own_policy <> r.policy_id OR r.version <> r.policy_version THEN
+    ELSIF r.own_policy <> r.policy_id OR r.version <> r.policy_version
+          OR r.own_shadow IS DISTINCT FROM r.shadow_policy_id THEN
       decision := 'stale';
     ELSE
       v_credits := r.credits;

@@ -38,7 +38,7 @@ async def test_a_trial_ends_in_the_policy_that_was_booked_for_then(metering: Met
     body = {"policyId": "trial", "until": end, "then": "paid", "create": True}
     assigned = await metering.admin("PUT", path, body)
     assert (assigned["policyId"], assigned["until"]) == ("trial", end)
-    assert assigned["booked"] == [{"policyId": "paid", "from": end, "until": None}]
+    assert assigned["booked"] == [{"policyId": "paid", "from": end, "until": None, "shadow": None}]
     assert await refusal(metering) is None
     clock.advance(days=10)
     assert await refusal(metering) == "api_balance_exhausted"

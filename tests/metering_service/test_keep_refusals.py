@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
-from metering_service.events.event import BillableEvent, Decision, Receipt
+from metering_service.events.decision import Decision, Receipt
+from metering_service.events.event import BillableEvent
 from metering_service.policies.policy import Policy, Quota, Rate
-from metering_service.refusals.refusal import NAMED_USERS, RefusalLog, find_limit
+from metering_service.refusals.refusal import NAMED_USERS, RefusalLog
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.operator_command import run_command
 
@@ -103,9 +104,9 @@ RECEIPT = Receipt(
 
 
 def test_the_limit_that_refused_is_the_first_one_that_was_used_up() -> None:
-    assert find_limit("api_rate_limited", RECEIPT) == "s"
-    assert find_limit("api_quota_exceeded", RECEIPT) == "z"
-    assert find_limit("api_balance_exhausted", RECEIPT) == ""
+    assert RECEIPT.find_limit("api_rate_limited") == "s"
+    assert RECEIPT.find_limit("api_quota_exceeded") == "z"
+    assert RECEIPT.find_limit("api_balance_exhausted") == ""
 
 
 def test_a_flood_of_users_leaves_a_bounded_number_of_rows() -> None:

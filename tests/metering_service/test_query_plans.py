@@ -9,7 +9,7 @@ import pytest
 
 from metering_service.events.event import BillableEvent, ReleasedEvent, SettledEvent
 from metering_service.events.hold_store import CHARGING_SETTINGS, HoldStore
-from metering_service.policies.policy import Policy, PolicyVersion
+from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion
 from metering_service.rates.limiter import PASSED
 from service_chassis.database.pool import open_pool
 
@@ -36,7 +36,9 @@ def make_events(number: int) -> list[BillableEvent]:
 async def live(holds: HoldStore, events: Sequence[BillableEvent]) -> None:
     terms = {"service": "tests", "default_policy": "free"}
     for _ in range(2):  # the second time event by event
-        decisions = await holds.authorize(events, [FREE] * len(events), [PASSED] * len(events), **terms)
+        decisions = await holds.authorize(
+            events, [ClientPolicies(FREE)] * len(events), [PASSED] * len(events), **terms
+        )
         assert {decision.decision for decision in decisions if decision} == {"granted"}
     facts = [SettledEvent(event.hold_id, event.event_id, event.client_id) for event in events]
     settlements = [
@@ -90,7 +92,7 @@ async def test_a_decision_among_many_live_holds_reads_none_of_them(pool: asyncpg
         for _ in range(10):  # by event, too: plans of both forms from when nothing was held
             await live(holds, one_clients(1))
         while await connection.fetchval("SELECT count(*) FROM hold WHERE released_at IS NULL") < LIVE_HOLDS:
-            await holds.authorize(events := one_clients(250), [FREE] * 250, [PASSED] * 250, **terms)
+            await holds.authorize(events := one_clients(250), [ClientPolicies(FREE)] * 250, [PASSED] * 250, **terms)
         assert len(events) == 250
     for _ in range(2):
         before = await count_rows_read(pool)

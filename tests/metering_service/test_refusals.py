@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metering_service.events.event import BillableEvent, Decision
+from metering_service.events.decision import Decision
+from metering_service.events.event import BillableEvent
 from metering_service.events.hold_store import CHARGING_SETTINGS, HoldStore
-from metering_service.policies.policy import Policy, PolicyVersion, Quota
+from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion, Quota
 from metering_service.rates.limiter import RateOutcome
 from service_chassis.application import METRICS, READINESS
 from service_chassis.clock import system_clock
@@ -182,10 +183,12 @@ async def _authorize(store: HoldStore, batch: Sequence[tuple[str, int, int, int,
         for client, hold, number, units, _ in batch
     ]
     now = system_clock()
-    versions = [PolicyVersion(event.client_id, 1, TERMS[event.client_id], now, now) for event in events]
+    policies = [
+        ClientPolicies(PolicyVersion(event.client_id, 1, TERMS[event.client_id], now, now)) for event in events
+    ]
     rates = [RateOutcome([0], 0) if passes or n % 5 else RateOutcome([1], 7) for n, (*_, passes) in enumerate(batch)]
     decisions: list[Decision | None] = await store.authorize(
-        events, versions, rates, service="tests", default_policy="ada"
+        events, policies, rates, service="tests", default_policy="ada"
     )
     return [asdict(decision) for decision in decisions if decision is not None]
 
