@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import random
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -34,9 +34,11 @@ def policy_of(client_id: str, *, quota: int = FIRST_QUOTA, price: int = 1) -> di
     if client_id in TIGHT:
         return {"credits": "prepaid", "prices": dict.fromkeys(PRICES, price)}
     if client_id in BOUNDED:
-        return {"prices": FREE, "quotas": [{"name": "q", "limit": quota, "period": "month"}]}
+        wide = {"name": "units", "limit": 1_000_000, "counts": "units", "period": "day", "per": "user"}
+        return {"prices": FREE, "quotas": [{"name": "q", "limit": quota, "period": "month"}, wide]}
     if client_id in RATED:
-        return {"prices": FREE, "rates": [{"name": "r", "limit": 20, "periodSeconds": 1, "burst": 20}]}
+        rate = {"name": "r", "limit": 20, "periodSeconds": 1, "burst": 20}
+        return {"prices": FREE, "rates": [rate, {**rate, "name": "wide", "limit": 100, "burst": 500}]}
     return {"prices": FREE}
 
 
@@ -163,17 +165,30 @@ class Workload:
             self._history.end(attempt, None, fault=type(error).__name__)
 
     async def _be_treasurer(self, rng: random.Random) -> None:
-        """Hand out credits, raise quotas, change a price: in small steps, again until each is known to be done."""
+        """Hand out credits, raise quotas, change a price: in small steps, again until each is known to be done.
+
+        Credits for a time, voids and refunds come on top of what refusals are judged by: they can only help.
+        """
         operator = Operator(self._stack, self._session, self._history)
         for number in itertools.count(1):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), rng.uniform(0.2, 0.8))
             if self._stopping.is_set():
                 return
-            match rng.randrange(6):
+            client_id = rng.choice(TIGHT)
+            match rng.randrange(9):
                 case 0 | 1 | 2 | 3:
-                    await operator.grant(rng.choice(TIGHT), f"grant-{number}", rng.randint(3, 10))
+                    await operator.grant(client_id, f"grant-{number}", rng.randint(3, 10))
                 case 4:
+                    await operator.grant_for_a_time(
+                        client_id, f"short-{number}", rng.randint(1, 9), rng.uniform(1, 8)
+                    )
+                case 5:
+                    await operator.void_one_for_a_time(client_id)
+                case 6 if self._plays[client_id]:
+                    event_id = f"plan_play.created:{rng.choice(self._plays[client_id])}"
+                    await operator.refund(client_id, f"refund-{number}", event_id)
+                case 7:
                     client_id = rng.choice(BOUNDED)
                     self._quota[client_id] += rng.randint(10, 40)
                     await operator.put_policy(client_id, quota=self._quota[client_id])
@@ -189,8 +204,8 @@ class Workload:
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
                 balance = await operator.call("GET", f"/internal/clients/{client_id}/balance")
                 self._history.reads += 1
-                whole = balance["spent"] + balance["held"] + balance["available"]
-                if balance["granted"] != whole or balance["available"] < 0:
+                whole = balance["spent"] + balance["held"] + balance["expired"] + balance["available"]
+                if balance["granted"] + balance["adjusted"] != whole or balance["available"] < 0:
                     self._history.torn_reads.append(f"{client_id}: balance {balance}")
             await asyncio.sleep(0.1)
 
@@ -202,6 +217,7 @@ class Operator:
         self._stack = stack
         self._session = session
         self._history = history
+        self._short: dict[str, list[str]] = {client_id: [] for client_id in TIGHT}
 
     async def set_up(self) -> None:
         """Give every client its policy, and the tight ones their first credits."""
@@ -219,6 +235,28 @@ class Operator:
         self._history.changes.append(change)
         body = {"grantId": grant_id, "credits": credits}
         await self._insist(change, "POST", f"/internal/clients/{client_id}/grants", body)
+
+    async def grant_for_a_time(self, client_id: str, grant_id: str, credits: int, seconds: float) -> None:
+        """Grant credits that expire so soon that holds lie on them then."""
+        self._short[client_id].append(grant_id)
+        expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
+        body = {"grantId": grant_id, "credits": credits, "expiresAt": expires_at.isoformat()}
+        await self._try("POST", f"/internal/clients/{client_id}/grants", body)
+
+    async def void_one_for_a_time(self, client_id: str) -> None:
+        """Take what is left of a grant for a time, where there is one."""
+        if self._short[client_id]:
+            path = f"/internal/clients/{client_id}/grants/{self._short[client_id].pop()}/void"
+            await self._try("POST", path, {"reason": "campaign"})
+
+    async def refund(self, client_id: str, refund_id: str, event_id: str) -> None:
+        """Give back the charge of an event, if it is charged by now."""
+        body = {"refundId": refund_id, "eventId": event_id, "reason": "campaign"}
+        await self._try("POST", f"/internal/clients/{client_id}/refunds", body)
+
+    async def _try(self, method: str, path: str, body: Any) -> None:
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            await self.call(method, path, body)
 
     async def put_policy(self, client_id: str, *, quota: int = FIRST_QUOTA, price: int = 1) -> None:
         """Set a client's terms."""
