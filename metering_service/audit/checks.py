@@ -16,13 +16,15 @@ class AccountFacts:
     """An account beside what ledger, holds and grants say it should be, in credits.
 
     `has_account` is False where entries or holds name a client that has no account. `is_ahead`: its last moment, or
-    a period that counts, has not come yet: the database's clock was wrong. `laid` and `pinned_spent` are what was
+    a period that counts, has not come yet: the database's clock was wrong. `is_behind`: its grants should have
+    changed before its last moment. `laid` and `pinned_spent` are what was
     taken from grants for what was spent, `ledger_taken` what corrections down took.
     """
 
     client_id: str
     has_account: bool
     is_ahead: bool
+    is_behind: bool
     granted: int
     adjusted: int
     spent: int
@@ -67,6 +69,26 @@ class UsageFacts:
     day: date
     stands: tuple[int, int, int]
     should: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFacts:
+    """What an event was charged, None for nothing, beside all that was refunded of it."""
+
+    client_id: str
+    event_id: str
+    charged: int | None
+    refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedPeriod:
+    """A period of a recurring grant that has more than one grant."""
+
+    client_id: str
+    recurring_id: str
+    starts_at: datetime
+    grants: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +150,12 @@ def check_account(facts: AccountFacts) -> Iterator[Finding]:
         yield Finding(
             "grants_taken", facts.client_id, f"{facts.grants_taken} was taken from grants, but charges make {drawn}"
         )
+    if facts.is_behind:
+        yield Finding(
+            "account_behind",
+            facts.client_id,
+            "was decided about after a moment at which its grants change, as if that had not come",
+        )
     if facts.is_ahead:
         yield Finding(
             "account_ahead",
@@ -168,6 +196,25 @@ def check_usage(facts: UsageFacts) -> Iterator[Finding]:
             f"{facts.event_type} on {facts.day} stands as (charged, units, credits) {facts.stands}, but the ledger "
             f"makes {facts.should}",
         )
+
+
+def check_refund(facts: RefundFacts) -> Iterator[Finding]:
+    """Yield where more was refunded of an event than it was charged."""
+    if facts.charged is None or facts.refunded > facts.charged:
+        yield Finding(
+            "refunded_too_much",
+            facts.event_id,
+            f"of {facts.client_id} was charged {facts.charged or 0}, and {facts.refunded} were refunded",
+        )
+
+
+def check_period(facts: RepeatedPeriod) -> Iterator[Finding]:
+    """Yield a period that was granted more than once."""
+    yield Finding(
+        "granted_twice",
+        facts.client_id,
+        f"{facts.recurring_id} has {facts.grants} grants for the period from {facts.starts_at:%Y-%m-%dT%H:%M:%SZ}",
+    )
 
 
 def check_charge(charge: ChargeFacts) -> Iterator[Finding]:

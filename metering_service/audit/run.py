@@ -8,6 +8,8 @@ from metering_service.audit.checks import (
     check_account,
     check_charge,
     check_counter,
+    check_period,
+    check_refund,
     check_repeated,
     check_usage,
     describe_old_hold,
@@ -33,6 +35,11 @@ async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_se
             report.add_violations(check_counter(counter))
         async for usage in store.stream_usage():
             report.add_violations(check_usage(usage))
+        async for refund in store.stream_refunds():
+            report.count("refunds")
+            report.add_violations(check_refund(refund))
+        async for period in store.stream_repeated_periods():
+            report.add_violations(check_period(period))
         async for charge in store.stream_charges():
             report.count("charges")
             if charge.is_late:

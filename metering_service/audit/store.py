@@ -11,7 +11,9 @@ from metering_service.audit.checks import (
     ChargeFacts,
     CounterFacts,
     OldHold,
+    RefundFacts,
     RepeatedEvent,
+    RepeatedPeriod,
     UsageFacts,
 )
 
@@ -57,6 +59,7 @@ class AuditStore:
         )
         SELECT n.client_id, a.client_id IS NOT NULL AS has_account,
                a.last_at > utc_now() + interval '{CLOCK_TOLERANCE}' OR h.client_id IS NOT NULL AS is_ahead,
+               a.last_at >= least(a.next_moment, find_next_moment(n.client_id)) AS is_behind,
                a.granted, a.adjusted, a.spent, a.expired, a.held, a.late_spent, a.overdraft, a.laid, a.pinned_spent,
                l.granted, l.adjusted, l.spent, l.expired, l.late, l.taken, v.held, v.pinned,
                g.taken, g.lapsed, g.pinned
@@ -115,6 +118,26 @@ class AuditStore:
         """Yield the usage of every client, event type and day, and where there is none the ledger's."""
         return self._stream(self._USAGE, _read_usage)
 
+    _REFUNDS = """
+        SELECT g.client_id, g.event_id, -l.credits, sum(g.credits)::bigint
+        FROM credit_grant g
+        LEFT JOIN ledger_entry l ON l.client_id = g.client_id AND l.event_id = g.event_id AND l.kind = 'spend'
+        WHERE g.kind = 'refund' GROUP BY g.client_id, g.event_id, l.credits
+    """
+
+    def stream_refunds(self) -> AsyncIterator[RefundFacts]:
+        """Yield every event that something was refunded of."""
+        return self._stream(self._REFUNDS, lambda row: RefundFacts(*row))
+
+    _REPEATED_PERIODS = """
+        SELECT client_id, recurring_id, effective_at, count(*) FROM credit_grant WHERE recurring_id IS NOT NULL
+        GROUP BY client_id, recurring_id, effective_at HAVING count(*) > 1
+    """
+
+    def stream_repeated_periods(self) -> AsyncIterator[RepeatedPeriod]:
+        """Yield periods of recurring grants that were granted more than once."""
+        return self._stream(self._REPEATED_PERIODS, lambda row: RepeatedPeriod(*row))
+
     _CHARGES = """
         SELECT l.client_id, l.event_id, l.credits, l.late_credits, l.held_at IS NULL, h.hold_id IS NOT NULL
         FROM ledger_entry l
@@ -157,8 +180,8 @@ class AuditStore:
 
 
 def _read_account(row: asyncpg.Record) -> AccountFacts:
-    client_id, has_account, is_ahead, *amounts = row
-    return AccountFacts(client_id, has_account, bool(is_ahead), *(amount or 0 for amount in amounts))
+    client_id, has_account, is_ahead, is_behind, *amounts = row
+    return AccountFacts(client_id, has_account, bool(is_ahead), bool(is_behind), *(amount or 0 for amount in amounts))
 
 
 def _read_counter(row: asyncpg.Record) -> CounterFacts:
