@@ -26,8 +26,9 @@ from tests.faults.fault_kinds import CLOCK_SHIFT_SECONDS, FAULTS
 from tests.faults.fault_stack import ACTIVITIES, FaultStack
 from tests.faults.history import History
 from tests.faults.observation import Unrest, fetch_rows, fetch_unrest, run_audits
+from tests.faults.operator import CLIENTS, PROBE, Operator
 from tests.faults.smallest_history import describe, find_smallest_history
-from tests.faults.workload import CLIENTS, PROBE, REQUEST_TIMEOUT_SECONDS, Operator, Workload
+from tests.faults.workload import REQUEST_TIMEOUT_SECONDS, Workload
 
 RECOVERY_LIMIT_SECONDS = 30.0
 REST_LIMIT_SECONDS = 60.0

@@ -30,7 +30,7 @@ from tests.faults.checker import check_history
 from tests.faults.fault_stack import ACTIVITIES, FaultStack
 from tests.faults.history import History
 from tests.faults.observation import fetch_rows, run_audits
-from tests.faults.workload import CLIENTS, TIGHT, Operator
+from tests.faults.operator import CLIENTS, TIGHT, Operator
 
 CLIENT_ID = "steady-1"
 WARM_UP_SECONDS = 8.0

@@ -41,7 +41,8 @@ async def test_a_period_that_is_granted_twice_is_found(acme: Metering, clock: Mo
     await recur(acme, "plan", startsAt="2026-03-01T00:00:00Z")
     connection = await asyncpg.connect(acme.dsn)
     await connection.execute(
-        "UPDATE recurring_grant SET next_at = starts_at; UPDATE account SET next_moment = starts_at FROM recurring_grant"
+        "UPDATE recurring_grant SET next_at = starts_at; "
+        "UPDATE account SET next_moment = starts_at FROM recurring_grant"
     )
     await connection.close()
     await acme.authorize(event())
