@@ -1,5 +1,6 @@
 """Everything about this service that an operator can set."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from marshmallow.validate import Range
@@ -102,3 +103,7 @@ class ActivitySettings(settings.ProcessSettings):
         default=2.0,
         validate=POSITIVE,
     )
+
+    def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
+        """Return the secrets by their variable."""
+        return {**super().name_secrets(), f"{PREFIX}METERING_KEY": [self.metering_key]}

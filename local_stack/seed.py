@@ -1,15 +1,16 @@
 """Put the demo's data in: once, so that a restart grants nothing again and resets nothing that was changed since.
 
-`python -m local_stack.seed` does the same to servers it is told of: CATALOG_POSTGRES_DSN, SEED_METERING_URL and
-SEED_METERING_KEY, a service key with the scope `admin`. docker-compose.yml runs it.
+`python -m local_stack.seed` does the same to servers that SeedSettings names. docker-compose.yml runs it, where it is
+asked for.
 """
 
 import asyncio
 import json
-import os
 import sys
+import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -22,8 +23,21 @@ from catalog_service.plans.store import PlanStore
 from local_stack.demo import CLIENTS, PLANS, DemoClient, DemoPlan
 from local_stack.errors import StackError
 from local_stack.ports import LOOPBACK_OPENER
+from service_chassis.settings import DatabaseSettings, InvalidSettings, read_settings, require_http_url, variable
 
 REQUEST_TIMEOUT_SECONDS = 10.0
+START_TIMEOUT_SECONDS = 60.0
+START_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedSettings(DatabaseSettings):
+    """Where the data goes: SEED_POSTGRES_DSN is the catalog's database, as the owner of its tables."""
+
+    prefix = "SEED_"
+
+    metering_url: str = variable("METERING_URL", "Root of the metering service.", validate=require_http_url)
+    metering_key: str = variable("METERING_KEY", "Service key of scope `admin` for metering.")
 
 
 def seed_catalog(dsn: str) -> None:
@@ -121,11 +135,24 @@ def _client_path(client: DemoClient, thing: str) -> str:
     return f"/internal/clients/{quote(client.client_id)}/{thing}"
 
 
+def _wait_for(url: str) -> None:
+    """Return once metering answers. Raises StackError when that takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        try:
+            LOOPBACK_OPENER.open(url + "/openapi.json", timeout=REQUEST_TIMEOUT_SECONDS).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise StackError(f"metering does not answer at {url}: {error}") from error
+            time.sleep(START_POLL_SECONDS)
+
+
 if __name__ == "__main__":
     try:
-        seed_catalog(os.environ["CATALOG_POSTGRES_DSN"])
-        seed_metering(os.environ["SEED_METERING_URL"], os.environ["SEED_METERING_KEY"])
-    except KeyError as missing:
-        sys.exit(f"seed: {missing.args[0]} is not set")
-    except StackError as refusal:
+        settings = read_settings(SeedSettings)
+        seed_catalog(settings.postgres_dsn)
+        _wait_for(settings.metering_url)
+        seed_metering(settings.metering_url, settings.metering_key)
+    except (InvalidSettings, StackError) as refusal:
         sys.exit(f"seed: {refusal}")

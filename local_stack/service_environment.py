@@ -85,7 +85,8 @@ def _common(service: Service, port_base: int, dsn: str) -> dict[str, str]:
         "POSTGRES_DSN": dsn,
         "LOG_LEVEL": "info",
     }
-    return {service.prefix + name: value for name, value in values.items()}
+    # Somebody's own server, where one is named, may have any password: all of it listens on the loopback address.
+    return {"LOCAL_ONLY": "yes"} | {service.prefix + name: value for name, value in values.items()}
 
 
 def _catalog() -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Everything about this service that an operator can set."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from marshmallow.validate import Range
 
@@ -61,6 +62,14 @@ class MeteringSettings(settings.ProcessSettings):
         "Keys that callers may use: scope:name:sha256 of the key in hex, comma separated; scope is events or admin. "
         "A hold is the name's that made it. Two keys of a name may live at once, for rotation.",
     )
+
+    def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
+        """Return the secrets by their variable, of the service keys the hashes."""
+        return {
+            **super().name_secrets(),
+            f"{PREFIX}REDIS_URL": [urlsplit(self.redis_url).password],
+            f"{PREFIX}SERVICE_KEYS": [entry.rpartition(":")[2].strip().lower() for entry in self.service_keys],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ secrets: ``NAME_FILE=/run/secrets/name`` stands for ``NAME``.
 """
 
 import dataclasses
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, get_type_hints
 from urllib.parse import urlsplit
@@ -169,6 +170,12 @@ class ProcessSettings(DatabaseSettings):
     ops_port: int
     log_level: str = variable("LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL)
 
+    def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
+        """Return the secrets by their variable, of a key that is kept as a hash its SHA-256 in hex."""
+        # The library drops a password that is empty.
+        empty = urlsplit(self.postgres_dsn).password
+        return {f"{self.prefix}POSTGRES_DSN": [read_database_url(self.postgres_dsn).get("password", empty)]}
+
 
 def port_variable(default: int) -> Any:
     """Declare the port of the API."""
@@ -178,3 +185,42 @@ def port_variable(default: int) -> Any:
 def ops_port_variable(default: int) -> Any:
     """Declare the port of health and metrics."""
     return variable("OPS_PORT", "Port that health and metrics listen on.", default=default, validate=PORT)
+
+
+_LOCAL_ONLY = "LOCAL_ONLY"
+_KNOWN_TO_ALL = frozenset(
+    (
+        "",
+        "admin",
+        "changeme",
+        "change-me",
+        "default",
+        "key",
+        "password",
+        "postgres",
+        "redis",
+        "root",
+        "secret",
+        "test",
+    )
+)
+"""What stands in examples and in images."""
+_KNOWN_HASHES = frozenset(hashlib.sha256(secret.encode()).hexdigest() for secret in _KNOWN_TO_ALL)
+
+
+def require_own_secrets(settings: ProcessSettings) -> None:
+    """Raise InvalidSettings, naming the variables, where a secret is empty or one that everybody knows.
+
+    LOCAL_ONLY=yes in the environment lets them pass. A URL without any password passes, too: there are servers that
+    know who asks in another way.
+    """
+    if os.environ.get(_LOCAL_ONLY) == "yes":
+        return
+    known = _KNOWN_TO_ALL | _KNOWN_HASHES
+    names = [name for name, secrets in settings.name_secrets().items() if not known.isdisjoint(secrets)]
+    if names:
+        raise InvalidSettings(
+            "\n".join(
+                f"{name}: its secret is empty or widely known; only {_LOCAL_ONLY}=yes allows that" for name in names
+            )
+        )

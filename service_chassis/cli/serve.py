@@ -7,7 +7,7 @@ from aiohttp import web
 
 from service_chassis.application import run
 from service_chassis.operations.logging import configure_logging
-from service_chassis.settings import ProcessSettings, read_settings
+from service_chassis.settings import ProcessSettings, read_settings, require_own_secrets
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
@@ -17,5 +17,6 @@ def serve_app(
 ) -> None:
     """Read the settings, log as `service`, and serve until SIGTERM or SIGINT."""
     settings = read_settings(settings_class)
+    require_own_secrets(settings)
     configure_logging(settings.log_level, service)
     run(create_app(settings), settings)

@@ -1,16 +1,21 @@
 """Settings come from the environment or from mounted files, and every fault is told at once."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from marshmallow import ValidationError
 
+from activity_service.settings import ActivitySettings
+from metering_service.settings import MeteringSettings
 from service_chassis.settings import (
     InvalidSettings,
+    ProcessSettings,
     describe_settings,
     read_settings,
     require_http_url,
+    require_own_secrets,
     variable,
 )
 
@@ -91,3 +96,47 @@ def test_what_kubernetes_sets_for_a_service_of_the_same_name_is_not_meant_for_us
     monkeypatch.setenv("APP_DSN", "x")
     monkeypatch.setenv("APP_PORT", "tcp://10.43.0.7:8082")
     assert read_settings(Settings).port == 8080
+
+
+DSN = "postgresql://activity:hT8sOqT1@db/activity"
+
+
+def activity(dsn: str = DSN, key: str = "N7cTq0vVb3") -> ProcessSettings:
+    address = "http://127.0.0.1:1"
+    return ActivitySettings(postgres_dsn=dsn, jwks_url=address, metering_url=address, metering_key=key)
+
+
+def metering(redis_url: str = "redis://db", key: str = "N7cTq0vVb3") -> ProcessSettings:
+    entries = ("events:activity:" + "0" * 64, "admin:ops:" + hashlib.sha256(key.encode()).hexdigest())
+    return MeteringSettings(postgres_dsn=DSN, redis_url=redis_url, service_keys=entries)
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable"),
+    [
+        (activity("postgresql://activity:postgres@db/activity"), "ACTIVITY_POSTGRES_DSN"),
+        (activity("postgresql://activity:@db/activity"), "ACTIVITY_POSTGRES_DSN"),
+        (activity("postgresql://activity@db/activity?password=changeme"), "ACTIVITY_POSTGRES_DSN"),
+        (activity(key="secret"), "ACTIVITY_METERING_KEY"),
+        (metering("redis://:@db"), "METERING_REDIS_URL"),
+        (metering("redis://:redis@db"), "METERING_REDIS_URL"),
+        (metering(key=""), "METERING_SERVICE_KEYS"),
+        (metering(key="changeme"), "METERING_SERVICE_KEYS"),
+    ],
+)
+def test_an_empty_or_widely_known_secret_is_refused_by_name_unless_all_stays_on_this_machine(
+    settings: ProcessSettings, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_ONLY", raising=False)
+    with pytest.raises(InvalidSettings) as refused:
+        require_own_secrets(settings)
+    assert str(refused.value).startswith(f"{variable}: ")
+    assert str(refused.value).count("\n") == 0
+    monkeypatch.setenv("LOCAL_ONLY", "yes")
+    require_own_secrets(settings)
+
+
+def test_own_secrets_and_servers_that_want_no_password_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_ONLY", raising=False)
+    for settings in (activity(), activity("postgresql://activity@db/activity"), metering()):
+        require_own_secrets(settings)

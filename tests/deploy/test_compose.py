@@ -1,0 +1,143 @@
+"""The compose file and the secrets that it reads, looked at without an engine; deploy/trial runs them on one."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PROCESSES = ("catalog", "activity", "metering")
+
+
+def write_env(directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "deploy" / "write_env.py")]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def read_secrets(directory: Path) -> dict[str, str]:
+    files = [path for path in (directory / "secrets").rglob("*") if path.is_file()]
+    return {str(path.relative_to(directory / "secrets")): path.read_text() for path in files}
+
+
+def mounts(service: dict[str, Any]) -> list[list[str]]:
+    """Return source, target and options of each mount."""
+    return [re.sub(r":\?[^}]*", "", mount).split(":") for mount in service.get("volumes", [])]
+
+
+def test_the_proxy_is_the_only_one_that_can_be_reached_and_has_no_way_to_metering_or_databases() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
+    assert len(SERVICES["proxy"]["ports"]) == 1
+    assert [name for name, network in COMPOSE["networks"].items() if not (network or {}).get("internal")] == [
+        "public"
+    ]
+    assert [name for name, service in SERVICES.items() if "public" in service["networks"]] == ["proxy"]
+    beside_it = {name for name, service in SERVICES.items() if "edge" in service["networks"]}
+    assert beside_it == {"proxy", "catalog", "activity"}
+
+
+@pytest.mark.parametrize("name", [*PROCESSES, "proxy", "metering-proxy"])
+def test_what_serves_may_write_nothing_and_has_bounds(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert {"mem_limit", "pids_limit", "stop_grace_period", "healthcheck", "logging"} <= service.keys()
+    assert "python" not in service["healthcheck"]["test"]
+
+
+def test_a_change_of_one_services_environment_is_no_change_of_another() -> None:
+    for name in PROCESSES:
+        owned = SERVICES[name]["environment"].keys() | SERVICES[f"{name}-migrate"]["environment"].keys()
+        assert {variable.split("_")[0] for variable in owned - {"LOCAL_ONLY"}} == {name.upper()}
+        assert f"{name}-migrate" in SERVICES[name]["depends_on"]
+        # Whoever depends on a container is made anew with it.
+        dependents = {other for other, service in SERVICES.items() if name in service.get("depends_on", {})}
+        assert dependents == set()
+
+
+def test_demo_data_is_put_in_only_where_it_is_asked_for() -> None:
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["seed"]
+
+
+def test_bind_mounts_are_read_only_and_labelled() -> None:
+    binds = [
+        mount for service in SERVICES.values() for mount in mounts(service) if mount[0] not in COMPOSE["volumes"]
+    ]
+    assert len(binds) > 10
+    assert [mount for mount in binds if mount[2] != "ro,z"] == []
+
+
+def test_every_secret_that_a_container_reads_is_written(tmp_path: Path) -> None:
+    assert write_env(tmp_path).returncode == 0
+    written = read_secrets(tmp_path)
+    read: set[str] = set()
+    for service in SERVICES.values():
+        for variable, value in service.get("environment", {}).items():
+            if variable.endswith("_FILE"):
+                [source] = [mount[0] for mount in mounts(service) if mount[1] == str(Path(value).parent)]
+                read.add(source.removeprefix("${SECRETS}/") + "/" + Path(value).name)
+    assert len(read) > 9
+    assert read - written.keys() == set()
+    passwords = set(re.findall(r"set_password (\w+)$", (ROOT / "deploy/postgres/create-databases.sh").read_text()))
+    assert {f"postgres/{name}_password" for name in passwords} <= written.keys()
+
+
+def test_secrets_are_drawn_once_and_each_that_is_deleted_is_drawn_anew(tmp_path: Path) -> None:
+    write_env(tmp_path)
+    first = read_secrets(tmp_path)
+    write_env(tmp_path)
+    assert read_secrets(tmp_path) == first
+    (tmp_path / "secrets/postgres/catalog_service_password").unlink()
+    write_env(tmp_path)
+    second = read_secrets(tmp_path)
+    changed = {name for name in first if first[name] != second[name]}
+    assert changed == {"postgres/catalog_service_password", "catalog/postgres_dsn"}
+    assert second["postgres/catalog_service_password"].strip() in second["catalog/postgres_dsn"]
+    drawn = [text for name, text in second.items() if name.endswith(("password", "_key"))]
+    assert len(set(drawn)) == len(drawn) > 8
+    assert all(len(text) > 40 for text in drawn)
+
+
+def test_two_service_keys_are_good_while_one_is_changed(tmp_path: Path) -> None:
+    write_env(tmp_path)
+    before = read_secrets(tmp_path)["metering/service_keys"].strip().split(",")
+    key = tmp_path / "secrets/activity/metering_key"
+    key.rename(key.with_name("previous_metering_key"))
+    write_env(tmp_path)
+    during = read_secrets(tmp_path)["metering/service_keys"].strip().split(",")
+    assert len(during) == 3
+    assert set(before) <= set(during)
+    key.with_name("previous_metering_key").unlink()
+    write_env(tmp_path)
+    after = read_secrets(tmp_path)["metering/service_keys"].strip().split(",")
+    assert set(after) == set(during) - {before[0]}
+
+
+def test_an_empty_secret_is_refused_by_its_file(tmp_path: Path) -> None:
+    write_env(tmp_path)
+    (tmp_path / "secrets/valkey/password").write_text("\n")
+    refused = write_env(tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("make env: secrets/valkey/password is empty")
+
+
+def test_nobody_else_gets_into_the_secrets_and_containers_can_read_them(tmp_path: Path) -> None:
+    write_env(tmp_path)
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    for path in (tmp_path / "secrets").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed: its configuration is not read")
+@pytest.mark.parametrize("directory", ["proxy", "metering-proxy"])
+def test_a_proxys_configuration_is_one_without_warnings(directory: str) -> None:
+    command = ["haproxy", "-c", "-q", "-f", str(ROOT / "deploy" / directory / "haproxy.cfg")]
+    read = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin"})
+    assert read.returncode == 0, read.stderr
+    assert "[WARNING]" not in read.stderr
