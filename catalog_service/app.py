@@ -10,13 +10,18 @@ from catalog_service.components import COMPONENTS, open_components
 from catalog_service.settings import CatalogSettings
 from service_chassis.application import create_web_app
 from service_chassis.clock import Clock, system_clock
+from service_chassis.http.bounds import HttpBounds
 from service_chassis.http.json_body import PUBLIC_BODY_LIMIT_BYTES
 from service_chassis.openapi.pages import add_endpoints
 
 
 def create_app(settings: CatalogSettings, *, clock: Clock = system_clock) -> web.Application:
     """Make the application. It opens its connections when it is started."""
-    app = create_web_app(render_error=render_error, body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES)
+    app = create_web_app(
+        render_error=render_error,
+        body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES,
+        bounds=HttpBounds(idle_seconds=settings.keep_alive_seconds),
+    )
     add_endpoints(app, ENDPOINTS, API)
 
     async def keep_components(app: web.Application) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from metering_service.components import COMPONENTS, open_components
 from metering_service.settings import MeteringSettings, read_service_keys
 from service_chassis.application import create_web_app
 from service_chassis.clock import Clock, system_clock
+from service_chassis.http.bounds import HttpBounds
 from service_chassis.http.query import known_query_middleware
 from service_chassis.openapi.pages import add_endpoints
 
@@ -19,7 +20,11 @@ BODY_LIMIT_BYTES = 1024 * 1024
 
 def create_app(settings: MeteringSettings, *, clock: Clock = system_clock) -> web.Application:
     """Make the application. It opens its connections when it is started. Raises InvalidSettings."""
-    app = create_web_app(render_error=render_error, body_limit_bytes=BODY_LIMIT_BYTES)
+    app = create_web_app(
+        render_error=render_error,
+        body_limit_bytes=BODY_LIMIT_BYTES,
+        bounds=HttpBounds(idle_seconds=settings.keep_alive_seconds),
+    )
     app.middlewares.append(known_query_middleware(ENDPOINTS))
     add_endpoints(app, ENDPOINTS, API)
     service_keys = read_service_keys(settings.service_keys)

@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import os
 import signal
 
 import structlog
 import uvloop
 from aiohttp import web
 
+from service_chassis.database.wait import wait_for_database
 from service_chassis.http.bounds import BOUNDS, DEADLINES, DEFAULT_BOUNDS, HandlerDeadlines, HttpBounds
 from service_chassis.http.error_rendering import RenderError, error_middleware
 from service_chassis.http.json_response import SERVER_NAME
@@ -61,36 +63,57 @@ def create_server(app: web.Application) -> HttpServer:
 
 
 def run(app: web.Application, settings: ProcessSettings) -> None:
-    """Serve until SIGTERM or SIGINT: then not ready, finish what is under way, close, return.
+    """Wait for the database, then serve until SIGTERM or SIGINT: not ready, drain, finish what is under way, return.
 
-    Raises OSError when a port cannot be bound.
+    A second signal ends the process at once. Raises OSError when a port cannot be bound.
     """
-    uvloop.run(_serve(app, (settings.host, settings.port), (settings.ops_host, settings.ops_port)))
+    uvloop.run(_serve(app, settings))
 
 
-async def _serve(app: web.Application, public: tuple[str, int], ops: tuple[str, int]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+async def _serve(app: web.Application, settings: ProcessSettings) -> None:
+    stop = _catch_signals()
+    readiness = app[READINESS]
+    readiness.phase = "starting"
     service = create_server(app)
-    operations = HttpServer(create_operations_app(app[READINESS], app[METRICS]), render_error=render_operations_error)
+    operations = HttpServer(create_operations_app(readiness, app[METRICS]), render_error=render_operations_error)
     try:
-        await service.setup()
         await operations.setup()
-        for server, (host, port) in ((operations, ops), (service, public)):
-            await server.listen(host, port)
-        _spare_the_collector()
-        # Whoever has only this log reads there what keeps the process from being ready.
-        await app[READINESS].find_not_ready()
-        _log.info("listening", port=public[1], ops_port=ops[1])
-        await stop.wait()
-        _log.info("stopping")
+        await operations.listen(settings.ops_host, settings.ops_port)
+        await wait_for_database(settings.postgres_dsn, stop)
+        if not stop.is_set():
+            await service.setup()
+            await service.listen(settings.host, settings.port)
+            _spare_the_collector()
+            readiness.phase = "serving"
+            # Whoever has only this log reads there what keeps the process from being ready.
+            await readiness.find_not_ready()
+            _log.info("listening", port=settings.port, ops_port=settings.ops_port)
+            await stop.wait()
+            readiness.phase = "stopping"
+            _log.info("stopping", drain_seconds=settings.drain_seconds)
+            service.drain()
+            await asyncio.sleep(settings.drain_seconds)
     finally:
-        app[READINESS].stopping = True
+        readiness.phase = "stopping"
         await service.close()
         await operations.close()
     _log.info("stopped")
+
+
+def _catch_signals() -> asyncio.Event:
+    """Return what SIGTERM or SIGINT sets. A second one ends the process, with the status of one that it killed."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask(number: int) -> None:
+        # Not the signal's default action: the first process of a container has none.
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask, number)
+    return stop
 
 
 def _spare_the_collector() -> None:

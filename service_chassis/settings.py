@@ -169,6 +169,20 @@ class ProcessSettings(DatabaseSettings):
     ops_host: str = variable("OPS_HOST", "Address that health and metrics listen on.", default="127.0.0.1")
     ops_port: int
     log_level: str = variable("LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL)
+    drain_seconds: float = variable(
+        "DRAIN_SECONDS",
+        "How long a process that was told to stop is not ready and serves on, until no proxy sends it requests.",
+        unit="seconds",
+        default=0.0,
+        validate=Range(min=0),
+    )
+    keep_alive_seconds: float = variable(
+        "KEEP_ALIVE_SECONDS",
+        "How long a caller's connection may be without a request. Longer than what a proxy keeps its own for.",
+        unit="seconds",
+        default=75.0,
+        validate=POSITIVE,
+    )
 
     def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
         """Return the secrets by their variable, of a key that is kept as a hash its SHA-256 in hex."""

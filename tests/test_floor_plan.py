@@ -73,6 +73,7 @@ SQL_FUNCTIONS_OF = dict.fromkeys(
 """Functions in `sql/` are called by the stores of `events`, unless they stand here."""
 
 PRIVATE_NAMES: dict[str, str] = {
+    "service_chassis/application.py: os._exit": "in Python's documentation; private by its name only",
     "service_chassis/schema/load.py: schema._hooks": "marshmallow 4.4, read by tests of refused hooks",
 }
 """Private attributes of libraries that are used, each with the version it was read in and what fails when it goes."""

@@ -17,7 +17,8 @@ class HttpBounds:
     body_seconds: float = 10.0
     """For the rest of a body, from when it is asked for; then 408 and the end of the connection."""
     idle_seconds: float = 75.0
-    """A connection without a request, new or kept alive; longer than the 60 s after which proxies drop theirs."""
+    """A connection without a request, new or kept alive; longer than the 60 s after which proxies drop theirs. What
+    serves takes it from `KEEP_ALIVE_SECONDS`."""
     handler_seconds: float = 20.0
     """From the routed request to the first byte of its answer; then 500. Above every deadline inside a service
     (6 s at the most), below the age at which a hold counts as left behind (30 s)."""

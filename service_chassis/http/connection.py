@@ -30,6 +30,7 @@ class ServerContext:
     server: web.Server
     render: RenderError
     bounds: HttpBounds
+    is_draining: Callable[[], bool]
     admit: Callable[[], bool]
     """Returns whether there is room for one more, and counts it."""
     leave: Callable[[], None]
@@ -93,9 +94,9 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the response; the last one of this connection when a part of the body was not wanted."""
+        """Send the response; the last of its connection where a part of the body was not wanted, or in a drain."""
         is_whole = request.content.is_eof()
-        if not is_whole and isinstance(resp, web.StreamResponse):
+        if (not is_whole or self._context.is_draining()) and isinstance(resp, web.StreamResponse):
             resp.force_close()
         try:
             return await super().finish_response(request, resp, start_time)

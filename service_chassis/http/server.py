@@ -42,6 +42,7 @@ class HttpServer:
         self._bounds = bounds
         self._metrics = metrics
         self._room = min(bounds.connections, _allow_descriptors(bounds.connections + _OTHER_DESCRIPTORS))
+        self._is_draining = False
         self._listening: asyncio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -59,6 +60,10 @@ class HttpServer:
         self._watching = asyncio.create_task(self._watch(server))
         bound_port: int = self._listening.sockets[0].getsockname()[1]
         return bound_port
+
+    def drain(self) -> None:
+        """Let each response be the last of its connection from now on: whoever keeps one goes elsewhere, in peace."""
+        self._is_draining = True
 
     async def close(self) -> None:
         """Take no more connections, let requests under way finish, close the rest and the application."""
@@ -98,6 +103,7 @@ class HttpServer:
             server=server,
             render=self._render,
             bounds=self._bounds,
+            is_draining=lambda: self._is_draining,
             admit=admit,
             leave=leave,
             refused=lambda reason: refused.labels(reason).inc() if refused is not None else None,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import structlog
 from aiohttp import web
@@ -25,7 +26,7 @@ class Readiness:
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._told: dict[str, str] = {}
-        self.stopping = False
+        self.phase: Literal["starting", "serving", "stopping"] = "serving"
 
     def require(self, name: str, check: Check) -> None:
         """Add a condition."""
@@ -33,15 +34,15 @@ class Readiness:
 
     async def find_not_ready(self) -> list[str]:
         """Run all checks at once and return the names of those that fail; log what changed, with the reasons."""
-        if self.stopping:
-            return ["stopping"]
+        if self.phase != "serving":
+            return [self.phase]
         names = list(self._checks)
         outcomes = await asyncio.gather(
             *(asyncio.wait_for(self._checks[name](), CHECK_TIMEOUT_SECONDS) for name in names),
             return_exceptions=True,
         )
         failing = {
-            name: _explain(outcome)
+            name: explain(outcome)
             for name, outcome in zip(names, outcomes, strict=True)
             if isinstance(outcome, BaseException)
         }
@@ -57,7 +58,7 @@ class Readiness:
         self._told = failing
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """Say why a check failed. Unlike a request's fault it holds nothing of anybody: no check knows a caller."""
     if isinstance(error, TimeoutError):
         return "took too long"

@@ -17,11 +17,11 @@ class DatabaseProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.answer_lost = asyncio.Event()
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
+    async def start(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port: int = self._server.sockets[0].getsockname()[1]
         credentials = self._target.netloc.rpartition("@")[0]
-        self.dsn = urlunsplit(self._target._replace(netloc=f"{credentials}@127.0.0.1:{port}"))
+        self.dsn = urlunsplit(self._target._replace(netloc=f"{credentials}@127.0.0.1:{self.port}"))
 
     async def stop(self) -> None:
         self._server.close()

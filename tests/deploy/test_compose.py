@@ -10,10 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
+from activity_service.settings import ActivitySettings
+from catalog_service.settings import CatalogSettings
+from metering_service.settings import MeteringSettings
+from service_chassis import background
+from service_chassis.database import pool
+from service_chassis.http.server import SHUTDOWN_TIMEOUT_SECONDS
+from service_chassis.settings import describe_settings
+
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROCESSES = ("catalog", "activity", "metering")
+SETTINGS = {"catalog": CatalogSettings, "activity": ActivitySettings, "metering": MeteringSettings}
 
 
 def write_env(directory: Path) -> subprocess.CompletedProcess[str]:
@@ -59,6 +68,23 @@ def test_a_change_of_one_services_environment_is_no_change_of_another() -> None:
         # Whoever depends on a container is made anew with it.
         dependents = {other for other, service in SERVICES.items() if name in service.get("depends_on", {})}
         assert dependents == set()
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_every_variable_of_a_process_is_one_of_its_settings(name: str) -> None:
+    given = {variable.removesuffix("_FILE") for variable in SERVICES[name]["environment"]}
+    assert given - {each.variable for each in describe_settings(SETTINGS[name])} == {"LOCAL_ONLY"}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_has_time_to_drain_and_to_end(name: str) -> None:
+    drain_seconds = SERVICES[name]["environment"][f"{name.upper()}_DRAIN_SECONDS"]
+    # Last rounds of background work and their calls, and the pools.
+    closing_seconds = 2 * background.CLOSE_TIMEOUT_SECONDS + 3 * pool.CLOSE_TIMEOUT_SECONDS
+    longest = drain_seconds + SHUTDOWN_TIMEOUT_SECONDS + closing_seconds
+    assert longest <= float(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    # Two looks of a proxy, and the time it may take to ask the engine for addresses.
+    assert drain_seconds >= 2
 
 
 def test_demo_data_is_put_in_only_where_it_is_asked_for() -> None:

@@ -1,27 +1,43 @@
-"""A service as a process: it stops without dropping what it has begun."""
+"""A service as a process: how it begins, and that it stops without dropping what it has begun."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import pytest
 
 from local_stack.ports import choose_free_port
+from tests.activity_service.database_proxy import DatabaseProxy
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
 SERVICE = """
-import asyncio, sys
+import asyncio, json, sys
 from aiohttp import web
 from service_chassis.application import READINESS, create_web_app, run
+from service_chassis.http.bounds import HttpBounds
 from service_chassis.operations.logging import configure_logging
 from service_chassis.settings import ProcessSettings
 
+class Settings(ProcessSettings):
+    prefix = "EXAMPLE_"
+
 configure_logging("info", "example")
-app = create_web_app(render_error=lambda error: web.Response(status=error.status), body_limit_bytes=10)
+settings = Settings(**json.loads(sys.argv[1]))
+app = create_web_app(
+    render_error=lambda error: web.Response(status=error.status), body_limit_bytes=10,
+    bounds=HttpBounds(idle_seconds=settings.keep_alive_seconds),
+)
 go = asyncio.Event()
+
+async def quick(request):
+    return web.Response(text="done")
 
 async def slow(request):
     print('{"event": "slow began"}', flush=True)
@@ -35,40 +51,139 @@ async def release(app):
 async def let_go(app):
     go.set()
 
+app.router.add_get("/quick", quick)
 app.router.add_get("/slow", slow)
 app.cleanup_ctx.append(release)
 app.on_shutdown.append(let_go)
-
-class Settings(ProcessSettings):
-    prefix = "EXAMPLE_"
-
-run(app, Settings(postgres_dsn="", port=int(sys.argv[1]), ops_port=int(sys.argv[2])))
+run(app, settings)
 """
 
 
-async def test_a_stopping_process_finishes_what_is_under_way_and_exits_with_0() -> None:
-    port, ops_port = choose_free_port(), choose_free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVICE, str(port), str(ops_port)), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
-    )
-    events: list[str] = []
+class Example:
+    """A process of the example service, and the events that it has logged so far."""
 
-    async def read_until(event: str) -> None:
-        assert process.stdout is not None
-        while not events or events[-1] != event:
-            line = await process.stdout.readline()
-            assert line, events
-            events.append(json.loads(line)["event"])
+    def __init__(self, process: asyncio.subprocess.Process, port: int, ops_port: int) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.ops_url = f"http://127.0.0.1:{ops_port}"
+        self.lines: list[dict[str, Any]] = []
 
-    async with asyncio.timeout(30), aiohttp.ClientSession() as http:
-        await read_until("listening")
-        async with http.get(f"http://127.0.0.1:{ops_port}/readyz") as response:
-            assert response.status == 200
-        slow = asyncio.create_task(http.get(f"http://127.0.0.1:{port}/slow"))
-        await read_until("slow began")
-        process.send_signal(signal.SIGTERM)
-        async with await slow as response:
-            assert (response.status, await response.text()) == (200, "done")
-        await read_until("stopped")
-        assert await process.wait() == 0
-    assert events == ["listening", "slow began", "stopping", "request", "cleaned up", "stopped"]
+    @property
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.lines]
+
+    async def read_until(self, event: str) -> None:
+        assert self.process.stdout is not None
+        while not self.lines or self.lines[-1]["event"] != event:
+            line = await self.process.stdout.readline()
+            assert line, self.lines
+            self.lines.append(json.loads(line))
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Example]]
+
+
+@pytest.fixture
+def start(empty_database: Callable[[], str]) -> Start:
+    @contextlib.asynccontextmanager
+    async def start_example(**settings: Any) -> AsyncIterator[Example]:
+        ports = {"port": choose_free_port(), "ops_port": choose_free_port()}
+        given = {"postgres_dsn": empty_database(), **ports, **settings}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SERVICE, json.dumps(given)), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(30):
+                yield Example(process, **ports)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return start_example
+
+
+async def ask(url: str) -> tuple[int, str, str | None]:
+    """Ask on a connection of its own; return status, body and the `Connection` header."""
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        return response.status, await response.text(), response.headers.get("Connection")
+
+
+async def test_a_stopping_process_finishes_what_is_under_way_and_exits_with_0(start: Start) -> None:
+    async with start() as example:
+        await example.read_until("listening")
+        assert (await ask(example.ops_url + "/readyz"))[0] == 200
+        slow = asyncio.create_task(ask(example.url + "/slow"))
+        await example.read_until("slow began")
+        example.process.send_signal(signal.SIGTERM)
+        assert (await slow)[:2] == (200, "done")
+        await example.read_until("stopped")
+        assert await example.process.wait() == 0
+    assert example.events == ["listening", "slow began", "stopping", "request", "cleaned up", "stopped"]
+
+
+async def test_a_draining_process_is_not_ready_takes_new_connections_and_lets_go_of_each(start: Start) -> None:
+    async with start(drain_seconds=1.5) as example:
+        await example.read_until("listening")
+        assert (await ask(example.url + "/quick"))[2] is None
+        async with aiohttp.ClientSession() as http:
+            async with http.get(example.url + "/quick"):
+                pass  # the connection is kept
+            example.process.send_signal(signal.SIGTERM)
+            await example.read_until("stopping")
+            status, body, _ = await ask(example.ops_url + "/readyz")
+            assert (status, json.loads(body)["notReady"]) == (503, ["stopping"])
+            assert (await ask(example.ops_url + "/livez"))[0] == 200
+            async with http.get(example.url + "/quick") as kept:
+                assert (kept.status, kept.headers["Connection"]) == (200, "close")
+        assert await ask(example.url + "/quick") == (200, "done", "close")
+        await example.read_until("stopped")
+        assert await example.process.wait() == 0
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await ask(example.url + "/quick")
+
+
+async def test_a_second_signal_ends_a_process_at_once(start: Start) -> None:
+    async with start(drain_seconds=600) as example:
+        await example.read_until("listening")
+        example.process.send_signal(signal.SIGTERM)
+        await example.read_until("stopping")
+        example.process.send_signal(signal.SIGTERM)
+        assert await example.process.wait() == 128 + signal.SIGTERM
+    assert "cleaned up" not in example.events
+
+
+async def test_a_connection_without_a_request_is_closed_when_it_is_told_to(start: Start) -> None:
+    async with start(keep_alive_seconds=0.2) as example:
+        await example.read_until("listening")
+        reader, writer = await asyncio.open_connection("127.0.0.1", example.port)
+        writer.write(b"GET /quick HTTP/1.1\r\nHost: example\r\n\r\n")
+        assert (await reader.read()).endswith(b"done")  # to the end: the process closes it
+        writer.close()
+
+
+async def test_a_process_waits_for_a_database_that_is_not_there_yet_and_says_so_once(
+    start: Start, empty_database: Callable[[], str]
+) -> None:
+    proxy = DatabaseProxy(empty_database())
+    await proxy.start()
+    await proxy.stop()
+    async with start(postgres_dsn=proxy.dsn) as example:
+        await example.read_until("waiting_for_database")
+        assert "Connect" in example.lines[-1]["why"]
+        status, body, _ = await ask(example.ops_url + "/readyz")
+        assert (status, json.loads(body)["notReady"]) == (503, ["starting"])
+        assert (await ask(example.ops_url + "/livez"))[0] == 200
+        await proxy.start(proxy.port)
+        await example.read_until("listening")
+        assert (await ask(example.ops_url + "/readyz"))[0] == 200
+    await proxy.stop()
+    assert example.events == ["waiting_for_database", "listening"]
+
+
+async def test_a_process_that_waits_for_its_database_can_be_stopped(start: Start) -> None:
+    async with start(postgres_dsn=f"postgresql://127.0.0.1:{choose_free_port()}/none") as example:
+        await example.read_until("waiting_for_database")
+        example.process.send_signal(signal.SIGTERM)
+        assert await example.process.wait() == 0

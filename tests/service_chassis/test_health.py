@@ -48,7 +48,7 @@ async def test_a_process_that_stops_is_alive_and_not_ready(aiohttp_client: Aioht
     http = await start(aiohttp_client, readiness)
     async with http.get("/readyz") as response:
         assert (response.status, await response.json()) == (200, {"status": "ready"})
-    readiness.stopping = True
+    readiness.phase = "stopping"
     async with http.get("/readyz") as response:
         assert (response.status, (await response.json())["notReady"]) == (503, ["stopping"])
     async with http.get("/livez") as response:
