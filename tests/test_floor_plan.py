@@ -58,6 +58,7 @@ OWNERS = {
         "refusal": "refusals",
         "shadow_counter": "shadow",
         "shadow_refusal": "shadow",
+        "refusal_count": "refusals",
         "ledger_entry": "accounts",
         "hold": "events",
         "admin_audit": "admin_audit",

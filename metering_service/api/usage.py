@@ -1,4 +1,4 @@
-"""What a client was charged for, in sums."""
+"""What a client was charged for and refused, in sums."""
 
 from collections.abc import Sequence
 
@@ -62,8 +62,9 @@ ENDPOINTS = (
         "/internal/clients/{clientId}/usage",
         get_usage,
         summary="Get usage",
-        description="Sums of the ledger's charges, by the UTC day on which each fact happened. They are kept in the "
-        "transactions that charge.",
+        description="Sums of the ledger's charges, by the UTC day on which each fact happened, kept in the "
+        "transactions that charge; and by event type how many events were refused, by code and by the UTC day of the "
+        "refusal, written once a second.",
         tag="accounts",
         parameters=(describe_identifier("clientId", "The client's id."), *_PARAMETERS),
         responses={
@@ -83,6 +84,8 @@ ENDPOINTS = (
                             "units": 9_000,
                             "credits": 18_000,
                             "overage": 0,
+                            "refused": {"api_quota_exceeded": 3},
+                            "lastAt": "2026-07-01T17:20:00Z",
                         }
                     ],
                 },

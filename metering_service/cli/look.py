@@ -38,7 +38,7 @@ _CLIENT_TABLES = {
     "quotas": _QUOTA_COLUMNS,
     "balance": ("granted", "adjusted", "spent", "expired", "held", "available", "expiringNext"),
     "grants": ("grantId", "kind", "state", "credits", "left", "effectiveAt", "expiresAt", "priority"),
-    "usage": ("window", "eventType", "charged", "units", "credits", "overage"),
+    "usage": ("window", "eventType", "charged", "units", "credits", "overage", "refused"),
     "lastRefusals": _REFUSAL_COLUMNS,
     "lastEntries": ("at", "kind", "credits", "eventType", "eventId", "reference"),
 }

@@ -297,6 +297,18 @@ CREATE TABLE refusal (
 );
 CREATE INDEX refusal_by_age ON refusal (minute);
 
+-- How many events were refused, by UTC day: the sums of refusals, kept where those are written, and not forgotten. Not in
+-- usage: its rows are written under the account's lock, which refusals neither take nor wait for.
+CREATE TABLE refusal_count (
+  client_id text COLLATE "C" NOT NULL,
+  day date NOT NULL,
+  event_type text NOT NULL,
+  code text NOT NULL,
+  refused bigint NOT NULL,
+  last_at timestamptz NOT NULL,
+  CONSTRAINT refusal_count_pkey PRIMARY KEY (client_id, day, event_type, code)
+) WITH (fillfactor = 50);
+
 CREATE TABLE admin_audit (
   audit_id bigint GENERATED ALWAYS AS IDENTITY,
   at timestamptz NOT NULL,

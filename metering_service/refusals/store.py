@@ -11,7 +11,7 @@ from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_change
 
 
 class RefusalStore:
-    """The table `refusal`, through one connection that the caller holds.
+    """The tables `refusal` and `refusal_count`, through one connection that the caller holds.
 
     Several processes add to one row. Rows are written in the order of their keys, so that none waits in a circle.
     """
@@ -20,19 +20,29 @@ class RefusalStore:
         self._connection = connection
 
     _ADD = """
-        INSERT INTO refusal AS r (client_id, minute, event_type, code, limit_name, user_id, refused, first_at,
-                                  last_at, first_receipt, last_receipt)
-        SELECT * FROM json_to_recordset($1) AS t (
-            client_id text, minute timestamptz, event_type text, code text, limit_name text, user_id text,
-            refused bigint, first_at timestamptz, last_at timestamptz, first_receipt jsonb, last_receipt jsonb)
-        ORDER BY client_id COLLATE "C", minute, event_type, code, limit_name, user_id
-        ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE
-        SET refused = r.refused + excluded.refused, last_at = greatest(r.last_at, excluded.last_at),
-            last_receipt = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last_receipt ELSE r.last_receipt END
+        WITH item AS MATERIALIZED (
+            SELECT * FROM json_to_recordset($1) AS t (
+                client_id text, minute timestamptz, event_type text, code text, limit_name text, user_id text,
+                refused bigint, first_at timestamptz, last_at timestamptz, first_receipt jsonb, last_receipt jsonb)
+        ), kept AS (
+            INSERT INTO refusal AS r (client_id, minute, event_type, code, limit_name, user_id, refused, first_at,
+                                      last_at, first_receipt, last_receipt)
+            SELECT * FROM item ORDER BY client_id COLLATE "C", minute, event_type, code, limit_name, user_id
+            ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE
+            SET refused = r.refused + excluded.refused, last_at = greatest(r.last_at, excluded.last_at),
+                last_receipt = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last_receipt
+                                    ELSE r.last_receipt END
+        )
+        INSERT INTO refusal_count AS c (client_id, day, event_type, code, refused, last_at)
+        SELECT client_id, (minute AT TIME ZONE 'UTC')::date AS day, event_type, code, sum(refused), max(last_at)
+        FROM item GROUP BY client_id, day, event_type, code
+        ORDER BY client_id COLLATE "C", day, event_type, code
+        ON CONFLICT ON CONSTRAINT refusal_count_pkey DO UPDATE
+        SET refused = c.refused + excluded.refused, last_at = greatest(c.last_at, excluded.last_at)
     """
 
     async def add(self, refusals: Mapping[RefusalKey, Refusals]) -> None:
-        """Add what was refused to what is kept."""
+        """Add what was refused to what is kept, and to the sums of its days."""
         rows = [
             {
                 "client_id": key.client_id,

@@ -1,1 +1,1 @@
-"""What was charged, by client, event type and day."""
+"""What was charged and refused, by client, event type and day."""

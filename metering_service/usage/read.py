@@ -15,7 +15,7 @@ MAX_DAYS = 400
 
 @dataclass(frozen=True, slots=True)
 class ReadUsage:
-    """Sums up what clients were charged for."""
+    """Sums up what clients were charged for and refused."""
 
     pool: asyncpg.Pool
 

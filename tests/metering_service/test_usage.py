@@ -1,12 +1,16 @@
-"""Usage equals the ledger, by type, by user and by day; one client is shown as one thing."""
+"""Usage equals the ledger and the refusals, by type, by user and by day; one client is shown as one thing."""
 
+import asyncio
 import csv
 import io
+from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, event
+from metering_service.refusals.keep import KeepRefusals
+from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.operator_command import run_command
 
 PRICES = {"plan_play.created": 1, "llm.tokens": 2}
@@ -31,7 +35,7 @@ async def test_usage_is_the_sum_of_the_charges_by_day_and_type(metering: Meterin
     await live_a_little(metering, clock)
     found = await metering.admin("GET", f"{PATH}?from=2026-03-01&to=2026-05-01")
     assert (found["from"], found["to"], found["final"]) == ("2026-03-01", "2026-05-01", False)
-    rows = [tuple(each.values()) for each in found["usage"]]
+    rows = [tuple(each.values())[:6] for each in found["usage"]]
     assert rows == [
         ("2026-03-31", "llm.tokens", 1, 30, 60, 0),
         ("2026-03-31", "plan_play.created", 3, 3, 3, 0),
@@ -43,6 +47,60 @@ async def test_usage_is_the_sum_of_the_charges_by_day_and_type(metering: Meterin
     assert [each["window"] for each in months["usage"]] == ["2026-03-01", "2026-03-01", "2026-04-01"]
     # Without days: this month.
     assert len((await metering.admin("GET", PATH))["usage"]) == 1
+
+
+async def read_refused(metering: Metering, expected: int, query: str) -> dict[str, Any]:
+    """Return the usage once it says that so many were refused: refusals are written once a second."""
+    async with asyncio.timeout(20):
+        while True:
+            found: dict[str, Any] = await metering.admin("GET", f"{PATH}?{query}")
+            if sum(sum(each["refused"].values()) for each in found["usage"]) == expected:
+                return found
+            await asyncio.sleep(0.05)  # no event tells of it
+
+
+async def test_usage_says_how_many_were_refused_by_code_day_and_type_for_ever(
+    start_metering: StartMetering, clock: MovableClock
+) -> None:
+    metering = await start_metering(processes=2)
+    quota = {"name": "daily", "limit": 2, "period": "day", "eventTypes": ["plan_play.created"]}
+    await metering.give("acme", grant=10, prices={"plan_play.created": 1, "llm.tokens": 20}, quotas=[quota])
+    await charge(metering, event(), event())
+    await metering.authorize(*(event() for _ in range(3)), event(eventType="llm.tokens"))
+    await metering.authorize(event(), event(eventType="unsold"), process=1)
+    clock.advance(days=1)
+    await metering.authorize(event(), event(), event(eventType="llm.tokens"))
+    days, months = "from=2026-03-01&to=2026-05-01", "from=2026-03-01&to=2026-05-01&window=month"
+
+    found = await read_refused(metering, 7, days)
+    assert [(each["window"], each["eventType"], each["charged"], each["refused"]) for each in found["usage"]] == [
+        ("2026-03-31", "llm.tokens", 0, {"api_balance_exhausted": 1}),
+        ("2026-03-31", "plan_play.created", 2, {"api_quota_exceeded": 4}),
+        ("2026-03-31", "unsold", 0, {"event_type_not_sold": 1}),
+        ("2026-04-01", "llm.tokens", 0, {"api_balance_exhausted": 1}),
+    ]
+    assert [each["lastAt"] for each in found["usage"]] == ["2026-03-31T22:00:00Z"] * 3 + ["2026-04-01T22:00:00Z"]
+    by_month = await metering.admin("GET", f"{PATH}?{months}")
+    assert [each["refused"] for each in by_month["usage"]] == [each["refused"] for each in found["usage"]]
+
+    # The refusals themselves are forgotten after 35 days, their sums are not.
+    clock.advance(days=36)
+    async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
+        await KeepRefusals(pool).forget_old()
+    assert (await metering.admin("GET", "/internal/clients/acme/refusals"))["refusals"] == []
+    assert (await metering.admin("GET", f"{PATH}?{days}"))["usage"] == found["usage"]
+
+
+async def test_refusals_of_one_day_are_one_sum_over_its_minutes(metering: Metering, clock: MovableClock) -> None:
+    await metering.give("acme")
+    for minute in range(3):
+        await metering.authorize(event(), event(userId="ann"))
+        await read_refused(metering, 2 * (minute + 1), "from=2026-03-01")
+        clock.advance(minutes=1)
+    [each] = (await metering.admin("GET", f"{PATH}?from=2026-03-01"))["usage"]
+    assert (each["refused"], each["lastAt"]) == ({"api_balance_exhausted": 6}, "2026-03-31T22:02:00Z")
+    done = await run_command("metering", metering.dsn, "usage", "acme", "--from", "2026-03-01")
+    assert "api_balance_exhausted 6" in done.output
 
 
 async def test_usage_by_user_tells_those_who_are_there(metering: Metering, clock: MovableClock) -> None:
