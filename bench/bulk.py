@@ -107,6 +107,31 @@ def make_holds(product: Product, count: int, *, clients: int, first: int = 1) ->
     _vacuum(dsn)
 
 
+_MORE_GRANTS = """
+    WITH given AS (
+        INSERT INTO credit_grant (client_id, kind, grant_id, credits, effective_at, expires_at, priority, actor,
+                                  created_at, state, remaining)
+        SELECT 'client-' || client, 'grant', 'more-' || n, %(credits)s, now(), now() + n * interval '1 day',
+               n %% 10, 'admin', now(), 'live', %(credits)s
+        FROM generate_series(1, %(clients)s::bigint) AS client, generate_series(1, %(count)s::bigint) AS n
+        RETURNING client_id, grant_id, credits
+    ), line AS (
+        INSERT INTO ledger_entry (client_id, kind, credits, reference, actor, at)
+        SELECT client_id, 'grant', credits, grant_id, 'admin', now() FROM given
+    )
+    UPDATE account SET granted = granted + more.credits, next_moment = now() + interval '1 day'
+    FROM (SELECT client_id, sum(credits) AS credits FROM given GROUP BY client_id) AS more
+    WHERE account.client_id = more.client_id
+"""
+
+
+def make_grants(product: Product, count: int, *, clients: int, credits: int) -> None:
+    """Give each client so many more grants, which expire one a day, of different priorities."""
+    dsn = product.environments["metering"].dsn
+    _run(dsn, [_MORE_GRANTS], {"count": count, "clients": clients, "credits": credits})
+    _vacuum(dsn)
+
+
 def make_plays(product: Product, count: int, *, clients: int, first: int = 1, settled: bool = True) -> None:
     """Create plays, facts from number `first` on, in the outbox unless they are `settled`; all become visible at
     once.

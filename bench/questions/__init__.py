@@ -4,6 +4,7 @@ from bench.question import Question
 from bench.questions import (
     authorize_many,
     authorize_one,
+    authorize_terms,
     create_bare,
     create_fastapi,
     create_gringotts,
@@ -25,6 +26,7 @@ from bench.questions import (
 QUESTIONS: tuple[Question, ...] = (
     authorize_one.QUESTION,
     authorize_many.QUESTION,
+    authorize_terms.QUESTION,
     hot_client.QUESTION,
     hot_row.QUESTION,
     create_same_work.QUESTION,
