@@ -6,7 +6,17 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from activity_service.plays.plan_play import STATUSES
-from service_chassis.schema.fields import BoundedList, ClosedSchema, Email, UtcDateTime, WebAddress, integer, text
+from service_chassis.schema.fields import (
+    BoundedList,
+    ClosedSchema,
+    Email,
+    UtcDateTime,
+    WebAddress,
+    count,
+    integer,
+    one_of,
+    text,
+)
 
 MAX_NAME_CHARACTERS = 255
 MAX_LIST_ITEMS = 1000
@@ -15,7 +25,7 @@ MAX_INTEGER = 2**31 - 1
 
 def _text_list(data_key: str) -> BoundedList:
     return BoundedList(
-        text(MAX_NAME_CHARACTERS), validate=validate.Length(max=MAX_LIST_ITEMS), data_key=data_key, allow_none=True
+        text(MAX_NAME_CHARACTERS), validate=count(None, MAX_LIST_ITEMS), data_key=data_key, allow_none=True
     )
 
 
@@ -43,7 +53,7 @@ class PlanPlayChangesSchema(ClosedSchema):
     json_schema = {"not": {"additionalProperties": {"type": "null"}}}  # noqa: RUF012 - `_require_a_change`
     error_messages = {"unknown": "Unknown field, or one that cannot be changed."}  # noqa: RUF012 - marshmallow's way
 
-    status = fields.String(validate=validate.OneOf(STATUSES), allow_none=True)
+    status = fields.String(validate=one_of(*STATUSES), allow_none=True)
     current_lesson_index = integer(0, MAX_INTEGER, data_key="currentLessonIndex", allow_none=True)
     completed_lessons = _text_list("completedLessons")
     completed_lesson_plays = _text_list("completedLessonPlays")

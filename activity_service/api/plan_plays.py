@@ -29,6 +29,7 @@ from service_chassis.http.cursor import decode_cursor, encode_cursor, parse_mome
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success, header, path, query
+from service_chassis.schema.fields import REQUIRED
 from service_chassis.schema.load import compile_load
 
 MAX_LIMIT = 1000
@@ -156,7 +157,7 @@ _NOT_YOURS = Failure("Another client's play, another user's, or a token without 
 _NOT_FOUND = Failure("No such plan play.", PlanPlayNotFound())
 _INVALID_BODY = Failure(
     "Something in the request cannot be accepted.",
-    InvalidRequest.field("planId", "Missing data for required field."),
+    InvalidRequest.field("planId", REQUIRED),
     InvalidRequest.field("body", "Must be valid JSON in UTF-8."),
     InvalidRequest.field(HEADER, "Was used before with another body."),
 )

@@ -6,14 +6,13 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from catalog_service.plans.schema import (
     MAX_ID_CHARACTERS,
-    MISSING,
     REQUIRED_OF_A_PLAN,
     AssociatedBenefitSchema,
     AssociatedDocumentSchema,
     PlanFieldsSchema,
     require_whole_plan,
 )
-from service_chassis.schema.fields import OpenSchema, StrictBoolean, text
+from service_chassis.schema.fields import REQUIRED, OpenSchema, StrictBoolean, text
 
 _ASSOCIATED = ("associated_documents", "associated_supplemental_benefits")
 
@@ -55,7 +54,7 @@ class SyncPlanSchema(PlanFieldsSchema):
     def _is_one_of_three(self, data: dict[str, Any], **_: Any) -> None:
         if data["is_delete"]:
             if "plan_id" not in data:
-                raise ValidationError(MISSING, "plan_id")
+                raise ValidationError(REQUIRED, "plan_id")
         elif "plan_id" not in data:
             require_whole_plan(data)
         elif data.keys() <= {"plan_id", "is_delete"}:

@@ -77,7 +77,7 @@ _NEW_PLAN = {name: _PLAN[name] for name in ("plan_name", "description", "collect
 
 _INVALID = Failure(
     "The body is not acceptable; the message names the field.",
-    InvalidRequest.field("plan_id", "Not a valid string."),
+    InvalidRequest.field("plan_id", "Must be a string."),
     InvalidRequest.field("body", "Must be valid JSON in UTF-8."),
 )
 _NO_TOKEN = Failure(

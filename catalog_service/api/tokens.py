@@ -69,7 +69,7 @@ ENDPOINTS = (
         failures=[
             Failure(
                 "The body is not acceptable; the message names the field.",
-                InvalidRequest.field("plan_id", "Not a valid string."),
+                InvalidRequest.field("plan_id", "Must be a string."),
                 InvalidRequest.field("body", "Must be valid JSON in UTF-8."),
             ),
             Failure("Unknown client, wrong secret, or disabled client.", InvalidCredentials()),

@@ -1,12 +1,11 @@
 """What a plan is made of, as callers send it and as files hold it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from marshmallow import ValidationError, fields
-from marshmallow.validate import Length
 
-from service_chassis.schema.fields import BoundedList, OpenSchema, text
+from service_chassis.schema.fields import REQUIRED, BoundedList, OpenSchema, count, text
 
 MAX_ID_CHARACTERS = 128
 MAX_NAME_CHARACTERS = 200
@@ -15,8 +14,10 @@ MAX_COLOR_CHARACTERS = 64
 MAX_ASSOCIATED = 500
 """Documents or supplemental benefits of one plan: what fits into a public call's body with ids of usual length."""
 
+Unknown = Literal["exclude", "raise"]
+"""What becomes of unknown fields, in marshmallow's words."""
+
 REQUIRED_OF_A_PLAN = ("plan_name", "description", "collection_id", "color")
-MISSING = "Missing data for required field."
 
 
 class AssociatedDocumentSchema(OpenSchema):
@@ -41,6 +42,18 @@ def _distinct(name: str) -> Callable[[list[dict[str, str]]], None]:
     return check
 
 
+def associated_documents(unknown: Unknown = "exclude") -> BoundedList:
+    """Make the field of a plan's documents; `unknown` is what becomes of unknown fields of one."""
+    documents = fields.Nested(AssociatedDocumentSchema, unknown=unknown)
+    return BoundedList(documents, validate=[count(None, MAX_ASSOCIATED), _distinct("document_id")])
+
+
+def associated_supplemental_benefits(unknown: Unknown = "exclude") -> BoundedList:
+    """Make the field of a plan's supplemental benefits, as `associated_documents`."""
+    benefits = fields.Nested(AssociatedBenefitSchema, unknown=unknown)
+    return BoundedList(benefits, validate=[count(None, MAX_ASSOCIATED), _distinct("supplemental_benefit_id")])
+
+
 class PlanFieldsSchema(OpenSchema):
     """The fields of a plan; which of them must be there is the business of whoever reads one."""
 
@@ -49,17 +62,12 @@ class PlanFieldsSchema(OpenSchema):
     description = text(MAX_DESCRIPTION_CHARACTERS, shortest=0)
     collection_id = text(MAX_ID_CHARACTERS)
     color = text(MAX_COLOR_CHARACTERS)
-    associated_documents = BoundedList(
-        fields.Nested(AssociatedDocumentSchema), validate=[Length(max=MAX_ASSOCIATED), _distinct("document_id")]
-    )
-    associated_supplemental_benefits = BoundedList(
-        fields.Nested(AssociatedBenefitSchema),
-        validate=[Length(max=MAX_ASSOCIATED), _distinct("supplemental_benefit_id")],
-    )
+    associated_documents = associated_documents()
+    associated_supplemental_benefits = associated_supplemental_benefits()
 
 
 def require_whole_plan(data: Mapping[str, Any]) -> None:
     """Raise ValidationError naming what a whole plan must have and `data` lacks."""
-    missing = {name: [MISSING] for name in REQUIRED_OF_A_PLAN if name not in data}
+    missing = {name: [REQUIRED] for name in REQUIRED_OF_A_PLAN if name not in data}
     if missing:
         raise ValidationError(missing)

@@ -7,18 +7,26 @@ from marshmallow import Schema, fields, validate
 
 from metering_service.events.event import MAX_BATCH_EVENTS
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, MAX_UNITS
-from service_chassis.schema.fields import BoundedList, ClosedSchema, StrictBoolean, UtcDateTime, integer
+from service_chassis.schema.fields import (
+    BoundedList,
+    ClosedSchema,
+    StrictBoolean,
+    UtcDateTime,
+    count,
+    integer,
+    length,
+)
 
 # For each event of each call: `fields.text` would look for what no JSON body can hold.
-_IDENTIFIER = validate.Length(min=1, max=MAX_IDENTIFIER_CHARACTERS)
+_IDENTIFIER = length(1, MAX_IDENTIFIER_CHARACTERS)
 # In the dialect that JSON Schema shares with Python, where `$` lets a newline follow: hence the length.
 _UUID_TEXT = [
     validate.Length(equal=36, error="Must have 36 characters."),
     validate.Regexp(
-        "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", error="Not a valid UUID."
+        "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", error="Must be a UUID."
     ),
 ]
-_BATCH = validate.Length(min=1, max=MAX_BATCH_EVENTS)
+_BATCH = count(1, MAX_BATCH_EVENTS)
 
 
 class BillableEventSchema(ClosedSchema):

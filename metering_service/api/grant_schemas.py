@@ -140,13 +140,6 @@ class CreateAdjustmentSchema(ClosedSchema):
     """A correction, up or down, once per adjustmentId."""
 
     adjustment_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="adjustmentId", required=True)
-    credits = fields.Integer(
-        strict=True,
-        required=True,
-        validate=[
-            validate.Range(min=-MAX_GRANT_CREDITS, max=MAX_GRANT_CREDITS),
-            validate.NoneOf([0], error="Must not be 0."),
-        ],
-    )
+    credits = integer(-MAX_GRANT_CREDITS, MAX_GRANT_CREDITS, required=True, forbidden=0)
     reason = text(_MAX_NOTE_CHARACTERS, required=True)
     create = CREATE

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from metering_service.policies.policy import (
     ANY_TYPE,
@@ -15,7 +15,7 @@ from metering_service.policies.policy import (
     Quota,
     Rate,
 )
-from service_chassis.schema.fields import BoundedList, ClosedSchema, integer, text
+from service_chassis.schema.fields import BoundedList, ClosedSchema, Table, count, integer, one_of, text
 
 _MAX_RATE = 1_000_000
 _MAX_PERIOD_SECONDS = 365 * 86_400
@@ -72,13 +72,13 @@ def _event_types() -> fields.Field[Any]:
         text(MAX_IDENTIFIER_CHARACTERS),
         data_key="eventTypes",
         load_default=[ANY_TYPE],
-        validate=validate.Length(min=1, max=_MAX_EVENT_TYPES),
+        validate=count(1, _MAX_EVENT_TYPES),
         metadata={"description": "What it is about; `*` is every type."},
     )
 
 
 def _per() -> fields.Field[Any]:
-    return fields.String(load_default="client", validate=validate.OneOf(["client", "user"]))
+    return fields.String(load_default="client", validate=one_of("client", "user"))
 
 
 class RateSchema(ClosedSchema):
@@ -103,15 +103,15 @@ class QuotaSchema(ClosedSchema):
 
     name = text(_MAX_NAME_CHARACTERS, required=True)
     limit = integer(0, _MAX_QUOTA, required=True)
-    counts = fields.String(load_default="events", validate=validate.OneOf(["events", "units", "credits"]))
+    counts = fields.String(load_default="events", validate=one_of("events", "units", "credits"))
     period = fields.String(
         required=True,
-        validate=validate.OneOf(["hour", "day", "week", "month", "year"]),
+        validate=one_of("hour", "day", "week", "month", "year"),
         metadata={"description": "A week begins on Monday."},
     )
     anchor = fields.String(
         load_default="calendar",
-        validate=validate.OneOf(["calendar", "assigned"]),
+        validate=one_of("calendar", "assigned"),
         metadata={"description": "`assigned`: periods are counted from the client's assignment of a policy."},
     )
     per = _per()
@@ -125,7 +125,7 @@ def _require_a_price(prices: Mapping[str, int]) -> None:
 
 
 def _limits(schema: type[Schema], **options: Any) -> fields.Field[Any]:
-    return BoundedList(fields.Nested(schema), load_default=list, validate=validate.Length(max=MAX_LIMITS), **options)
+    return BoundedList(fields.Nested(schema), load_default=list, validate=count(None, MAX_LIMITS), **options)
 
 
 class PolicySchema(ClosedSchema):
@@ -133,7 +133,7 @@ class PolicySchema(ClosedSchema):
 
     rates = _limits(RateSchema)
     quotas = _limits(QuotaSchema)
-    prices = fields.Dict(
+    prices = Table(
         keys=text(MAX_IDENTIFIER_CHARACTERS),
         values=integer(0, MAX_PRICE_CREDITS),
         required=True,
@@ -145,7 +145,7 @@ class PolicySchema(ClosedSchema):
         },
     )
     credits = _Credits(load_default="unlimited")
-    mode = fields.String(load_default="enforce", validate=validate.OneOf(["enforce", "shadow"]))
+    mode = fields.String(load_default="enforce", validate=one_of("enforce", "shadow"))
 
     @validates_schema
     def _has_distinct_names(self, data: dict[str, Any], **_: Any) -> None:

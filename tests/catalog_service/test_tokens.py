@@ -94,12 +94,12 @@ async def test_the_longest_user_id_makes_a_token_that_is_read(catalog: Catalog) 
 WRONG_USERS: list[tuple[Any, str]] = [
     ({**PERSON, "uid": "acme"}, "user.uid: Must not be the client's own id."),
     (PERSON, "user.email: Give an email or a uid."),
-    ({**PERSON, "email": "nobody"}, "user.email: Not a valid email address."),
-    ({**PERSON, "uid": None}, "user.uid: Field may not be null."),
-    ({"last_name": "L", "uid": "u"}, "user.first_name: Missing data for required field."),
-    ({**PERSON, "uid": 7}, "user.uid: Not a valid string."),
-    ([], "user: Invalid input type."),
-    ({**PERSON, "uid": "u" * 129}, "user.uid: Length must be between 1 and 128."),
+    ({**PERSON, "email": "nobody"}, "user.email: Must be an e-mail address."),
+    ({**PERSON, "uid": None}, "user.uid: Must not be null."),
+    ({"last_name": "L", "uid": "u"}, "user.first_name: Must be there."),
+    ({**PERSON, "uid": 7}, "user.uid: Must be a string."),
+    ([], "user: Must be an object."),
+    ({**PERSON, "uid": "u" * 129}, "user.uid: Must be 1 to 128 characters."),
 ]
 
 
@@ -112,7 +112,7 @@ async def test_a_wrong_user_is_refused_by_field(catalog: Catalog) -> None:
 
 async def test_a_missing_field_is_named(catalog: Catalog) -> None:
     _, answer = await catalog.call("/generate-client-auth-token", {"client_id": "acme", "client_secret": 5})
-    assert answer["message"] == ("client_secret: Not a valid string. fingerprint: Missing data for required field.")
+    assert answer["message"] == ("client_secret: Must be a string. fingerprint: Must be there.")
 
 
 async def test_unknown_client_wrong_secret_and_disabled_client_are_answered_alike(catalog: Catalog) -> None:
