@@ -7,16 +7,19 @@ secrets: ``NAME_FILE=/run/secrets/name`` stands for ``NAME``.
 import dataclasses
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
-from environs import EnvError, EnvValidationError, FileAwareEnv
-from marshmallow import ValidationError
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow import ValidationError, fields
+from marshmallow.validate import Range
 
 from service_chassis.database.url import read_database_url
+from service_chassis.schema.fields import one_of
+from service_chassis.secret_file import InvalidValue, read_value_file, require_one_line
 
 Settings = TypeVar("Settings")
 
@@ -35,12 +38,16 @@ class InvalidSettings(Exception):
     """The environment lacks a variable or holds one that cannot be read; the text names each."""
 
 
-_OF_KUBERNETES = "tcp://"
+_OF_KUBERNETES = ("tcp://", "udp://", "sctp://")
 """How values begin that Kubernetes sets for a service of the same name, such as ACTIVITY_PORT: not meant for us."""
+_BETWEEN_ENTRIES = re.compile("[,\r\n]+")
+"""Of a list: one line for all or a line each, as a file has them."""
+_ALIKE = 0.85
+"""From which likeness on a variable that is set is taken for a misspelling of the one that is missing."""
 
 PORT = Range(min=1, max=65_535)
 POSITIVE = Range(min=0, min_inclusive=False)
-LOG_LEVEL = OneOf(("debug", "info", "warning", "error"))
+LOG_LEVEL = one_of("debug", "info", "warning", "error")
 """Validators of settings that several services have."""
 
 
@@ -77,63 +84,77 @@ def variable(
 def read_settings(settings_class: type[Settings]) -> Settings:
     """Read every field of `settings_class` from the environment.
 
-    A final line end is no part of a value: secrets' files have one as often as not. Raises InvalidSettings with one
-    line per variable that is missing or malformed.
+    A byte order mark and a final line end are no part of a value: secrets' files have them as often as not. Raises
+    InvalidSettings with one line per variable that is missing or malformed.
     """
-    env = FileAwareEnv(eager=True)
-    readers: dict[object, Callable[..., Any]] = {str: env.str, int: env.int, float: env.float, bool: env.bool}
     types = get_type_hints(settings_class)
     values: dict[str, object] = {}
     faults: list[str] = []
     for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
-        read = readers.get(types[field.name], env.list)
         name = _name_variable(settings_class, field)
         required = field.default is dataclasses.MISSING
-        if not required and os.environ.get(name, "").startswith(_OF_KUBERNETES):
-            values[field.name] = field.default
-            continue
-        options: dict[str, Any] = {"validate": field.metadata["validate"]} if field.metadata["validate"] else {}
-        if required:
-            options.setdefault("validate", Length(min=1, error="Must not be empty."))
-        else:
-            options["default"] = field.default
         try:
-            value = _require_printable(name, read(name, **options))
-        except UnicodeDecodeError:
-            faults.append(f"{name}: its file must hold text in UTF-8")
-        except (EnvError, ValueError, OSError) as error:
-            faults.append(_explain(name, error))
-        else:
-            values[field.name] = value
+            text = _find_text(name)
+            if text is None or (not required and text.startswith(_OF_KUBERNETES)):
+                if required:
+                    faults.append(f"{name} is missing{_find_misspelled(settings_class, name)}")
+                else:
+                    values[field.name] = field.default
+                continue
+            if required and not text.strip():
+                raise InvalidValue("must not be empty")
+            values[field.name] = _read(text, types[field.name], field.metadata["validate"])
+        except ValidationError as error:
+            faults.append(f"{name}: {' '.join(map(str, error.messages))}")
+        except InvalidValue as error:
+            faults.append(f"{name}: {error}")
     if faults:
         raise InvalidSettings("\n".join(faults))
     return settings_class(**values)
 
 
-def _require_printable(name: str, value: Any) -> Any:
-    """Return `value` as a setting has it: lists as tuples, texts printable and without a final line end.
+def _find_text(name: str) -> str | None:
+    """Return the text of a variable, or of the file that stands for it; None for neither. Raises InvalidValue."""
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return read_value_file(path)
+        except InvalidValue as error:
+            raise InvalidValue(f"its file {error}") from None
+    text = os.environ.get(name)
+    return text and text.removesuffix("\n").removesuffix("\r")
 
-    Raises ValueError that does not quote the value, which may be a secret.
-    """
-    if isinstance(value, list):
-        return tuple(_require_printable(name, each) for each in value)
-    if not isinstance(value, str):
-        return value
-    value = value.removesuffix("\n").removesuffix("\r")
-    if not value.isprintable():
-        raise ValueError(f"{name} must not hold line breaks or control characters")
+
+def _find_misspelled(settings_class: type[Any], name: str) -> str:
+    """Return the hint at a variable that is set, unknown, and nearly called `name`."""
+    known = {_name_variable(settings_class, field) for field in dataclasses.fields(settings_class)}
+    prefix = getattr(settings_class, "prefix", "")
+    given = {each.removesuffix("_FILE"): each for each in os.environ if each.startswith(prefix)}
+    alike = get_close_matches(name, given.keys() - known, 1, _ALIKE)
+    return f"; is {given[alike[0]]}, which is set, meant for it?" if alike else ""
+
+
+_PARSERS: dict[object, fields.Field[Any]] = {
+    int: fields.Integer(error_messages={"invalid": "Must be a whole number."}),
+    float: fields.Float(error_messages={"invalid": "Must be a number.", "special": "Must be a finite number."}),
+    bool: fields.Boolean(error_messages={"invalid": "Must be true or false."}),
+}
+
+
+def _read(text: str, kind: object, validate: Callable[[Any], object] | None) -> Any:
+    """Return `text` as a setting of `kind` has it. Raises InvalidValue or ValidationError, which do not quote it."""
+    if kind in _PARSERS:
+        value: Any = _PARSERS[kind].deserialize(text)
+    elif kind is str:
+        value = require_one_line(text)
+    else:
+        value = tuple(require_one_line(entry.strip()) for entry in _BETWEEN_ENTRIES.split(text) if entry.strip())
+    if validate is not None:
+        validate(value)
     return value
 
 
 def _name_variable(settings_class: type[Any], field: dataclasses.Field[Any]) -> str:
     return getattr(settings_class, "prefix", "") + str(field.metadata["variable"])
-
-
-def _explain(name: str, error: Exception) -> str:
-    if isinstance(error, EnvValidationError):
-        return f"{name}: {' '.join(map(str, error.error_messages))}"
-    text = str(error)
-    return text if name in text else f"{name}: {text}"
 
 
 def describe_settings(settings_class: type[Any]) -> Iterator[SettingDescription]:

@@ -10,6 +10,8 @@ from marshmallow import ValidationError
 from activity_service.settings import ActivitySettings
 from metering_service.settings import MeteringSettings
 from service_chassis.settings import (
+    LOG_LEVEL,
+    DatabaseSettings,
     InvalidSettings,
     ProcessSettings,
     describe_settings,
@@ -27,6 +29,7 @@ class Settings:
     wait_seconds: float = variable("APP_WAIT_SECONDS", "How long to wait.", unit="seconds", default=0.5)
     strict: bool = variable("APP_STRICT", "Whether to be strict.", default=False)
     keys: tuple[str, ...] = variable("APP_KEYS", "Who may call.", default=())
+    level: str = variable("APP_LEVEL", "How loud.", default="info", validate=LOG_LEVEL)
 
 
 def test_variables_are_read_by_type(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,15 +73,80 @@ def test_the_table_of_settings_has_every_variable_with_unit_and_default() -> Non
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
-def test_a_final_line_end_is_no_part_of_a_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str) -> None:
-    (tmp_path / "dsn").write_text(f" a secret {end}", newline="")
-    (tmp_path / "keys").write_text(f"a,b{end}", newline="")
-    monkeypatch.setenv("APP_DSN_FILE", str(tmp_path / "dsn"))
-    monkeypatch.setenv("APP_KEYS_FILE", str(tmp_path / "keys"))
-    assert read_settings(Settings) == Settings(" a secret ", keys=("a", "b"))
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("between", [",", ", ", "\n", "\r\n", ",\n"])
+def test_a_byte_order_mark_and_a_final_line_end_are_no_part_of_a_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str, mark: str, between: str
+) -> None:
+    values = {"DSN": " a secret ", "KEYS": f"a{between}b", "LEVEL": "debug", "PORT": "1", "WAIT_SECONDS": "2"}
+    for name, value in values.items():
+        (tmp_path / name).write_text(f"{mark}{value}{end}", newline="")
+        monkeypatch.setenv(f"APP_{name}_FILE", str(tmp_path / name))
+    assert read_settings(Settings) == Settings(" a secret ", 1, 2.0, keys=("a", "b"), level="debug")
 
 
-@pytest.mark.parametrize("content", [b"first\nsecond\n", b"a\x00b", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", b"  \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+@pytest.mark.parametrize("name", ["APP_DSN", "APP_KEYS", "APP_LEVEL"])
+def test_an_empty_file_is_no_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, name: str
+) -> None:
+    monkeypatch.setenv("APP_DSN", "x")
+    (tmp_path / "file").write_bytes(content)
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "file"))
+    with pytest.raises(InvalidSettings) as refused:
+        read_settings(Settings)
+    assert str(refused.value) == f"{name}: its file must not be empty"
+
+
+def test_a_file_that_is_not_there_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        monkeypatch.setenv("APP_DSN_FILE", str(path))
+        with pytest.raises(InvalidSettings) as refused:
+            read_settings(Settings)
+        assert str(refused.value) == "APP_DSN: its file must be a file that can be read"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("APP_PORT", "eighty", "Must be a whole number."),
+        ("APP_PORT", "", "Must be a whole number."),
+        ("APP_WAIT_SECONDS", "nan", "Must be a finite number."),
+        ("APP_WAIT_SECONDS", "soon", "Must be a number."),
+        ("APP_STRICT", "perhaps", "Must be true or false."),
+        ("APP_LEVEL", "loud", "Must be one of: debug, info, warning, error."),
+        ("APP_DSN", " ", "must not be empty"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_our_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv("APP_DSN", "x")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings) as refused:
+        read_settings(Settings)
+    assert str(refused.value) == f"{name}: {said}"
+
+
+def test_a_variable_that_is_missing_is_told_with_the_misspelled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Prefixed(DatabaseSettings):
+        prefix = "METERING_"
+
+    for other in ("METRIC_POSTGRES_DSN", "METERING_LOG_LEVEL"):
+        monkeypatch.setenv(other, "marked")
+        with pytest.raises(InvalidSettings) as refused:
+            read_settings(Prefixed)
+        assert str(refused.value) == "METERING_POSTGRES_DSN is missing"
+    for name in ("METERING_POSTGRE_DSN", "METERING_POSTGRES_DNS_FILE"):
+        with monkeypatch.context() as context:
+            context.setenv(name, "marked")
+            with pytest.raises(InvalidSettings) as refused:
+                read_settings(Prefixed)
+        hint = f"; is {name}, which is set, meant for it?"
+        assert str(refused.value) == f"METERING_POSTGRES_DSN is missing{hint}"
+
+
+@pytest.mark.parametrize("content", [b"first\nsecond\n", b"a\x00b", b"\xff\xfe", b"\xef\xbb\xbffirst\x07"])
 def test_a_value_that_no_header_can_hold_is_refused_by_name_and_not_quoted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
 ) -> None:
@@ -94,8 +162,9 @@ def test_what_kubernetes_sets_for_a_service_of_the_same_name_is_not_meant_for_us
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("APP_DSN", "x")
-    monkeypatch.setenv("APP_PORT", "tcp://10.43.0.7:8082")
-    assert read_settings(Settings).port == 8080
+    for protocol in ("tcp", "udp", "sctp"):
+        monkeypatch.setenv("APP_PORT", f"{protocol}://10.43.0.7:8082")
+        assert read_settings(Settings).port == 8080
 
 
 DSN = "postgresql://activity:hT8sOqT1@db/activity"
