@@ -124,5 +124,15 @@ class KeysUnavailable(ServiceError):
         super().__init__(headers={"Retry-After": "1"})
 
 
+def say(error: Exception) -> str:
+    """Return what an operator is told of an error: each field that is wrong, where it is about fields.
+
+    What they gave is an argument or a file, and no request's body.
+    """
+    details = error.details if isinstance(error, ServiceError) else ()
+    faults = (detail.message if detail.field == "body" else f"{detail.field}: {detail.message}" for detail in details)
+    return "; ".join(faults) or str(error)
+
+
 class OperatorError(Exception):
     """What an operator's command cannot do; the text is the whole message, in one line. Nothing was changed."""

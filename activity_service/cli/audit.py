@@ -14,6 +14,7 @@ from activity_service.settings import DatabaseSettings
 from service_chassis.cli.audit_report import AuditReport, show_report
 from service_chassis.cli.commands import AsJson, audit_errors, run_with_pool
 from service_chassis.clock import system_clock
+from service_chassis.secret_file import read_secret_file
 
 MeteringUrl = Annotated[str, typer.Option(help="Metering's root: plays are held against its charges.")]
 MeteringKeyFile = Annotated[
@@ -37,7 +38,7 @@ def audit(
     if (metering_url is None) != (metering_key_file is None):
         raise typer.BadParameter("--metering-url and --metering-key-file go together")
     with audit_errors():
-        key = metering_key_file.read_text().strip() if metering_key_file is not None else ""
+        key = read_secret_file(metering_key_file) if metering_key_file is not None else ""
         report = run_with_pool(
             DatabaseSettings,
             lambda pool: _audit(pool, metering_url, key, in_flight_seconds),

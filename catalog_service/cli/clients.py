@@ -12,8 +12,10 @@ import typer
 from catalog_service.clients.register import RegisterClients
 from catalog_service.settings import DatabaseSettings
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
+from service_chassis.cli.usage import Commands
+from service_chassis.secret_file import read_secret
 
-commands = typer.Typer(help="Clients and their secrets.", no_args_is_help=True)
+commands = Commands(help="Clients and their secrets.", no_args_is_help=True)
 
 ClientId = Annotated[str, typer.Argument(metavar="ID", help="The client's id.")]
 
@@ -41,7 +43,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Register a client and show its secret, this once."""
-    given = sys.stdin.readline().rstrip("\n") if secret == _FROM_STANDARD_INPUT else secret
+    given = _read_standard_input() if secret == _FROM_STANDARD_INPUT else secret
     shown = _run(
         lambda pool: RegisterClients(pool).register(
             client_id, name=name, secret=given, may_read_all_clients=may_read_all_clients
@@ -57,17 +59,15 @@ def list_all(as_json: AsJson = False) -> None:
 
 
 @commands.command("disable")
-def disable(client_id: ClientId) -> None:
+def disable(client_id: ClientId, as_json: AsJson = False) -> None:
     """Refuse a client new tokens, and its plans, at once; elsewhere its tokens live to their end. Its plans stay."""
-    _run(lambda pool: RegisterClients(pool).set_disabled(client_id, True))
-    typer.echo(f"{client_id} is disabled")
+    _set_disabled(client_id, True, as_json)
 
 
 @commands.command("enable")
-def enable(client_id: ClientId) -> None:
+def enable(client_id: ClientId, as_json: AsJson = False) -> None:
     """Let a disabled client in again, with the secrets it had."""
-    _run(lambda pool: RegisterClients(pool).set_disabled(client_id, False))
-    typer.echo(f"{client_id} is enabled")
+    _set_disabled(client_id, False, as_json)
 
 
 @commands.command("rotate-secret")
@@ -83,6 +83,20 @@ def rotate(
     _show_secret(
         client_id, _run(lambda pool: RegisterClients(pool).rotate_secret(client_id, overlap=overlap)), as_json
     )
+
+
+def _read_standard_input() -> str:
+    # Somebody who types ends a line; a pipe is read to its end, so that a second line is not passed over.
+    given = sys.stdin.buffer
+    return read_secret(given.readline() if given.isatty() else given.read(), "standard input")
+
+
+def _set_disabled(client_id: str, disabled: bool, as_json: bool) -> None:
+    _run(lambda pool: RegisterClients(pool).set_disabled(client_id, disabled))
+    if as_json:
+        show_json({"client_id": client_id, "disabled": disabled})
+    else:
+        typer.echo(f"{client_id} is {'disabled' if disabled else 'enabled'}")
 
 
 def _run(work: Callable[[asyncpg.Pool], Awaitable[Result]]) -> Result:

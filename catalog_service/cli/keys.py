@@ -10,9 +10,10 @@ from catalog_service.tokens.rotate_key import RotateKeys
 from catalog_service.tokens.signing_key import SigningKey, describe_state
 from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
 from service_chassis.cli.commands import AsJson, run_with_pool, show, show_json
+from service_chassis.cli.usage import Commands
 from service_chassis.clock import system_clock
 
-commands = typer.Typer(help="The keys that sign access tokens.", no_args_is_help=True)
+commands = Commands(help="The keys that sign access tokens.", no_args_is_help=True)
 
 _COMMAND = "catalog_service keys"
 _COLUMNS = {

@@ -13,9 +13,10 @@ from catalog_service.plans.import_file import ImportPlans
 from catalog_service.plans.plan_file import PlanRow, read_plan_file
 from catalog_service.settings import DatabaseSettings
 from service_chassis.cli.commands import AsJson, run_with_pool, show_json
+from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
 
-commands = typer.Typer(help="Plans of clients.", no_args_is_help=True)
+commands = Commands(help="Plans of clients.", no_args_is_help=True)
 
 
 @commands.callback()

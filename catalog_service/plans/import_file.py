@@ -6,16 +6,21 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg
-from marshmallow import validates_schema
+from marshmallow import RAISE, validates_schema
 
 from catalog_service.clients.store import ClientStore
 from catalog_service.errors import ClientNotFound, InvalidPlans
 from catalog_service.plans.plan import Plan, make_plan_id
-from catalog_service.plans.schema import PlanFieldsSchema, require_whole_plan
+from catalog_service.plans.schema import (
+    PlanFieldsSchema,
+    associated_documents,
+    associated_supplemental_benefits,
+    require_whole_plan,
+)
 from catalog_service.plans.store import PlanStore
 from service_chassis.clock import Clock, system_clock
 from service_chassis.database.tenancy import begin_for
-from service_chassis.errors import InvalidRequest
+from service_chassis.errors import InvalidRequest, say
 from service_chassis.http.json_body import load
 
 _ROWS_A_STATEMENT = 500
@@ -27,7 +32,18 @@ ReportProgress = Callable[[str, int], None]
 
 
 class ImportedPlanSchema(PlanFieldsSchema):
-    """A whole plan of a file; with a `plan_id` it replaces the plan that has it."""
+    """A whole plan of a file; with a `plan_id` it replaces the plan that has it.
+
+    Unlike a caller of `sync-plan`, a person who wrote a field that there is not meant another one.
+    """
+
+    class Meta:
+        """Marshmallow's options."""
+
+        unknown = RAISE
+
+    associated_documents = associated_documents("raise")
+    associated_supplemental_benefits = associated_supplemental_benefits("raise")
 
     @validates_schema
     def _is_whole(self, data: dict[str, Any], **_: Any) -> None:
@@ -77,11 +93,11 @@ class ImportPlans:
 
 def _refuse_doubles(rows: Sequence[Mapping[str, Any]], plans: Sequence[Plan], present: Iterable[Plan]) -> None:
     """Raise InvalidPlans for rows without an id that name a plan which is there: imported again, all would double."""
-    id_of = {(plan.plan_name, plan.collection_id): plan.plan_id for plan in present}
+    id_of = {_read_name(plan): plan.plan_id for plan in present}
     in_file: set[tuple[str, str]] = set()
     faults: list[tuple[int, str]] = []
     for index, (row, plan) in enumerate(zip(rows, plans, strict=True)):
-        name = plan.plan_name, plan.collection_id
+        name = _read_name(plan)
         if "plan_id" not in row and name in id_of:
             faults.append(
                 (index, f"plan_name: Is there already; give its plan_id ({id_of[name]}), or --allow-doubles.")
@@ -95,6 +111,11 @@ def _refuse_doubles(rows: Sequence[Mapping[str, Any]], plans: Sequence[Plan], pr
         raise InvalidPlans(faults[:_MOST_FAULTS])
 
 
+def _read_name(plan: Plan) -> tuple[str, str]:
+    """Return what a person takes for a plan's name: nobody sees blanks at its ends, or two of them in it."""
+    return " ".join(plan.plan_name.split()), plan.collection_id
+
+
 def _check(plans: Sequence[Mapping[str, Any]], now: datetime, report: ReportProgress) -> list[Plan]:
     checked: list[Plan] = []
     faults: list[tuple[int, str]] = []
@@ -103,7 +124,7 @@ def _check(plans: Sequence[Mapping[str, Any]], now: datetime, report: ReportProg
         try:
             plan = _read_row(row, now)
         except InvalidRequest as error:
-            faults.append((index, "; ".join(f"{detail.field}: {detail.message}" for detail in error.details)))
+            faults.append((index, say(error)))
         else:
             checked.append(plan)
             if first_with.setdefault(plan.plan_id, index) != index:

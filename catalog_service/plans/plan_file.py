@@ -2,19 +2,23 @@
 
 import csv
 import io
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from service_chassis.errors import InvalidRequest, OperatorError
-from service_chassis.http.json_body import parse_json
+from catalog_service.plans.schema import REQUIRED_OF_A_PLAN
+from service_chassis.errors import OperatorError
+from service_chassis.text_file import parse_json_text, read_text
 
 _JSON_COLUMNS = ("associated_documents", "associated_supplemental_benefits")
-_NEEDED_COLUMNS = ("plan_name", "description", "collection_id", "color")
+_COLUMNS = ("plan_id", *REQUIRED_OF_A_PLAN, *_JSON_COLUMNS)
 _LONGEST_CELL_CHARACTERS = 1024 * 1024
 """csv stops at 128 KiB by itself, which 500 documents with long names exceed."""
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\r?\n', re.IGNORECASE)
+"""The first line of a file for Excel; others do not know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ def read_plan_file(path: Path) -> list[PlanRow]:
     """Read `path` by its suffix: `.json`, an array of plans as in `sync-plan`, or `.csv`, in UTF-8.
 
     A CSV has a line of names first, and commas, semicolons or tabs between cells, as spreadsheets write them; rows
-    of empty cells are left out. Its columns for documents and benefits hold JSON arrays; an empty cell there, or for
+    of blank cells are left out. Its columns for documents and benefits hold JSON arrays; an empty cell there, or for
     `plan_id`, is as if it were not given. Raises OperatorError that says where the file is not as it should be.
     """
     readers = {".json": _read_json, ".csv": _read_csv}
@@ -40,59 +44,73 @@ def read_plan_file(path: Path) -> list[PlanRow]:
         raw = path.read_bytes()
     except OSError as error:
         raise OperatorError(f"{path}: {error.strerror}") from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        kind = "UTF-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "something else"
-        raise OperatorError(f'{path.name}: must be UTF-8, and is {kind}: save it as "CSV UTF-8" or JSON') from None
-    return read(path, text)
+    return read(path.name, read_text(raw, path.name, cure='save it as "CSV UTF-8" or JSON'))
 
 
-def _read_json(path: Path, text: str) -> list[PlanRow]:
-    document = _parse(text.encode(), path.name)
+def _read_json(name: str, text: str) -> list[PlanRow]:
+    document = parse_json_text(text, name)
     if not isinstance(document, list):
-        raise OperatorError(f"{path.name}: must hold an array of plans")
+        raise OperatorError(f"{name}: must hold an array of plans")
     return [PlanRow(f"item {number}", values) for number, values in enumerate(document, start=1)]
 
 
-def _read_csv(path: Path, text: str) -> list[PlanRow]:
-    csv.field_size_limit(_LONGEST_CELL_CHARACTERS)
-    rows: list[PlanRow] = []
-    heading = text.partition("\n")[0]
-    delimiter = max(",;\t", key=heading.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        names = [(name or "").strip() for name in reader.fieldnames or ()]
-        missing = [name for name in _NEEDED_COLUMNS if name not in names]
-        if missing:
-            raise OperatorError(f"{path.name}: line 1: has no column {', '.join(missing)}")
-        if twice := sorted({name for name in names if name and names.count(name) > 1}):
-            raise OperatorError(f"{path.name}: line 1: names column {', '.join(twice)} twice")
-        reader.fieldnames = names
-        for cells in reader:
-            place = f"line {reader.line_num}"
-            if any(cell for cell in cells.values()):
-                rows.append(PlanRow(place, _read_cells(cells, f"{path.name}: {place}")))
-    except csv.Error as error:
-        raise OperatorError(f"{path.name}: line {reader.line_num}: is not CSV ({error})") from None
+def _read_csv(name: str, text: str) -> list[PlanRow]:
+    told = _SEPARATOR_LINE.match(text)
+    text = text[told.end() :] if told else text
+    delimiter = told[1] if told else max(",;\t", key=text.partition("\n")[0].count)
+    records = _read_records(name, text, delimiter, 2 if told else 1)
+    line, heading = next(records, (1, []))
+    columns = [column.strip() for column in heading]
+    _check_columns(columns, f"{name}: line {line}")
+    rows = []
+    for line, cells in records:
+        if any(cell.strip() for cell in cells):
+            rows.append(PlanRow(f"line {line}", _read_cells(columns, cells, f"{name}: line {line}")))
     return rows
 
 
-def _read_cells(cells: dict[str | None, Any], where: str) -> dict[str, Any]:
-    if any(cells.pop(None, ())):
-        raise OperatorError(f"{where}: has more cells than the file has columns")
-    values = {name: cell for name, cell in cells.items() if name and cell is not None}
-    for name in ("plan_id", *_JSON_COLUMNS):
-        if values.get(name) == "":
-            del values[name]
-    for name in _JSON_COLUMNS:
-        if name in values:
-            values[name] = _parse(values[name].encode(), f"{where}: {name}")
-    return values
-
-
-def _parse(raw: bytes, where: str) -> Any:
+def _read_records(name: str, text: str, delimiter: str, line: int) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield each record of a CSV with the line that it begins in; `line` is the first one's."""
+    csv.field_size_limit(_LONGEST_CELL_CHARACTERS)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    begin = line
     try:
-        return parse_json(raw)
-    except InvalidRequest as error:
-        raise OperatorError(f"{where}: {error.details[0].message}") from None
+        for cells in reader:
+            yield begin, cells
+            begin = line + reader.line_num
+    except csv.Error:
+        # Where it begins: a quote that is not closed swallows all lines up to the next one, or to the end.
+        raise OperatorError(
+            f"{name}: line {begin}: has a quote that is not closed, or text after a closed one (a quote within a "
+            f'quoted cell is written ""), or a cell of more than {_LONGEST_CELL_CHARACTERS:,} characters'
+        ) from None
+
+
+def _check_columns(columns: Sequence[str], where: str) -> None:
+    if len(columns) == 1:
+        raise OperatorError(f"{where}: has no commas, semicolons or tabs between the names of columns")
+    missing = [column for column in REQUIRED_OF_A_PLAN if column not in columns]
+    unknown = [column for column in columns if column and column not in _COLUMNS]
+    for column in unknown:
+        alike = get_close_matches(column, missing or _COLUMNS, 1)
+        hint = f"did you mean {alike[0]}?" if alike else f"there are {', '.join(_COLUMNS)}"
+        raise OperatorError(f"{where}: has the unknown column {column}; {hint}")
+    if missing:
+        raise OperatorError(f"{where}: has no column {', '.join(missing)}")
+    if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
+        raise OperatorError(f"{where}: names column {', '.join(twice)} twice")
+
+
+def _read_cells(columns: Sequence[str], cells: Sequence[str], where: str) -> dict[str, Any]:
+    if any(cells[len(columns) :]):
+        raise OperatorError(f"{where}: has more cells than the file has columns")
+    if any(cell.strip() for column, cell in zip(columns, cells, strict=False) if not column):
+        raise OperatorError(f"{where}: has a cell in a column without a name")
+    values: dict[str, Any] = {column: cell for column, cell in zip(columns, cells, strict=False) if column}
+    for column in ("plan_id", *_JSON_COLUMNS):
+        if not values.get(column, " ").strip():
+            values.pop(column, None)
+    for column in _JSON_COLUMNS:
+        if column in values:
+            values[column] = parse_json_text(values[column], f"{where}: {column}")
+    return values

@@ -13,8 +13,9 @@ from metering_service.accounts.grant import Balance
 from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, PolicyId, read_moment
 from metering_service.settings import DatabaseSettings
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.usage import Commands
 
-commands = typer.Typer()
+commands = Commands()
 
 _POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "shadow", "booked")
 _LEDGER_COLUMNS = ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note")

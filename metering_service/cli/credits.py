@@ -11,10 +11,11 @@ from metering_service.accounts.grant import DEFAULT_PRIORITY, MAX_PRIORITY, Ever
 from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, read_identifier, read_moment
 from metering_service.policies.policy import MAX_GRANT_CREDITS
 from metering_service.settings import DatabaseSettings
-from service_chassis.cli.commands import NEGATIVE_NUMBERS, AsJson, Result, run_with_pool, show
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
 
-commands = typer.Typer()
+commands = Commands()
 
 _GRANT_COLUMNS = ("grantId", "credits", "effectiveAt", "expiresAt", "priority", "source", "note")
 _ENTRY_COLUMNS = ("entryId", "kind", "credits", "reference", "note", "at")
@@ -25,7 +26,7 @@ Priority = Annotated[int, typer.Option(min=0, max=MAX_PRIORITY, help="Whose is l
 Reason = Annotated[str, typer.Option(help="For the ledger.")]
 
 
-@commands.command("grant", context_settings=NEGATIVE_NUMBERS)
+@commands.command("grant")
 def grant(
     client_id: ClientId,
     credits: Credits,
@@ -58,7 +59,7 @@ def grant(
     show(given.as_document(), as_json, _GRANT_COLUMNS)
 
 
-@commands.command("grant-recurring", context_settings=NEGATIVE_NUMBERS)
+@commands.command("grant-recurring")
 def grant_recurring(
     client_id: ClientId,
     credits: Credits,
@@ -114,7 +115,7 @@ def refund(
     show({"refundId": refund_id, "eventId": event_id, "credits": given.credits}, as_json)
 
 
-@commands.command("adjust", context_settings=NEGATIVE_NUMBERS)
+@commands.command("adjust")
 def adjust(
     client_id: ClientId,
     credits: Annotated[

@@ -16,9 +16,10 @@ from metering_service.cli.identifier import ClientId, FromDay, ToDay, read_day
 from metering_service.settings import DatabaseSettings
 from metering_service.usage.read import ReadUsage
 from service_chassis.cli.commands import run_with_pool
+from service_chassis.cli.usage import Commands
 from service_chassis.database.pool import UNHURRIED
 
-commands = typer.Typer(help="Write a client's ledger or usage as CSV or NDJSON.", no_args_is_help=True)
+commands = Commands(help="Write a client's ledger or usage as CSV or NDJSON.", no_args_is_help=True)
 
 _TOLD_EVERY = 100_000
 _LEDGER_COLUMNS = (

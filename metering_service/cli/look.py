@@ -22,9 +22,10 @@ from metering_service.settings import DatabaseSettings
 from metering_service.usage.read import ReadUsage
 from metering_service.usage.usage import Usage
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
+from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
 
-commands = typer.Typer()
+commands = Commands()
 
 DefaultPolicy = Annotated[
     str, typer.Option(envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.")

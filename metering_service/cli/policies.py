@@ -1,6 +1,5 @@
 """Policies and their versions."""
 
-from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
@@ -15,11 +14,13 @@ from metering_service.policies.schema import PolicySchema, make_policy
 from metering_service.settings import DatabaseSettings
 from metering_service.shadow.keep import FIRST_REFUSALS, ReadShadow
 from metering_service.shadow.verdict import ShadowRefusals
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, say, show
-from service_chassis.errors import InvalidRequest, OperatorError
-from service_chassis.http.json_body import load, parse_json
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.usage import Commands
+from service_chassis.errors import InvalidRequest, OperatorError, say
+from service_chassis.http.json_body import load
+from service_chassis.text_file import parse_json_text, read_text
 
-commands = typer.Typer(help="Policies and their versions.", no_args_is_help=True)
+commands = Commands(help="Policies and their versions.", no_args_is_help=True)
 
 _PAGE_ENTRIES = 500
 _TERMS = ("rates", "quotas", "prices", "credits", "mode")
@@ -59,7 +60,7 @@ def put(
 ) -> None:
     """Set the terms of a policy: each change is a new version."""
     try:
-        policy = make_policy(load(PolicySchema(), parse_json(file.read().removeprefix(BOM_UTF8))))
+        policy = make_policy(load(PolicySchema(), parse_json_text(read_text(file.read(), file.name), file.name)))
     except InvalidRequest as error:
         raise OperatorError(f"{file.name}: {say(error)}") from None
     version, warnings = _run(

@@ -12,9 +12,10 @@ import psycopg
 import typer
 
 from service_chassis.cli.columns import print_columns
+from service_chassis.cli.usage import Commands, describe_usage
 from service_chassis.database.migrations import Schema, apply_schema
 from service_chassis.database.pool import open_pool
-from service_chassis.errors import OperatorError, ServiceError
+from service_chassis.errors import OperatorError, ServiceError, say
 from service_chassis.settings import DatabaseSettings, InvalidSettings, read_settings
 from service_chassis.version import VERSION
 
@@ -34,9 +35,6 @@ Version = Annotated[
     bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
 ]
 
-NEGATIVE_NUMBERS = {"ignore_unknown_options": True}
-"""Context settings of a command with signed arguments: `-5` is a number, not an option."""
-
 Result = TypeVar("Result")
 Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -50,9 +48,9 @@ class NoVerdict(OperatorError):
     """An audit could not be carried out; nothing is known about what it looks at."""
 
 
-def create_commands(summary: str, serve: Callable[[], None], migrate: Callable[..., None]) -> typer.Typer:
+def create_commands(summary: str, serve: Callable[[], None], migrate: Callable[..., None]) -> Commands:
     """Make the command line that every service has; without a command it serves."""
-    commands = typer.Typer(help=summary, add_completion=False, pretty_exceptions_enable=False)
+    commands = Commands(help=summary, add_completion=False, pretty_exceptions_enable=False)
     commands.command("serve")(serve)
     commands.command("migrate")(migrate)
 
@@ -70,7 +68,13 @@ def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] |
     An audit that cannot look exits with NO_VERDICT.
     """
     try:
-        commands(args=arguments, prog_name=f"python -m {service}")
+        code = commands(args=arguments, prog_name=f"python -m {service}", standalone_mode=False)
+    except typer.TyperException as error:
+        if told := describe_usage(error, service):
+            typer.echo(told, err=True)
+        raise SystemExit(error.exit_code) from None
+    except typer.Abort:
+        raise SystemExit(f"{service}: not done: it was not confirmed") from None
     except NoVerdict as error:
         typer.echo(f"{service}: {error}", err=True)
         raise SystemExit(NO_VERDICT) from None
@@ -78,12 +82,7 @@ def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] |
         raise SystemExit(f"{service}: {say(error)}") from None
     except _FAULTS as error:
         raise SystemExit(f"{service}: {_describe(error)}") from None
-
-
-def say(error: Exception) -> str:
-    """Return what an operator is told of an error: each field that is wrong, where it is about fields."""
-    details = error.details if isinstance(error, ServiceError) else ()
-    return "; ".join(f"{detail.field}: {detail.message}" for detail in details) or str(error)
+    raise SystemExit(code)
 
 
 @contextmanager

@@ -53,11 +53,18 @@ def test_a_given_secret_is_kept_and_may_come_from_standard_input(
 ) -> None:
     arguments = ("--name", "x", "--may-read-all-clients", "--json", "--secret")
     assert "sixteen-letters-" in command("clients", "create", "one", *arguments, "sixteen-letters-")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("another-secret-1\n"))
-    assert "another-secret-1" in command("clients", "create", "two", *arguments, "-")
+    for name, given in {"two": b"another-secret-1\r\n", "three": b"\xef\xbb\xbfanother-secret-2"}.items():
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        secret = json.loads(command("clients", "create", name, *arguments, "-"))["client_secret"]
+        assert secret == f"another-secret-{1 if name == 'two' else 2}"
+    for given in (b"\n", b"one-secret-of-two\nanother-secret-1\n", b"\xff\xfea\x00"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        said = str(failure("clients", "create", "four", *arguments, "-"))
+        assert said.startswith("catalog_service: standard input: must ")
+        assert "secret" not in said
     assert [client["may_read_all_clients"] for client in json.loads(command("clients", "list", "--json"))] == [
         True
-    ] * 2
+    ] * 3
 
 
 def test_what_cannot_be_done_is_one_line_and_exit_1(command: Run) -> None:
@@ -82,7 +89,9 @@ def test_what_cannot_be_done_is_one_line_and_exit_1(command: Run) -> None:
 def test_wrong_usage_is_exit_2(command: Run, capfd: pytest.CaptureFixture[str]) -> None:
     for arguments in (("clients", "create"), ("nothing",), ("plans", "import", "missing.csv", "--client", "x")):
         assert failure(*arguments) == 2
-    assert "Missing argument" in capfd.readouterr().err
+    said = capfd.readouterr().err.splitlines()
+    assert said[0] == "python -m catalog_service clients create: ID: must be given (see --help)"
+    assert len(said) == 3
 
 
 def test_a_database_that_is_away_and_a_missing_setting_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +109,8 @@ def test_disabling_twice_and_enabling_are_seen_in_the_list(command: Run) -> None
     command("clients", "create", "acme", "--name", "Acme")
     seen = []
     for verb in ("disable", "disable", "enable"):
-        command("clients", verb, "acme")
+        told = json.loads(command("clients", verb, "acme", "--json"))
+        assert told == {"client_id": "acme", "disabled": verb == "disable"}
         seen.append(json.loads(command("clients", "list", "--json"))[0]["disabled_at"])
     assert seen[0] == seen[1] is not None
     assert seen[2] is None
@@ -131,8 +141,8 @@ def test_plans_are_imported_from_a_file_or_refused_by_line(command: Run, tmp_pat
     said = str(failure("plans", "import", str(file), "--client", "acme")).splitlines()
     assert said == [
         "catalog_service: nothing was imported",
-        "plans.csv: line 2: color: Length must be between 1 and 64.",
-        "plans.csv: line 3: collection_id: Length must be between 1 and 128.",
+        "plans.csv: line 2: color: Must be 1 to 64 characters.",
+        "plans.csv: line 3: collection_id: Must be 1 to 128 characters.",
     ]
 
 

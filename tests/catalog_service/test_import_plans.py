@@ -12,9 +12,9 @@ from catalog_service.plans.plan_file import read_plan_file
 from service_chassis.errors import OperatorError
 from tests.catalog_service.catalog import PLAN, Catalog, MovableClock
 
-CSV = """plan_id,plan_name,description,collection_id,color,associated_documents,note
+CSV = """plan_id,plan_name,description,collection_id,color,associated_documents,
 plan-1,One,"in two
-lines",col-1,red,"[{""document_id"":""d"",""document_name"":""D""}]",x
+lines",col-1,red,"[{""document_id"":""d"",""document_name"":""D""}]",
 ,Two,,col-1,blue,,
 """
 
@@ -50,7 +50,7 @@ async def test_one_wrong_row_keeps_all_out_and_every_wrong_row_is_named(catalog:
     with pytest.raises(InvalidPlans) as raised:
         await ImportPlans(catalog.pool).write("acme", rows)
     assert [index for index, _ in raised.value.faults] == [1, 2, 3]
-    assert raised.value.faults[0][1] == "color: Not a valid string."
+    assert raised.value.faults[0][1] == "color: Must be a string."
     assert await catalog.plans(token) == []
 
 
@@ -76,13 +76,24 @@ async def test_progress_is_told_up_to_the_last_of_many(catalog: Catalog, clock: 
     ("name", "content", "message"),
     [
         ("plans.txt", "", "must end in .json or .csv"),
-        ("plans.json", "{", "Must be valid JSON"),
+        ("plans.json", "{", "plans.json: character 2: Must be valid JSON"),
+        ("plans.json", '[\n {"plan_name": "A"\n  "color": 1}]', "plans.json: line 3, column 3: Must be valid JSON"),
         ("plans.json", "{}", "must hold an array"),
         ("plans.json", '[{"a": 1, "a": 2}]', "Must not repeat a name"),
         ("plans.csv", "plan_name,description\nx,y\n", "has no column collection_id, color"),
         ("plans.csv", CSV + "a,b,c,d,e,,,,too,many\n", "line 5: has more cells"),
-        ("plans.csv", CSV + 'p,n,d,c,r,"{",\n', "line 5: associated_documents: Must be valid JSON"),
-        ("plans.csv", CSV + '"open', "line 4: is not CSV .unexpected end"),
+        ("plans.csv", CSV + 'p,n,d,c,r,"{",\n', "line 5: associated_documents: character 2: Must be valid JSON"),
+        ("plans.csv", CSV + 'a,"open\nb,c\nd,e\n', "line 5: has a quote that is not closed"),
+        ("plans.csv", CSV + 'a,"b"c,d,e,f\n', "line 5: has a quote that is not closed, or text after a closed one"),
+        ("plans.csv", CSV + "a,b,c,d,e,,lost\n", "line 5: has a cell in a column without a name"),
+        ("plans.csv", CSV.replace("color,", "colour,"), "line 1: has the unknown column colour; did you mean color?"),
+        (
+            "plans.csv",
+            CSV.replace("documents,\n", "documents,note\n"),
+            "line 1: has the unknown column note; there are",
+        ),
+        ("plans.csv", "sep=;\nplan_name;descr\n", "line 2: has the unknown column descr"),
+        ("plans.csv", "plan_name|color\n", "line 1: has no commas, semicolons or tabs"),
         ("plans.csv", "", "has no column"),
         (
             "plans.csv",
@@ -111,7 +122,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_file_is_read_as_spreadsheets_write_it(tmp_path: Path, end: str, delimiter: str, mark: bytes) -> None:
-    lines = ["plan_name,description,collection_id,color,", "a,b,c,d,", ",,,,", "e,,g,h,", ",,,,"]
+    lines = ["plan_name,description,collection_id,color,", "a,b,c,d,", ",,,,", "e,,g,h,", " ,  ,,"]
     text = end.join(line.replace(",", delimiter) for line in lines)
     (tmp_path / "plans.csv").write_bytes(mark + text.encode())
     rows = read_plan_file(tmp_path / "plans.csv")
@@ -120,7 +131,42 @@ def test_a_file_is_read_as_spreadsheets_write_it(tmp_path: Path, end: str, delim
     assert [row.values for row in read_plan_file(tmp_path / "plans.json")] == [{"plan_name": "a"}]
 
 
-def test_a_file_in_utf_16_is_named_as_such(tmp_path: Path) -> None:
-    (tmp_path / "plans.csv").write_bytes(CSV.encode("utf-16"))
-    with pytest.raises(OperatorError, match="must be UTF-8, and is UTF-16"):
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", [CSV, CSV.replace("One", "Ü")])
+def test_a_file_in_utf_16_is_named_as_such(tmp_path: Path, encoding: str, text: str) -> None:
+    (tmp_path / "plans.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(OperatorError, match="must be UTF-8, and is UTF-16: save it as"):
         read_plan_file(tmp_path / "plans.csv")
+
+
+def test_the_separator_line_of_excel_is_obeyed_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "plans.csv").write_text("sep=;\r\nplan_name;description;collection_id;color\r\nA, B;;c;red\r\n")
+    [row] = read_plan_file(tmp_path / "plans.csv")
+    assert (row.place, row.values["plan_name"]) == ("line 3", "A, B")
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({**PLAN, "colour": "red"}, "colour: Unknown field. Did you mean color?"),
+        ({**PLAN, "whatever": 1}, "whatever: Unknown field."),
+        (
+            {**PLAN, "associated_documents": [{"document_id": "d", "document_name": "D", "document_nam": "E"}]},
+            "associated_documents.0.document_nam: Unknown field. Did you mean document_name?",
+        ),
+        ("a plan", "Must be a JSON object."),
+    ],
+)
+async def test_what_would_be_lost_of_a_file_is_refused_by_name(catalog: Catalog, row: Any, fault: str) -> None:
+    await catalog.register()
+    with pytest.raises(InvalidPlans) as refused:
+        await ImportPlans(catalog.pool).write("acme", [row])
+    assert refused.value.faults == ((0, fault),)
+
+
+async def test_names_that_look_alike_are_the_same_name(catalog: Catalog) -> None:
+    await catalog.register()
+    await ImportPlans(catalog.pool).write("acme", [{**PLAN, "plan_name": "A b"}])
+    for again in ("A b ", "A  b"):
+        with pytest.raises(InvalidPlans, match="plan_name: Is there already"):
+            await ImportPlans(catalog.pool).write("acme", [{**PLAN, "plan_name": again}])

@@ -1,0 +1,61 @@
+"""What all commands of all services have in common."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+import typer
+
+from service_chassis.cli.commands import run_commands
+
+SERVICES = ("catalog_service", "activity_service", "metering_service")
+PRINTS_NO_COLUMNS = {
+    "catalog_service serve": "prints its log",
+    "activity_service serve": "prints its log",
+    "metering_service serve": "prints its log",
+    "activity_service users export": "a document for a person's own programs: JSON always",
+    "metering_service export ledger": "CSV, or with --format ndjson",
+    "metering_service export usage": "CSV, or with --format ndjson",
+}
+"""Commands without --json, each with its reason."""
+
+
+def all_commands() -> Iterator[tuple[str, Any]]:
+    for service in SERVICES:
+        left = [(service, typer.main.get_command(import_module(f"{service}.cli.main").commands))]
+        while left:
+            name, command = left.pop()
+            inner = getattr(command, "commands", {})
+            left += [(f"{name} {word}", each) for word, each in inner.items()]
+            if not inner:
+                yield name, command
+
+
+COMMANDS = dict(sorted(all_commands()))
+
+
+def test_every_command_that_prints_something_has_json_for_programs() -> None:
+    without = {
+        name
+        for name, command in COMMANDS.items()
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert without == PRINTS_NO_COLUMNS.keys()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_mistyped_option_is_named_whatever_else_is_given(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    service, *words = name.split()
+    commands = import_module(f"{service}.cli.main").commands
+    for given in ([], ["a"], ["a", "1"], ["-5", "-7"]):
+        with pytest.raises(SystemExit) as ended:
+            run_commands(commands, service, [*words, *given, "--no-such-option", "x"])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert said.startswith(f"python -m {name}: no such option: --no-such-option")
+        assert len(said.splitlines()) == 1
+
+
+def test_there_are_commands() -> None:
+    assert {"catalog_service clients disable", "metering_service adjust"} <= COMMANDS.keys()
