@@ -1,27 +1,26 @@
 """The errors of this service, with code, status and sentence; operators' commands show the sentence."""
 
-from service_chassis.errors import Conflict, NotFound
+from service_chassis.errors import Conflict, NotFound, OperatorError
 
 
 class EventNotFound(NotFound):
     """Nobody ever asked for this event."""
 
-    message = "Event not found"
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"Event {event_id} not found")
 
 
 class PolicyNotFound(NotFound):
     """There is no policy of this id to show."""
 
-    message = "Policy not found"
+    def __init__(self, policy_id: str) -> None:
+        super().__init__(f"Policy {policy_id} not found")
 
 
-class UnknownPolicy(NotFound):
+class UnknownPolicy(PolicyNotFound):
     """The policy that a client is to have does not exist."""
 
     code = "policy_not_found"
-
-    def __init__(self, policy_id: str) -> None:
-        super().__init__(f"Policy {policy_id} not found")
 
 
 class ClientNotFound(NotFound):
@@ -34,10 +33,21 @@ class ClientNotFound(NotFound):
         super().__init__(f"Client {client_id} is not known{hint}")
 
 
+class UserNotFound(OperatorError):
+    """Nothing that is kept of the client names this user; nothing was changed.
+
+    Does not say who: a repeated erasure must not leave in a log what it took out of the tables.
+    """
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(f"--user: client {client_id} has nothing of this user here")
+
+
 class NothingBooked(NotFound):
     """No version of this policy is booked for later."""
 
-    message = "No version of this policy is booked"
+    def __init__(self, policy_id: str) -> None:
+        super().__init__(f"No version of policy {policy_id} is booked")
 
 
 class GrantNotFound(NotFound):

@@ -11,12 +11,13 @@ from metering_service.api.client_schemas import (
 )
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
+    UNKNOWN_CLIENT,
     WRONG_IDENTIFIER,
     WRONG_PAGE,
     describe_identifier,
     describe_refused_keys,
     describe_wrong_field,
-    read_identifier,
+    read_known_client,
     read_page,
     respond,
 )
@@ -38,16 +39,16 @@ _QUOTA_PARAMETERS = (
 async def get_balance(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/balance."""
     authenticate(request, "admin")
-    client_id = read_identifier(request, "clientId")
-    balance = await request.app[COMPONENTS].accounts.fetch_balance(client_id)
-    return respond((balance or Balance(client_id)).as_document())
+    client_id = await read_known_client(request)
+    balance = await request.app[COMPONENTS].accounts.fetch_balance(client_id) or Balance(client_id)
+    return respond(balance.as_document())
 
 
 async def get_quota(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/quota."""
     authenticate(request, "admin")
-    client_id = read_identifier(request, "clientId")
     user_id = read_query(request, _QUOTA_PARAMETERS)["userId"]
+    client_id = await read_known_client(request)
     quotas = await request.app[COMPONENTS].quotas.list_of(client_id, user_id)
     return respond({"clientId": client_id, "quotas": [quota.as_document() for quota in quotas]})
 
@@ -55,8 +56,8 @@ async def get_quota(request: web.Request) -> web.Response:
 async def list_ledger(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/ledger."""
     authenticate(request, "admin")
-    client_id = read_identifier(request, "clientId")
     limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), (0,), int)
+    client_id = await read_known_client(request)
     entries, last = await request.app[COMPONENTS].accounts.list_entries(client_id, after, limit)
     next_cursor = encode_cursor(last.entry_id) if last else None
     return respond({"entries": [entry.as_document() for entry in entries], "nextCursor": next_cursor})
@@ -117,8 +118,7 @@ ENDPOINTS = (
         "/internal/clients/{clientId}/balance",
         get_balance,
         summary="Get a balance",
-        description="Read at one moment: granted + adjusted = spent + held + expired + available. Of a client "
-        "never heard of: nothing, in zeros.",
+        description="Read at one moment: granted + adjusted = spent + held + expired + available.",
         tag="accounts",
         parameters=(_CLIENT_ID,),
         responses={
@@ -128,7 +128,7 @@ ENDPOINTS = (
                 _BALANCE_EXAMPLE,
             )
         },
-        failures=_ADMIN,
+        failures=[UNKNOWN_CLIENT, *_ADMIN],
     ),
     Endpoint(
         "GET",
@@ -139,7 +139,7 @@ ENDPOINTS = (
         tag="accounts",
         parameters=(_CLIENT_ID, *_QUOTA_PARAMETERS),
         responses={200: Success("The quotas.", QuotasSchema, {"clientId": "demo", "quotas": [_QUOTA_EXAMPLE]})},
-        failures=[describe_wrong_field("userId", WRONG_IDENTIFIER), *_ADMIN],
+        failures=[describe_wrong_field("userId", WRONG_IDENTIFIER), UNKNOWN_CLIENT, *_ADMIN],
     ),
     Endpoint(
         "GET",
@@ -151,6 +151,6 @@ ENDPOINTS = (
         tag="accounts",
         parameters=(_CLIENT_ID, *PAGE_PARAMETERS),
         responses={200: Success("Entries, oldest first.", LedgerSchema, {"entries": [_SPEND], "nextCursor": None})},
-        failures=[WRONG_PAGE, *_ADMIN],
+        failures=[WRONG_PAGE, UNKNOWN_CLIENT, *_ADMIN],
     ),
 )

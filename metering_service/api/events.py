@@ -345,7 +345,7 @@ _LIMITS = [
 _HELD_AT = "2026-07-01T09:00:00.120000Z"
 _EVENTS = describe_refused_keys("events")
 _EITHER = describe_refused_keys("events", "admin")
-_WRONG_EVENTS = describe_wrong_field("events", "Shorter than minimum length 1.")
+_WRONG_EVENTS = describe_wrong_field("events", "Must have 1 to 500 elements.")
 
 ENDPOINTS = (
     Endpoint(
@@ -449,7 +449,11 @@ ENDPOINTS = (
                 },
             )
         },
-        failures=[describe_wrong_field("eventId", WRONG_IDENTIFIER), describe_missing(EventNotFound()), *_EITHER],
+        failures=[
+            describe_wrong_field("eventId", WRONG_IDENTIFIER),
+            describe_missing(EventNotFound(_EVENT_ID)),
+            *_EITHER,
+        ],
     ),
     Endpoint(
         "GET",

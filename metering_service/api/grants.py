@@ -14,6 +14,7 @@ from metering_service.api.grant_schemas import (
     VoidGrantSchema,
 )
 from metering_service.api.responses import (
+    UNKNOWN_CLIENT,
     describe_identifier,
     describe_missing,
     describe_refused_keys,
@@ -23,7 +24,6 @@ from metering_service.api.responses import (
 )
 from metering_service.components import COMPONENTS
 from metering_service.errors import (
-    ClientNotFound,
     EventNotCharged,
     GrantEnded,
     GrantNotFound,
@@ -33,6 +33,7 @@ from metering_service.errors import (
 )
 from service_chassis.http.json_body import read_body
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success
+from service_chassis.schema.fields import REQUIRED
 
 _CREATE_GRANT = CreateGrantSchema()
 _VOID_GRANT = VoidGrantSchema()
@@ -88,7 +89,6 @@ async def create_adjustment(request: web.Request) -> web.Response:
 _CLIENT_ID = describe_identifier("clientId", "The client's id.")
 _GRANT_ID = describe_identifier("grantId", "The grant's id.")
 _ADMIN = describe_refused_keys("admin")
-_NO_CLIENT = describe_missing(ClientNotFound("demo"))
 _AT = "2026-07-01T09:00:00Z"
 _GRANT_BODY = {
     "grantId": "order-1001",
@@ -118,9 +118,9 @@ ENDPOINTS = (
         body_examples={"An order": _GRANT_BODY},
         responses={200: Success("The grant.", GrantSchema, {**_GRANT_BODY, "clientId": "demo", "at": _AT})},
         failures=[
-            describe_wrong_field("credits", "Missing data for required field."),
+            describe_wrong_field("credits", REQUIRED),
             *_ADMIN,
-            _NO_CLIENT,
+            UNKNOWN_CLIENT,
             Failure("The grantId was used with other content.", ReferenceReused("order-1001")),
         ],
     ),
@@ -143,7 +143,7 @@ ENDPOINTS = (
             )
         },
         failures=[
-            describe_wrong_field("reason", "Missing data for required field."),
+            describe_wrong_field("reason", REQUIRED),
             *_ADMIN,
             describe_missing(GrantNotFound("order-1001")),
             Failure("Nothing is left of the grant.", GrantEnded("order-1001", "expired")),
@@ -162,7 +162,7 @@ ENDPOINTS = (
         body_examples={"A play that failed": _REFUND_BODY},
         responses={200: Success("The refund.", RefundSchema, {"clientId": "demo", **_REFUND_BODY, "at": _AT})},
         failures=[
-            describe_wrong_field("eventId", "Missing data for required field."),
+            describe_wrong_field("eventId", REQUIRED),
             *_ADMIN,
             describe_missing(EventNotCharged("plan_play.created:0198f2a4")),
             Failure(
@@ -201,7 +201,7 @@ ENDPOINTS = (
         failures=[
             describe_wrong_field("credits", "Must not be 0."),
             *_ADMIN,
-            _NO_CLIENT,
+            UNKNOWN_CLIENT,
             Failure(
                 "The adjustmentId was used with other content, or there are too few credits.",
                 ReferenceReused("ticket-17"),

@@ -14,6 +14,7 @@ from metering_service.api.policy_schemas import (
 )
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
+    UNKNOWN_CLIENT,
     WRONG_PAGE,
     describe_identifier,
     describe_missing,
@@ -31,6 +32,7 @@ from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success
+from service_chassis.schema.fields import REQUIRED
 
 _POLICY = PutPolicySchema()
 _ASSIGN_POLICY = AssignPolicySchema()
@@ -125,7 +127,7 @@ _VERSION_EXAMPLE = {
 }
 _ADMIN = describe_refused_keys("admin")
 _POLICY_ID = describe_identifier("policyId", "The policy's id.")
-_NOT_FOUND = describe_missing(PolicyNotFound())
+_NOT_FOUND = describe_missing(PolicyNotFound("starter"))
 _CLIENT_ID = describe_identifier("clientId", "The client's id.")
 _CLIENT_POLICY_EXAMPLE = {
     "clientId": "demo",
@@ -151,7 +153,7 @@ ENDPOINTS = (
         body=PutPolicySchema,
         body_examples={"All gates": _POLICY_EXAMPLE, "No gate at all": {"prices": {"*": 0}}},
         responses={200: Success("The version.", PutPolicyResultSchema, {**_VERSION_EXAMPLE, "warnings": []})},
-        failures=[describe_wrong_field("rates.0.limit", "Missing data for required field."), *_ADMIN],
+        failures=[describe_wrong_field("rates.0.limit", REQUIRED), *_ADMIN],
     ),
     Endpoint(
         "DELETE",
@@ -162,7 +164,7 @@ ENDPOINTS = (
         tag="policies",
         parameters=(_POLICY_ID,),
         responses={200: Success("It is cancelled.", PolicyIdSchema, {"policyId": "starter"})},
-        failures=[describe_missing(NothingBooked()), *_ADMIN],
+        failures=[describe_missing(NothingBooked("starter")), *_ADMIN],
     ),
     Endpoint(
         "GET",
@@ -222,6 +224,6 @@ ENDPOINTS = (
         tag="policies",
         parameters=(_CLIENT_ID,),
         responses={200: Success("The client's policies.", ClientPolicySchema, _CLIENT_POLICY_EXAMPLE)},
-        failures=[describe_missing(ClientNotFound("demo")), *_ADMIN],
+        failures=[UNKNOWN_CLIENT, *_ADMIN],
     ),
 )

@@ -10,15 +10,14 @@ from metering_service.api.grant_schemas import (
     RecurringGrantsSchema,
 )
 from metering_service.api.responses import (
+    UNKNOWN_CLIENT,
     describe_identifier,
-    describe_missing,
     describe_refused_keys,
     describe_wrong_field,
     read_identifier,
     respond,
 )
 from metering_service.components import COMPONENTS
-from metering_service.errors import ClientNotFound
 from service_chassis.http.json_body import read_body
 from service_chassis.openapi.endpoint import Endpoint, Success
 
@@ -56,7 +55,6 @@ async def list_recurring_grants(request: web.Request) -> web.Response:
 _CLIENT_ID = describe_identifier("clientId", "The client's id.")
 _RECURRING_ID = describe_identifier("recurringId", "The recurring grant's id.")
 _ADMIN = describe_refused_keys("admin")
-_NO_CLIENT = describe_missing(ClientNotFound("demo"))
 _RECURRING_BODY = {
     "credits": 1000,
     "every": "month",
@@ -83,7 +81,7 @@ ENDPOINTS = (
         body=PutRecurringGrantSchema,
         body_examples={"A monthly allowance": _RECURRING_BODY},
         responses={200: Success("The recurring grant.", RecurringGrantSchema, _RECURRING_EXAMPLE)},
-        failures=[describe_wrong_field("endsAt", "Must be after startsAt."), *_ADMIN, _NO_CLIENT],
+        failures=[describe_wrong_field("endsAt", "Must be after startsAt."), *_ADMIN, UNKNOWN_CLIENT],
     ),
     Endpoint(
         "GET",
@@ -100,6 +98,6 @@ ENDPOINTS = (
                 {"clientId": "demo", "recurringGrants": [_RECURRING_EXAMPLE]},
             )
         },
-        failures=[*_ADMIN, _NO_CLIENT],
+        failures=[*_ADMIN, UNKNOWN_CLIENT],
     ),
 )

@@ -6,11 +6,12 @@ from metering_service.api.auth import authenticate
 from metering_service.api.refusal_schemas import RefusalsSchema
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
+    UNKNOWN_CLIENT,
     WRONG_PAGE,
     describe_identifier,
     describe_refused_keys,
     parse_id,
-    read_identifier,
+    read_known_client,
     read_page,
     respond,
 )
@@ -31,9 +32,9 @@ _PARAMETERS = (
 async def list_refusals(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/refusals."""
     authenticate(request, "admin")
-    client_id = read_identifier(request, "clientId")
     asked = read_query(request, _PARAMETERS)
     limit, before = read_page(asked, LAST_LINE, read_moment, parse_id, parse_id, parse_id, parse_id)
+    client_id = await read_known_client(request)
     lines, last = await request.app[COMPONENTS].refusals.list_of(
         client_id, asked["from"], asked["to"], tuple(before), limit
     )
@@ -88,6 +89,6 @@ ENDPOINTS = (
                 },
             )
         },
-        failures=[WRONG_PAGE, *describe_refused_keys("admin")],
+        failures=[WRONG_PAGE, UNKNOWN_CLIENT, *describe_refused_keys("admin")],
     ),
 )

@@ -6,6 +6,8 @@ from typing import Any
 from aiohttp import web
 from marshmallow import Schema, fields
 
+from metering_service.components import COMPONENTS
+from metering_service.errors import ClientNotFound
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, is_identifier
 from service_chassis.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthorized
 from service_chassis.http.cursor import decode_cursor
@@ -59,6 +61,13 @@ def read_identifier(request: web.Request, name: str) -> str:
     return value
 
 
+async def read_known_client(request: web.Request) -> str:
+    """Return the client's id from the path. Raises ClientNotFound for one that metering has never heard of."""
+    client_id = read_identifier(request, "clientId")
+    await request.app[COMPONENTS].accounts.require_known(client_id)
+    return client_id
+
+
 def read_page(
     query: Mapping[str, Any], first: Sequence[Any], *parsers: Callable[[Any], Any]
 ) -> tuple[int, Sequence[Any]]:
@@ -105,4 +114,5 @@ def describe_missing(error: NotFound) -> Failure:
     return Failure("There is no such thing.", error)
 
 
+UNKNOWN_CLIENT = describe_missing(ClientNotFound("demo"))
 WRONG_PAGE = describe_wrong_field("limit", f"Must be an integer from 1 to {MAX_PAGE_ENTRIES}.")

@@ -6,10 +6,11 @@ from aiohttp import web
 
 from metering_service.api.auth import authenticate
 from metering_service.api.responses import (
+    UNKNOWN_CLIENT,
     describe_identifier,
     describe_refused_keys,
     describe_wrong_field,
-    read_identifier,
+    read_known_client,
     respond,
 )
 from metering_service.api.usage_schemas import UsageSchema
@@ -34,8 +35,8 @@ _PARAMETERS = (
 async def get_usage(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/usage."""
     authenticate(request, "admin")
-    client_id = read_identifier(request, "clientId")
     asked = read_query(request, _PARAMETERS)
+    client_id = await read_known_client(request)
     window: Window = asked["window"] or _WINDOWS[0]
     group_by: GroupBy = asked["groupBy"] or _GROUPS[0]
     usage = await request.app[COMPONENTS].usage.fetch(
@@ -93,6 +94,7 @@ ENDPOINTS = (
         },
         failures=[
             describe_wrong_field("from", "Must be a day, such as 2026-07-01."),
+            UNKNOWN_CLIENT,
             *describe_refused_keys("admin"),
         ],
     ),

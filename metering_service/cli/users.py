@@ -6,9 +6,10 @@ from metering_service.cli.identifier import ACTOR
 from metering_service.privacy.erase import EraseUsers
 from metering_service.settings import DatabaseSettings
 from service_chassis.cli.commands import AsJson, OfClient, OfUser, Sure, run_with_pool, show
+from service_chassis.cli.usage import Commands
 from service_chassis.database.pool import UNHURRIED
 
-commands = typer.Typer(help="What is held about one user.", no_args_is_help=True)
+commands = Commands(help="What is held about one user.", no_args_is_help=True)
 
 
 @commands.callback()
@@ -20,7 +21,7 @@ def _users() -> None:
 def erase(client_id: OfClient, user_id: OfUser, sure: Sure = False, as_json: AsJson = False) -> None:
     """Take the user's id out of all events, after the activity service did; what was charged stays charged.
 
-    A request under way may bring the id back: run both commands again until they count nothing.
+    A request under way may bring the id back: run both commands again until they find nothing, exit code 1.
     """
     if not sure:
         typer.confirm("Erase this user's id in this service? It cannot be undone.", abort=True)

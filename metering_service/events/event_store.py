@@ -87,16 +87,18 @@ class EventStore:
     _ERASE_FROM_HOLDS = "UPDATE hold SET user_id = '' WHERE client_id = $1 AND user_id = $2"
     _ERASE_FROM_LEDGER = "UPDATE ledger_entry SET user_id = '' WHERE client_id = $1 AND user_id = $2"
 
-    async def erase_user(self, client_id: str, user_id: str) -> int:
-        """Take a user's id out of all holds and charges of a client and return of how many, in a transaction.
+    async def erase_user(self, client_id: str, user_id: str) -> tuple[int, int]:
+        """Take a user's id out of all holds and charges of a client, in a transaction.
+
+        Returns of how many, and of how many counters.
 
         Its counters stay, and are nobody's. Reads all of the client's. Its decisions wait meanwhile; a repeated
         event that names the user is still the same.
         """
         await self._connection.execute(self._LOCK_ACCOUNT, [client_id])
-        await self._connection.execute(self._ERASE_FROM_COUNTERS, client_id, user_id)
+        counters = count_changed(await self._connection.execute(self._ERASE_FROM_COUNTERS, client_id, user_id))
         changed = 0
         for statement in (self._ERASE_FROM_HOLDS, self._ERASE_FROM_LEDGER):
             status = await self._connection.execute(statement, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
             changed += count_changed(status)
-        return changed
+        return changed, counters

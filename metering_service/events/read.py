@@ -29,7 +29,7 @@ class ReadEvents:
         async with self.pool.acquire() as connection:
             state = await EventStore(connection).fetch_event(client_id, event_id)
             if state is None:
-                raise EventNotFound
+                raise EventNotFound(event_id)
             if state.state == "settled":
                 return replace(state, payers=await GrantStore(connection).list_payers(client_id, event_id))
             return state

@@ -47,7 +47,7 @@ class AdministerPolicies:
         async with self.pool.acquire() as connection, connection.transaction():
             store = PolicyStore(connection)
             if not await store.delete_booked(policy_id):
-                raise NothingBooked
+                raise NothingBooked(policy_id)
             await AdminAuditStore(connection).insert_line(
                 await store.fetch_now(), actor, "cancel_booked_policy", policy_id
             )
@@ -67,7 +67,7 @@ class AdministerPolicies:
             versions = await store.list_versions(policy_id)
             now = await store.fetch_now()
         if not versions:
-            raise PolicyNotFound
+            raise PolicyNotFound(policy_id)
         begun = [version for version in versions if version.effective_at <= now]
         return max(begun or versions[-1:], key=lambda version: (version.effective_at, version.version)), versions
 

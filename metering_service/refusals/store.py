@@ -109,9 +109,11 @@ class RefusalStore:
             last_at = greatest(r.last_at, excluded.last_at)
     """
 
-    async def erase_user(self, client_id: str, user_id: str) -> None:
-        """Count a user's refusals as nobody's."""
-        await self._connection.execute(self._ERASE_USER, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+    async def erase_user(self, client_id: str, user_id: str) -> int:
+        """Count a user's refusals as nobody's; return of how many lines."""
+        return count_changed(
+            await self._connection.execute(self._ERASE_USER, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+        )
 
 
 def _read_line(row: asyncpg.Record) -> RefusalLine:

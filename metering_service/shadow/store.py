@@ -102,6 +102,8 @@ class ShadowStore:
         ON CONFLICT ON CONSTRAINT shadow_counter_pkey DO UPDATE SET used = c.used + excluded.used
     """
 
-    async def erase_user(self, client_id: str, user_id: str) -> None:
-        """Count a user's events as nobody's."""
-        await self._connection.execute(self._ERASE_USER, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+    async def erase_user(self, client_id: str, user_id: str) -> int:
+        """Count a user's events as nobody's; return how many counters were the user's."""
+        return count_changed(
+            await self._connection.execute(self._ERASE_USER, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
+        )

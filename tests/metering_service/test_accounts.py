@@ -63,7 +63,7 @@ async def test_the_largest_grant_and_the_largest_correction_are_accepted(meterin
         ({"quotas": [{"name": "q", "limit": 5, "period": "day"}] * 2}, "quotas.1.name"),
         ({"quotas": [{"name": "q", "limit": 5, "period": "day", "overage": "much"}]}, "quotas.0.overage"),
         ({"quotas": [{"name": "q", "limit": 5, "period": "day", "eventTypes": []}]}, "quotas.0.eventTypes"),
-        ({"prices": {"plan_play.created": -1}}, "prices.plan_play.created.value"),
+        ({"prices": {"plan_play.created": -1}}, "prices.plan_play.created"),
         ({"prices": {}}, "prices"),
         ({"prices": None}, "prices"),
         ({"credits": "postpaid"}, "credits"),
@@ -149,6 +149,7 @@ async def test_ledger_holds_every_fact_oldest_first_in_pages(metering: Metering)
     ]
     assert [entry["eventId"] for entry in entries[1:]] == [attempt["eventId"] for attempt in attempts]
     # A position says nothing of a client: another one's ledger goes on from it with its own entries only.
+    await metering.give("other")
     other = await metering.admin("GET", f"/internal/clients/other/ledger?cursor={page['nextCursor']}")
     assert other == {"entries": [], "nextCursor": None}
 
@@ -163,8 +164,19 @@ async def test_every_admin_change_is_audited_with_its_actor(metering: Metering) 
     ]
 
 
-async def test_balance_and_quota_of_a_client_never_heard_of(metering: Metering) -> None:
-    assert await metering.balance("new") == (0, 0, 0, 0)
+@pytest.mark.parametrize("what", ["balance", "quota", "ledger", "usage", "refusals", "policy"])
+async def test_nothing_is_told_of_a_client_never_heard_of(metering: Metering, what: str) -> None:
+    await metering.authorize(event("held-only"))
+    status, error = await metering.call("GET", f"/internal/clients/held-onyl/{what}", key=ADMIN_KEY)
+    assert (status, error["code"]) == (404, "client_not_found")
+    assert error["error"] == "Client held-onyl is not known; did you mean held-only?"
+    # One event is enough to be known; asking was not.
+    assert (await metering.call("GET", f"/internal/clients/held-only/{what}", key=ADMIN_KEY))[0] == 200
+    assert len(await metering.fetch("SELECT FROM account")) == 1
+
+
+async def test_the_quotas_of_a_new_client(metering: Metering) -> None:
+    await metering.authorize(event("new"))
     assert await metering.admin("GET", "/internal/clients/new/quota") == {"clientId": "new", "quotas": []}
     await metering.give("new", quotas=[{"name": "daily", "limit": 3, "period": "day"}])
     assert await metering.admin("GET", "/internal/clients/new/quota") == {

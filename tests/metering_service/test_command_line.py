@@ -15,19 +15,33 @@ def ended_plainly(done: Done, code: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "fault"),
     [
-        ("grant", "", "5", "--grant-id", "g"),
-        ("grant", "acme", "5", "--grant-id", ""),
-        ("grant", "acme", "5", "--grant-id", "g" * 256),
-        ("assign", "a\nb", "free"),
-        ("audit", "--unresolved-after-seconds", "inf"),
+        (("grant", "", "5", "--grant-id", "g"), "client_id: must be 1 to 255 printable characters"),
+        (("grant", "acme", "5", "--grant-id", ""), "--grant-id: must be 1 to 255 printable characters"),
+        (("grant", "acme", "5", "--grant-id", "g" * 256), "--grant-id: must be 1 to 255 printable characters"),
+        (("assign", "a\nb", "free"), "client_id: must be 1 to 255 printable characters"),
+        (("audit", "--unresolved-after-seconds", "inf"), "--unresolved-after-seconds: must be at most 1000000000.0"),
+        (("grant", "acme", "five", "--grant-id", "g"), "credits: must be a whole number"),
+        (("grant", "acme", "0", "--grant-id", "g"), "credits: must be at least 1"),
+        (("grant", "acme", "--grant-id", "g"), "credits: must be given"),
+        (("grant", "acme", "5"), "--grant-id: must be given"),
+        (("grant", "acme", "5", "--grant-id"), "--grant-id needs a value"),
+        (("grant", "acme", "5", "--grant-idd", "g"), "no such option: --grant-idd (Possible options: --grant-id)"),
+        (("adjust", "acme", "5", "-x"), "no such option: -x"),
+        (("balance", "-5x"), "no such option: -5"),
+        (("export", "ledger", "acme", "--format", "xml"), "--format: 'xml' is not one of 'csv', 'ndjson'"),
+        (("usage", "acme", "--from", "soon"), "--from: must be written as 2026-07-01"),
     ],
 )
-async def test_what_the_api_refuses_the_command_line_refuses(metering_dsn: str, arguments: tuple[str, ...]) -> None:
+async def test_what_cannot_be_used_is_one_line_that_names_the_argument(
+    metering_dsn: str, arguments: tuple[str, ...], fault: str
+) -> None:
     done = await run_command("metering", metering_dsn, *arguments)
     assert ended_plainly(done, 2), done
-    assert "Invalid value" in done.trace
+    group = 2 if arguments[0] == "export" else 1
+    place = " ".join(("python -m metering_service", *arguments[:group]))
+    assert done.trace == f"{place}: {fault} (see --help)\n"
 
 
 async def test_a_file_that_is_no_text_is_one_line(metering_dsn: str, tmp_path: Path) -> None:
@@ -47,11 +61,16 @@ async def test_a_malformed_database_url_is_no_verdict_and_tells_no_password() ->
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b'{"prices": {"a": 1, "a": 2}, "credits": "prepaid"}', "body: Must not repeat a name in an object."),
-        (b'{"prices": {"a": 1.5}}', "prices.a.value: Not a valid integer."),
-        (b'{"prices": {"*": 0}, "price": {}}', "price: Unknown field."),
-        (b"[]", "body: Must be a JSON object."),
-        (b"{", "body: Must be valid JSON in UTF-8."),
+        (b'{"prices": {"a": 1, "a": 2}, "credits": "prepaid"}', "Must not repeat a name in an object."),
+        (b'{"prices": {"a": 1.5}}', "prices.a: Must be an integer from 0 to 1000000000."),
+        (b'{"prices": 1}', "prices: Must be an object."),
+        (b'{"prices": null}', "prices: Must not be null."),
+        (b'{"prices": {"*": 0}, "price": {}}', "price: Unknown field. Did you mean prices?"),
+        (b'{"prices": {"*": 0}, "rates": [5]}', "rates.0: Must be an object."),
+        (b"[]", "Must be a JSON object."),
+        (b"{", "character 2: Must be valid JSON in UTF-8."),
+        (b'{"prices":\n {"*": 0},\n}\n', "line 2, column 10: Must be valid JSON in UTF-8."),
+        ('{"prices": {"*": 0}}'.encode("utf-16-le"), "must be UTF-8, and is UTF-16: save it as UTF-8"),
     ],
 )
 async def test_what_is_wrong_in_a_policys_file_is_named_by_field(
@@ -84,6 +103,14 @@ async def test_a_policy_that_is_not_there_is_named(metering_dsn: str) -> None:
     assert (await run_command("metering", metering_dsn, "assign", "acme", "free", "--create", "--json")).code == 0
 
 
+@pytest.mark.parametrize("command", [("policies", "show"), ("policies", "cancel-booked")])
+async def test_a_policy_that_is_not_there_to_show_is_named(metering_dsn: str, command: tuple[str, ...]) -> None:
+    done = await run_command("metering", metering_dsn, *command, "glod")
+    assert ended_plainly(done, 1), done
+    assert "glod" in done.trace
+    assert len(done.trace.splitlines()) == 1
+
+
 async def test_a_negative_number_is_a_number(metering_dsn: str) -> None:
     options = ("--adjustment-id", "a", "--reason", "r")
     assert (
@@ -92,7 +119,11 @@ async def test_a_negative_number_is_a_number(metering_dsn: str) -> None:
     assert (await run_command("metering", metering_dsn, "adjust", "acme", "-5", *options)).code == 0
     done = await run_command("metering", metering_dsn, "grant", "acme", "-5", "--grant-id", "h")
     assert ended_plainly(done, 2), done
-    assert "greater than or equal to 1" in " ".join(done.trace.split())
+    assert "credits: must be at least 1" in done.trace
+    for written in (("adjust", *options[:2], "--reason", "-7", "--", "acme", "-2"), ("balance", "-5")):
+        done = await run_command("metering", metering_dsn, *written)
+        assert done.code == 1, done
+    assert "Client -5 is not known" in done.trace
 
 
 async def test_quotas_holds_and_administrative_changes_can_be_looked_at(

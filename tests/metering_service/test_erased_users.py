@@ -21,6 +21,16 @@ async def erase(metering: Metering, client_id: str = "acme", user_id: str = USER
     return found
 
 
+async def find_nobody(metering: Metering, client_id: str = "acme", user_id: str = USER) -> str:
+    """Erase where there is nothing to erase, and return what was said."""
+    done = await run_command(
+        "metering", metering.dsn, "users", "erase", "--client", client_id, "--user", user_id, "--yes"
+    )
+    assert (done.code, done.output) == (1, "")
+    assert user_id not in done.trace
+    return done.trace.removeprefix("metering_service: ").strip()
+
+
 async def everything(metering: Metering) -> str:
     tables = await metering.fetch(
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
@@ -44,12 +54,18 @@ async def test_an_erasure_reaches_every_state_and_leaves_credits_alone(metering:
     assert await erase(metering) == {"events": 2}
     assert USER not in await everything(metering)
     assert "another" in await everything(metering)
-    assert await erase(metering) == {"events": 0}
+    assert await find_nobody(metering) == "--user: client acme has nothing of this user here"
     assert await metering.balance("acme") == before == (10, 2, 4, 4)
     actions = await metering.fetch(
         "SELECT action, target, detail FROM admin_audit WHERE action = 'erase_user' ORDER BY 1"
     )
-    assert [(row["target"], orjson.loads(row["detail"])["events"]) for row in actions] == [("acme", 2), ("acme", 0)]
+    assert [(row["target"], orjson.loads(row["detail"])["events"]) for row in actions] == [("acme", 2)]
+
+
+async def test_erasing_in_a_client_that_nobody_knows_makes_no_client(metering: Metering) -> None:
+    await metering.give("acme")
+    assert await find_nobody(metering, client_id="acne") == "Client acne is not known; did you mean acme?"
+    assert [row["client_id"] for row in await metering.fetch("SELECT client_id FROM account")] == ["acme"]
 
 
 async def test_whoever_is_named_again_it_is_the_same_event_and_nobody_comes_back(metering: Metering) -> None:
@@ -82,8 +98,8 @@ async def test_held_events_are_told_without_the_person(metering: Metering) -> No
 async def test_another_user_named_for_a_user_who_is_not_erased_is_still_a_conflict(metering: Metering) -> None:
     attempt, nobody = event(userId=USER), event()
     await metering.authorize(attempt, nobody)
-    await erase(metering, user_id="another")
-    await erase(metering, client_id="other-client")
+    await find_nobody(metering, user_id="another")
+    await find_nobody(metering, client_id="other-client")
     for wrong in ({**attempt, "userId": "another"}, again(attempt, userId="another"), {**nobody, "userId": USER}):
         assert [decision["decision"] for decision in await metering.authorize(wrong)] == ["conflict"]
         assert [result["state"] for result in await metering.settle(wrong)] == ["conflict"]

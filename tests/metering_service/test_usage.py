@@ -145,6 +145,7 @@ async def test_a_month_is_final_once_it_is_over_and_nothing_of_it_is_held(
     ],
 )
 async def test_what_cannot_be_summed_up_names_the_parameter(metering: Metering, query: str, field: str) -> None:
+    await metering.give("acme")
     status, error = await metering.call("GET", f"{PATH}?{query}", key=ADMIN_KEY)
     assert (status, [detail["field"] for detail in error["details"]]) == (400, [field])
 
