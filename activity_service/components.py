@@ -126,7 +126,7 @@ async def open_components(
 
         asking = BackgroundTask(
             "metering check",
-            MeteringCheck(metering, metrics).run_once,
+            MeteringCheck(session, settings.metering_url, settings.metering_key, metrics).run_once,
             interval_seconds=CHECK_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )

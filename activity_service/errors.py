@@ -1,6 +1,7 @@
 """The errors of this service: those of calls with code, status and sentence, those of its steps, and operators'."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from service_chassis.errors import DependencyUnavailable, NotFound, OperatorError, ServiceError
 
@@ -116,6 +117,27 @@ class OutOfOrder(ValueError):
 
 class ChargesUnreadable(OperatorError):
     """Metering did not list its charges; the text says what it responded."""
+
+
+class NotParked(OperatorError):
+    """Holds that were named are none of parked events; nothing was sent again."""
+
+    def __init__(self, hold_ids: Sequence[UUID]) -> None:
+        named = ", ".join(map(str, hold_ids))
+        super().__init__(f"no event is parked with the hold {named}; nothing was sent again")
+
+
+class NobodyFound(OperatorError):
+    """Nothing is held about the person who was named; nothing was changed.
+
+    Says by which option, and not who: a repeated erasure must not leave in a log what it took out of the tables.
+    """
+
+    def __init__(self, client_id: str, option: str, *, is_client_known: bool) -> None:
+        if is_client_known:
+            super().__init__(f"{option}: client {client_id} has nothing of this person here")
+        else:
+            super().__init__(f"--client: there is nothing of a client {client_id} here")
 
 
 class NotYetCharged(OperatorError):

@@ -9,6 +9,7 @@ import aiohttp
 
 from activity_service.audit.checks import Charge
 from activity_service.errors import ChargesUnreadable
+from service_chassis.http.outgoing import describe_fault, show_address
 
 PAGE_CHARGES = 1000
 REQUEST_TIMEOUT_SECONDS = 30.0
@@ -53,4 +54,6 @@ class ChargesClient:
                 document: dict[str, Any] = await response.json()
                 return document
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ChargesUnreadable(f"metering cannot be read: {type(error).__name__}") from error
+            raise ChargesUnreadable(
+                f"metering at {show_address(self._url)} cannot be read: {describe_fault(error)}"
+            ) from error

@@ -1,18 +1,51 @@
-"""Whether metering answers to our service key, asked now and then: a wrong one must not first show in creates."""
+"""Whether metering lets our service key authorize events, asked now and then: a wrong one must not first show in
+creates.
+"""
 
 from dataclasses import dataclass, field
 
+import aiohttp
 import structlog
 
-from activity_service.billing.metering_client import MeteringClient
-from activity_service.errors import MeteringUnavailable
+from activity_service.billing.metering_client import AUTHORIZE_PATH
 from activity_service.metrics import ActivityMetrics
+from service_chassis.http.outgoing import describe_fault, show_address
 
 CHECK_INTERVAL_SECONDS = 60.0
-NO_HOLDS_AGE_SECONDS = 10**8
-"""An age that no hold has: a list of such holds needs the key, and costs metering nothing."""
+CHECK_TIMEOUT_SECONDS = 5.0
+_NO_EVENT = {"dryRun": True, "events": [{}]}
+"""Metering finds the one event invalid and decides nothing; but only for a key that may authorize does it look."""
+_SAID = {
+    200: "accepts our key",
+    401: "does not know our key",
+    403: "does not let our key authorize events: its scope is not events",
+}
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MeteringState:
+    """How metering answers to our key. `words` go on after "metering ..."."""
+
+    accepts: bool
+    words: str
+
+
+async def ask_metering(session: aiohttp.ClientSession, url: str, key: str) -> MeteringState:
+    """Ask metering at `url` what creates will ask it, at no cost to it, and return how it answers to `key`."""
+    try:
+        async with session.post(
+            url.rstrip("/") + AUTHORIZE_PATH,
+            json=_NO_EVENT,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=aiohttp.ClientTimeout(total=CHECK_TIMEOUT_SECONDS),
+            allow_redirects=False,
+        ) as response:
+            said = _SAID.get(response.status, "gives no usable answer")
+            return MeteringState(response.status == 200, f"{said} (status {response.status})")
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return MeteringState(False, f"cannot be reached: {describe_fault(error)}")
 
 
 @dataclass(slots=True)
@@ -22,18 +55,18 @@ class MeteringCheck:
     Metering away is no reason to leave rotation: plays are still read.
     """
 
-    metering: MeteringClient
+    session: aiohttp.ClientSession
+    url: str
+    key: str
     metrics: ActivityMetrics
-    _accepts: bool | None = field(default=None)
+    _told: MeteringState = field(default=MeteringState(True, ""))
 
     async def run_once(self) -> None:
-        """Ask once. Which status metering answered is in the client's own log line."""
-        try:
-            await self.metering.list_held(NO_HOLDS_AGE_SECONDS, None)
-            accepts = True
-        except MeteringUnavailable:
-            accepts = False
-        self.metrics.metering_accepts.set(accepts)
-        if accepts != self._accepts and (self._accepts is not None or not accepts):
-            (_log.info if accepts else _log.error)("metering_check", accepts_our_key=accepts)
-        self._accepts = accepts
+        """Ask once; log it when it is not as it was, and at first only what is wrong."""
+        state = await ask_metering(self.session, self.url, self.key)
+        self.metrics.metering_accepts.set(state.accepts)
+        if state != self._told and not (state.accepts and self._told.accepts):
+            log = _log.info if state.accepts else _log.error
+            address = show_address(self.url)
+            log("metering_check", accepts_our_key=state.accepts, metering_url=address, found=state.words)
+        self._told = state

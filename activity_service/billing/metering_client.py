@@ -33,6 +33,7 @@ from activity_service.errors import (
 from activity_service.metrics import ActivityMetrics
 from service_chassis.batching import Batcher
 from service_chassis.errors import ServiceError
+from service_chassis.http.outgoing import show_address
 from service_chassis.http.request_context import onward_headers
 
 Result = TypeVar("Result")
@@ -45,8 +46,9 @@ RETRY_PAUSE_SECONDS = 0.02
 RETRY_PAUSE_LIMIT_SECONDS = 0.25
 """After a lost connection: again at once, then after up to 20, 40, ... 250 ms, at random, so that the processes which
 a restarting metering lost do not all come back at the same moment."""
+AUTHORIZE_PATH = "/internal/events/authorize"
 _PATHS = {
-    "authorize": "/internal/events/authorize",
+    "authorize": AUTHORIZE_PATH,
     "settle": "/internal/events/settle",
     "release": "/internal/events/release",
     "list_held": "/internal/events",
@@ -244,7 +246,7 @@ class MeteringClient:
         if status != self._told_status:
             self._told_status = status
             why = "it does not accept our service key" if status in _WRONG_KEY else None
-            _log.error("metering_call_refused", status=status, metering_url=self._url, why=why)
+            _log.error("metering_call_refused", status=status, metering_url=show_address(self._url), why=why)
 
 
 def _as_ids(event: BillableEvent) -> dict[str, object]:

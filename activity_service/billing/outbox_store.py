@@ -214,11 +214,12 @@ class OutboxStore:
     _REDRIVE_PARKED = """
         UPDATE billable_event SET parked_at = NULL, attempts = 0, next_attempt_at = utc_now()
         WHERE parked_at IS NOT NULL AND ($1::uuid[] IS NULL OR hold_id = ANY($1))
+        RETURNING hold_id
     """
 
-    async def redrive_parked(self, hold_ids: Sequence[UUID] | None) -> int:
-        """Have parked events sent again, all of them without `hold_ids`; return how many."""
-        return count_changed(await self._connection.execute(self._REDRIVE_PARKED, hold_ids))
+    async def redrive_parked(self, hold_ids: Sequence[UUID] | None) -> set[UUID]:
+        """Have parked events sent again, all of them without `hold_ids`; return the holds of those that were."""
+        return {UUID(str(hold_id)) for (hold_id,) in await self._connection.fetch(self._REDRIVE_PARKED, hold_ids)}
 
     _INSERT_UNCHARGED = """
         INSERT INTO billable_event

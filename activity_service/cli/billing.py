@@ -12,18 +12,19 @@ import typer
 from activity_service.audit.charges_client import ChargesClient
 from activity_service.audit.recharge import Recharged, RechargeFacts
 from activity_service.audit.store import CONNECTION_SETTINGS
-from activity_service.billing.metering_check import NO_HOLDS_AGE_SECONDS
+from activity_service.billing.metering_check import ask_metering
 from activity_service.billing.outbox_store import OutboxStore
 from activity_service.cli.audit import InFlightSeconds, MeteringKeyFile, MeteringUrl
+from activity_service.errors import NotParked
 from activity_service.settings import DatabaseSettings, MeteringAccess
 from service_chassis.cli.commands import AsJson, Result, audit_errors, run_with_pool, show
+from service_chassis.cli.usage import Commands
 from service_chassis.clock import system_clock
 from service_chassis.database.tenancy import ALL_CLIENTS
+from service_chassis.secret_file import read_secret_file
 from service_chassis.settings import read_settings
 
-_METERING_TIMEOUT_SECONDS = 5.0
-
-commands = typer.Typer(help="Look at what waits to be charged, and mend what is parked.", no_args_is_help=True)
+commands = Commands(help="Look at what waits to be charged, and mend what is parked.", no_args_is_help=True)
 
 
 @commands.command("status")
@@ -35,34 +36,15 @@ def status(as_json: AsJson = False) -> None:
     state = _with_store(lambda store: store.fetch_state())
     age_seconds = None if state.oldest_age_seconds is None else round(state.oldest_age_seconds, 1)
     counts = {"unsettled": state.unsettled, "oldestUnsettledSeconds": age_seconds, "parked": state.parked}
-    show({**counts, "metering": asyncio.run(_ask_metering())}, as_json)
-
-
-async def _ask_metering() -> str:
     access = read_settings(MeteringAccess)
-    if not (access.metering_url and access.metering_key):
-        return "not asked"
-    query = {"state": "held", "olderThanSeconds": str(NO_HOLDS_AGE_SECONDS), "limit": "1"}
-    headers = {"Authorization": f"Bearer {access.metering_key}"}
-    timeout = aiohttp.ClientTimeout(total=_METERING_TIMEOUT_SECONDS)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(
-                access.metering_url.rstrip("/") + "/internal/events",
-                params=query,
-                headers=headers,
-                allow_redirects=False,
-            ) as response,
-        ):
-            said = {
-                200: "accepts our key",
-                401: "does not know our key",
-                403: "does not let our key ask about events",
-            }
-            return f"{said.get(response.status, 'no usable answer')} (status {response.status})"
-    except (aiohttp.ClientError, TimeoutError) as error:
-        return f"cannot be reached ({type(error).__name__})"
+    is_told = access.metering_url and access.metering_key
+    metering = asyncio.run(_ask_metering(access)) if is_told else "not asked"
+    show({**counts, "metering": metering}, as_json)
+
+
+async def _ask_metering(access: MeteringAccess) -> str:
+    async with aiohttp.ClientSession() as session:
+        return (await ask_metering(session, access.metering_url, access.metering_key)).words
 
 
 @commands.command("parked")
@@ -91,8 +73,15 @@ def redrive(
     as_json: AsJson = False,
 ) -> None:
     """Have parked events sent again, once what refused them is mended."""
-    count = _with_store(lambda store: store.redrive_parked(hold_ids or None))
-    show({"redriven": count}, as_json)
+
+    async def redrive_all(pool: asyncpg.Pool) -> int:
+        async with pool.acquire() as connection, connection.transaction():
+            redriven = await OutboxStore(connection).redrive_parked(hold_ids or None)
+            if missing := sorted(set(hold_ids or ()) - redriven):
+                raise NotParked(missing)
+            return len(redriven)
+
+    show({"redriven": _run(redrive_all)}, as_json)
 
 
 @commands.command("recharge")
@@ -105,7 +94,7 @@ def recharge(
 ) -> None:
     """Have facts charged that lack their charge, after metering's database was restored. Harmless twice."""
     with audit_errors():
-        key = metering_key_file.read_text().strip()
+        key = read_secret_file(metering_key_file)
 
     async def with_client(pool: asyncpg.Pool) -> Recharged:
         async with aiohttp.ClientSession() as session:
@@ -124,4 +113,8 @@ def _with_store(work: Callable[[OutboxStore], Awaitable[Result]]) -> Result:
         async with pool.acquire() as connection:
             return await work(OutboxStore(connection))
 
-    return run_with_pool(DatabaseSettings, with_connection, command="activity_service billing", settings=ALL_CLIENTS)
+    return _run(with_connection)
+
+
+def _run(work: Callable[[asyncpg.Pool], Awaitable[Result]]) -> Result:
+    return run_with_pool(DatabaseSettings, work, command="activity_service billing", settings=ALL_CLIENTS)

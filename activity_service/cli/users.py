@@ -9,13 +9,14 @@ import typer
 from activity_service.privacy.personal_data import PersonalData
 from activity_service.settings import DatabaseSettings
 from service_chassis.cli.commands import AsJson, OfClient, Result, Sure, run_with_pool, show, show_json
+from service_chassis.cli.usage import Commands
 from service_chassis.database.pool import UNHURRIED
 from service_chassis.operations.logging import configure_logging
 
 OfUserOrNone = Annotated[str | None, typer.Option("--user", help="The user's id, as in `userId`.")]
 OfEmail = Annotated[str | None, typer.Option("--email", help="An e-mail address, in plays that name no user.")]
 
-commands = typer.Typer(help="Export or erase what is held about one user.", no_args_is_help=True)
+commands = Commands(help="Export or erase what is held about one user.", no_args_is_help=True)
 
 
 @commands.command("export")
@@ -39,7 +40,7 @@ def erase(
 
     With --email, out of the plays that name no user and hold that address.
     Refuses while one of the user's events is not charged yet. Metering keeps the id until its own `users erase`.
-    A request under way may bring the person back: run both commands again until they count nothing.
+    A request under way may bring the person back: run both commands again until they find nothing, exit code 1.
     """
     is_user = _require_one(user_id, email)
     if not sure:

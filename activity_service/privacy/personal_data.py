@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
-from activity_service.errors import NotYetCharged
+from activity_service.errors import NobodyFound, NotYetCharged
 from activity_service.plays.plan_play import PSEUDONYM_PREFIX
 from activity_service.privacy.store import PersonalDataStore
 from service_chassis.clock import Clock, system_clock
@@ -38,7 +38,7 @@ class PersonalData:
     clock: Clock = system_clock
 
     async def export(self, client_id: str, user_id: str) -> dict[str, Any]:
-        """Return all that is held about a user, as a document for JSON; one snapshot. Unknown users: empty lists."""
+        """Return all that is held about a user, as a document for JSON; one snapshot. Raises NobodyFound."""
         async with open_snapshot(self.pool) as connection:
             await act_for(connection, client_id)
             store = PersonalDataStore(connection)
@@ -49,6 +49,8 @@ class PersonalData:
                 "planPlays": await store.list_plays(client_id, user_id),
                 "billableEvents": await store.list_events(client_id, user_id),
             }
+            if not document["planPlays"] and not document["billableEvents"]:
+                raise await _miss(store, client_id, "--user")
         _log.info("user_exported", client_id=client_id, plays=len(document["planPlays"]))
         return document
 
@@ -56,14 +58,23 @@ class PersonalData:
         """Return the plays of no user that hold an e-mail address, as `export` does a user's."""
         async with open_snapshot(self.pool) as connection:
             await act_for(connection, client_id)
-            plays = await PersonalDataStore(connection).list_plays_of_email(client_id, email)
+            store = PersonalDataStore(connection)
+            plays = await store.list_plays_of_email(client_id, email)
+            if not plays:
+                raise await _miss(store, client_id, "--email")
         _log.info("email_exported", client_id=client_id, plays=len(plays))
         return {"clientId": client_id, "email": email, "exportedAt": self.clock(), "planPlays": plays}
 
     async def erase_email(self, client_id: str, email: str) -> Erasure:
-        """Take the person out of plays of no user that hold an e-mail address, in upper or lower case."""
+        """Take the person out of plays of no user that hold an e-mail address, in upper or lower case.
+
+        Raises NobodyFound.
+        """
         async with begin_for(self.pool, client_id) as connection:
-            plays = await PersonalDataStore(connection).erase_plays_of_email(client_id, email)
+            store = PersonalDataStore(connection)
+            plays = await store.erase_plays_of_email(client_id, email)
+            if not plays:
+                raise await _miss(store, client_id, "--email")
         _log.info("email_erased", client_id=client_id, plays=plays)
         return Erasure(None, plays, 0)
 
@@ -72,7 +83,7 @@ class PersonalData:
 
         Email, name and photo go, and what was asked for with an Idempotency-Key, so that an old key repeated is an
         error and never a second play. Plays and the events that billed them get the same pseudonym, and what was
-        charged stays. Raises NotYetCharged, and has then changed nothing.
+        charged stays. Raises NotYetCharged or NobodyFound, and has then changed nothing.
         """
         for _ in range(_DEADLOCK_ATTEMPTS - 1):
             with suppress(asyncpg.DeadlockDetectedError):
@@ -87,5 +98,11 @@ class PersonalData:
                 raise NotYetCharged(open_events)
             plays = await store.erase_plays(client_id, user_id, pseudonym)
             events = await store.erase_events(client_id, user_id, pseudonym)
+            if not plays and not events:
+                raise await _miss(store, client_id, "--user")
         _log.info("user_erased", client_id=client_id, plays=plays, billable_events=events)
-        return Erasure(pseudonym if plays + events else None, plays, events)
+        return Erasure(pseudonym, plays, events)
+
+
+async def _miss(store: PersonalDataStore, client_id: str, option: str) -> NobodyFound:
+    return NobodyFound(client_id, option, is_client_known=await store.is_client_known(client_id))

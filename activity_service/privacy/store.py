@@ -21,6 +21,15 @@ class PersonalDataStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
+    _IS_CLIENT_KNOWN = """
+        SELECT EXISTS (SELECT FROM plan_play WHERE client_id = $1)
+            OR EXISTS (SELECT FROM billable_event WHERE client_id = $1)
+    """
+
+    async def is_client_known(self, client_id: str) -> bool:
+        """Return whether there is anything of the client."""
+        return bool(await self._connection.fetchval(self._IS_CLIENT_KNOWN, client_id))
+
     # Not the fingerprints of Idempotency-Keys' requests, which nobody can read anything from.
     _LIST_PLAYS = f"""
         SELECT {COLUMNS} FROM plan_play WHERE client_id = $1 AND user_id = $2 ORDER BY created_at, id

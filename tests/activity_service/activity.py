@@ -129,7 +129,7 @@ class Activity:
 
     async def finish_first_rounds(self) -> None:
         """Wait until the background work, which begins with a round of each, rests."""
-        for task in ("relay", "outbox poll", "sweeper", "outbox watch"):
+        for task in ("relay", "outbox poll", "sweeper", "outbox watch", "metering check"):
             await until(lambda task=task: self.rounds(task) > 0)  # type: ignore[misc]
 
     def rounds(self, task: str) -> float:

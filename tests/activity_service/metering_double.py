@@ -56,7 +56,7 @@ class MeteringDouble:
         self.undecidable: set[str] = set()
         self.held_page_size = 500
         self.says: dict[str, tuple[int, bytes]] = {}
-        self.answered = {name: Gate() for name in ("authorize", "settle", "release", "list_held")}
+        self.answered = {name: Gate() for name in ("authorize", "try_out", "settle", "release", "list_held")}
         self.calls: list[tuple[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.limits: list[dict[str, Any]] = []
@@ -81,8 +81,15 @@ class MeteringDouble:
         return [event for name, body in self.calls if name == call for event in body["events"]]
 
     async def _authorize(self, request: web.Request) -> web.Response:
+        if (await request.json()).get("dryRun"):
+            return await self._try_out(request)
         events = await self._read(request, "authorize")
         return await self._answer("authorize", {"decisions": [self._decide(event) for event in events]})
+
+    async def _try_out(self, request: web.Request) -> web.Response:
+        invalid = {"holdId": None, "eventId": None, "decision": "invalid", "code": "invalid_event", "message": "No."}
+        assert await self._read(request, "try_out") == [{}]
+        return await self._answer("try_out", {"decisions": [invalid]})
 
     def _decide(self, event: dict[str, Any]) -> dict[str, Any]:
         answer = {"holdId": event["holdId"], "eventId": event["eventId"]}

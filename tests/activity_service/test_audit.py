@@ -277,7 +277,7 @@ def test_audit_that_cannot_look_gives_no_verdict_and_exits_3(
         (empty_database(), [], "not the service's database, or it is not migrated"),
         (metering_dsn, [], "not the service's database, or it is not migrated"),
         ("", [], "ACTIVITY_POSTGRES_DSN"),
-        (activity_dsn, joined, "metering cannot be read"),
+        (activity_dsn, joined, "metering at http://127.0.0.1:1 cannot be read: nobody listens there"),
     ]
     for dsn, arguments, reason in cases:
         code, output, error = run(dsn, "audit", *arguments)

@@ -208,7 +208,7 @@ async def test_a_parked_event_is_settled_once_it_is_driven_again(activity: Activ
     assert activity.metering.charges == {}
 
     async with activity.pool.acquire() as connection:
-        assert await OutboxStore(connection).redrive_parked(None) == 1
+        assert len(await OutboxStore(connection).redrive_parked(None)) == 1
     await activity.settle_all()
     assert activity.metering.charges == {"plan_play.created:1": 1}
     assert await unsettled(activity) == []
