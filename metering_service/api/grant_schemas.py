@@ -1,10 +1,10 @@
 """The wire's shapes of what a client is given: grants, recurring grants, refunds, adjustments."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from metering_service.accounts.grant import DEFAULT_PRIORITY, MAX_PRIORITY
 from metering_service.policies.policy import MAX_GRANT_CREDITS, MAX_IDENTIFIER_CHARACTERS
-from service_chassis.schema.fields import ClosedSchema, StrictBoolean, UtcDateTime, integer, text
+from service_chassis.schema.fields import ClosedSchema, StrictBoolean, UtcDateTime, integer, one_of, text
 
 _MAX_NOTE_CHARACTERS = 1000
 CREATE = StrictBoolean(
@@ -74,14 +74,14 @@ class PutRecurringGrantSchema(ClosedSchema):
     """Credits for each period that begins from startsAt on and before endsAt."""
 
     credits = integer(1, MAX_GRANT_CREDITS, required=True)
-    every = fields.String(required=True, validate=validate.OneOf(["day", "week", "month", "year"]))
+    every = fields.String(required=True, validate=one_of("day", "week", "month", "year"))
     starts_at = UtcDateTime(
         data_key="startsAt",
         required=True,
         metadata={"description": "In the past: it begins with the period under way."},
     )
     ends_at = UtcDateTime(data_key="endsAt", load_default=None, allow_none=True)
-    expires = fields.String(required=True, validate=validate.OneOf(["period", "never"]))
+    expires = fields.String(required=True, validate=one_of("period", "never"))
     rollover = fields.Nested(RolloverSchema, load_default=None, allow_none=True)
     priority = integer(0, MAX_PRIORITY, load_default=DEFAULT_PRIORITY, metadata=_PRIORITY)
     create = CREATE
