@@ -3,7 +3,7 @@
 import importlib.util
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import redis
@@ -46,13 +46,15 @@ class RedisServer:
         password: str,
         log_path: Path,
         *,
+        settings: Mapping[str, str] | None = None,
         inherited_descriptors: Sequence[int] = (),
     ) -> None:
-        """Take what start() needs. `directory` exists and is its working directory."""
+        """Take what start() needs. `directory` exists and is its working directory; `settings` add to valkey.conf."""
         self.port = port
         self._directory = directory
         self._password = password
         self._log_path = log_path
+        self._settings = settings or {}
         self._inherited_descriptors = inherited_descriptors
         self._process: ChildProcess | None = None
 
@@ -81,6 +83,7 @@ class RedisServer:
             "save": '""',
             "appendonly": "no",
             "daemonize": "no",
+            **self._settings,
         }
         self._process = ChildProcess(
             "redis",

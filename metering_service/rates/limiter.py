@@ -19,7 +19,7 @@ from redis.asyncio.connection import Connection, ConnectionPool
 from metering_service.errors import ClusterRefused
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.policy import PolicyVersion, Rate
-from service_chassis.operations.logging import log_fault
+from service_chassis.operations.logging import list_kinds, log_fault
 
 _SCRIPT = (Path(__file__).parent / "gcra.lua").read_text()
 _SHA1 = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -28,6 +28,9 @@ CONNECTIONS = 2
 CONNECT_TIMEOUT_SECONDS = 2.0
 RECONNECT_PAUSE_SECONDS = 0.2
 """Between two attempts at a connection. Requests pass unchecked meanwhile, and wait for none of it."""
+_PROBE_KEY = "rate:probe"
+_PROBE = (1, *Rate("probe", limit=1_000_000, period_seconds=1, burst=1_000_000).as_script_arguments, 1, 1)
+"""One request in a bucket that is never empty, so that it is always written; it expires after a second."""
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +76,7 @@ class RateLimiter:
         self._opening: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self._failing_since: float | None = None
+        self._told: set[tuple[str, ...]] = set()
         self._unchecked = metrics.unchecked_rates
         self._failing_open = metrics.rates_failing_open
 
@@ -127,10 +131,7 @@ class RateLimiter:
         connection = self._idle.pop()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                try:
-                    numbers: list[int] = await self._call(connection, "EVALSHA", _SHA1, len(keys), *keys, *arguments)
-                except redis.exceptions.NoScriptError:
-                    numbers = await self._call(connection, "EVAL", _SCRIPT, len(keys), *keys, *arguments)
+                numbers = await self._run_script(connection, keys, arguments)
         except BaseException as error:
             # Whatever it was, READONLY of a demoted server or silence: the next one may be another server.
             await self._drop(connection)
@@ -140,6 +141,14 @@ class RateLimiter:
             self._fail_open(error)
             return None
         self._idle.append(connection)
+        return numbers
+
+    async def _run_script(self, connection: Connection, keys: Sequence[str], arguments: Sequence[Any]) -> list[int]:
+        numbers: list[int]
+        with suppress(redis.exceptions.NoScriptError):
+            numbers = await self._call(connection, "EVALSHA", _SHA1, len(keys), *keys, *arguments)
+            return numbers
+        numbers = await self._call(connection, "EVAL", _SCRIPT, len(keys), *keys, *arguments)
         return numbers
 
     async def _call(self, connection: Connection, *command: Any) -> Any:
@@ -154,6 +163,9 @@ class RateLimiter:
             # Valkey says server_mode where it is not asked to speak as Redis.
             if b"redis_mode:cluster" in information or b"server_mode:cluster" in information:
                 raise ClusterRefused
+            # A replica answers all else: that it takes places is proven only by what a request will do.
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._run_script(connection, [_PROBE_KEY], _PROBE)
         except BaseException:
             await self._drop(connection)
             raise
@@ -164,7 +176,18 @@ class RateLimiter:
             return
         task = asyncio.create_task(self._open_again())
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(self._end_opening)
+
+    def _end_opening(self, task: asyncio.Task[None]) -> None:
+        """Say that rates are checked again once no connection is missing, whether idle or in use."""
+        self._opening.discard(task)
+        if self._opening or self._is_closed or self._failing_since is None:
+            return
+        seconds = asyncio.get_running_loop().time() - self._failing_since
+        self._failing_since = None
+        self._told.clear()
+        self._failing_open.set(0)
+        _log.info("rates_checked_again", after_seconds=round(seconds, 1))
 
     async def _open_again(self) -> None:
         """Try until there is a connection."""
@@ -177,17 +200,15 @@ class RateLimiter:
                 self._fail_open(error)
             await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
         self._idle.append(connection)
-        if len(self._idle) == CONNECTIONS and self._failing_since is not None:
-            seconds = asyncio.get_running_loop().time() - self._failing_since
-            self._failing_since = None
-            self._failing_open.set(0)
-            _log.info("rates_checked_again", after_seconds=round(seconds, 1))
 
     def _fail_open(self, error: BaseException) -> None:
-        """Say once why requests pass unchecked from now on."""
+        """Say why requests pass unchecked from now on, and each further reason once."""
         if self._failing_since is None:
             self._failing_since = asyncio.get_running_loop().time()
             self._failing_open.set_to_current_time()
+        kinds = tuple(list_kinds(error))
+        if kinds not in self._told:
+            self._told.add(kinds)
             log_fault("rates_fail_open", error)
 
     async def _drop(self, connection: Connection) -> None:

@@ -123,12 +123,17 @@ class _LibraryHandler(logging.Handler):
 
 def log_fault(event: str, error: BaseException, **fields: object) -> None:
     """Log a fault as its kinds and its place in our code, the cause last; its text may quote a person."""
+    _log.error(event, fault=" < ".join(list_kinds(error)), at=_place(error), **fields)
+
+
+def list_kinds(error: BaseException) -> list[str]:
+    """Return the names of the kinds of an error and of up to four causes, the cause last."""
     kinds: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(kinds) < 5:
         kinds.append(type(cause).__name__)
         cause = cause.__cause__ or cause.__context__
-    _log.error(event, fault=" < ".join(kinds), at=_place(error), **fields)
+    return kinds
 
 
 def _place(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """A metering service on real servers, with a clock that the test moves."""
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,7 +14,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from metering_service.app import create_app
+from metering_service.metrics import MeteringMetrics
+from metering_service.rates.limiter import RateLimiter
 from metering_service.settings import MeteringSettings
+from service_chassis.operations.metrics import Metrics
+from tests.metering_service.rates import StartLimiter
 
 EVENTS_KEY = "events-key-of-the-tests"
 OTHER_KEY = "events-key-of-another-service"
@@ -190,3 +195,22 @@ async def acme(metering: Metering) -> Metering:
     """A client that pays a credit a unit, and has those that the test grants. It is 31 March, 22:00."""
     await metering.give("acme")
     return metering
+
+
+async def start_limiter(redis_url: str) -> AsyncIterator[StartLimiter]:
+    started: list[RateLimiter] = []
+    lost: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+
+    async def start(
+        url: str = redis_url, timeout_seconds: float = 2.0, metrics: Metrics | None = None
+    ) -> RateLimiter:
+        rates = RateLimiter(url, timeout_seconds=timeout_seconds, metrics=MeteringMetrics(metrics or Metrics()))
+        started.append(rates)
+        await rates.connect()
+        return rates
+
+    yield start
+    for rates in started:
+        await rates.aclose()
+    assert lost == []  # no exception is lost, whatever became of a server
