@@ -5,7 +5,6 @@ secrets: ``NAME_FILE=/run/secrets/name`` stands for ``NAME``.
 """
 
 import dataclasses
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +37,7 @@ class InvalidSettings(Exception):
     """The environment lacks a variable or holds one that cannot be read; the text names each."""
 
 
+LOCAL_ONLY = "LOCAL_ONLY"
 _OF_KUBERNETES = ("tcp://", "udp://", "sctp://")
 """How values begin that Kubernetes sets for a service of the same name, such as ACTIVITY_PORT: not meant for us."""
 _BETWEEN_ENTRIES = re.compile("[,\r\n]+")
@@ -222,40 +222,6 @@ def ops_port_variable(default: int) -> Any:
     return variable("OPS_PORT", "Port that health and metrics listen on.", default=default, validate=PORT)
 
 
-_LOCAL_ONLY = "LOCAL_ONLY"
-_KNOWN_TO_ALL = frozenset(
-    (
-        "",
-        "admin",
-        "changeme",
-        "change-me",
-        "default",
-        "key",
-        "password",
-        "postgres",
-        "redis",
-        "root",
-        "secret",
-        "test",
-    )
-)
-"""What stands in examples and in images."""
-_KNOWN_HASHES = frozenset(hashlib.sha256(secret.encode()).hexdigest() for secret in _KNOWN_TO_ALL)
-
-
-def require_own_secrets(settings: ProcessSettings) -> None:
-    """Raise InvalidSettings, naming the variables, where a secret is empty or one that everybody knows.
-
-    LOCAL_ONLY=yes in the environment lets them pass. A URL without any password passes, too: there are servers that
-    know who asks in another way.
-    """
-    if os.environ.get(_LOCAL_ONLY) == "yes":
-        return
-    known = _KNOWN_TO_ALL | _KNOWN_HASHES
-    names = [name for name, secrets in settings.name_secrets().items() if not known.isdisjoint(secrets)]
-    if names:
-        raise InvalidSettings(
-            "\n".join(
-                f"{name}: its secret is empty or widely known; only {_LOCAL_ONLY}=yes allows that" for name in names
-            )
-        )
+def is_local_only() -> bool:
+    """Return whether `LOCAL_ONLY=yes` says that nobody but this machine's owner can reach the services."""
+    return os.environ.get(LOCAL_ONLY) == "yes"

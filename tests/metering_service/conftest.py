@@ -197,6 +197,7 @@ async def acme(metering: Metering) -> Metering:
     return metering
 
 
+@pytest.fixture
 async def start_limiter(redis_url: str) -> AsyncIterator[StartLimiter]:
     started: list[RateLimiter] = []
     lost: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ from marshmallow import ValidationError
 
 from activity_service.settings import ActivitySettings
 from metering_service.settings import MeteringSettings
+from service_chassis.own_secrets import require_own_secrets
 from service_chassis.settings import (
     LOG_LEVEL,
     DatabaseSettings,
@@ -17,7 +18,6 @@ from service_chassis.settings import (
     describe_settings,
     read_settings,
     require_http_url,
-    require_own_secrets,
     variable,
 )
 
