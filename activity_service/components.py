@@ -12,7 +12,7 @@ import asyncpg
 from aiohttp import web
 
 from activity_service.billing.event import BillableEvent
-from activity_service.billing.metering_check import CHECK_INTERVAL_SECONDS, MeteringCheck
+from activity_service.billing.metering_check import RECHECK_INTERVAL_SECONDS, MeteringCheck
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.relay import GATHER_SECONDS, WATCH_INTERVAL_SECONDS, Relay
 from activity_service.billing.sweeper import Sweeper
@@ -127,7 +127,7 @@ async def open_components(
         asking = BackgroundTask(
             "metering check",
             MeteringCheck(session, settings.metering_url, settings.metering_key, metrics).run_once,
-            interval_seconds=CHECK_INTERVAL_SECONDS,
+            interval_seconds=RECHECK_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )
 

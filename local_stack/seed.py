@@ -117,7 +117,10 @@ class _AdminApi:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
-        """Send one request and return the answer's object. Raises StackError for anything but success."""
+        """Send one request and return the answer's object, nothing of what a GET does not find.
+
+        Raises StackError for anything else but success.
+        """
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, self._headers, method=method)  # noqa: S310 - ours
         try:
@@ -125,6 +128,8 @@ class _AdminApi:
                 answer: dict[str, object] = json.loads(response.read())
                 return answer
         except urllib.error.HTTPError as error:
+            if method == "GET" and error.code == 404:
+                return {}
             words = error.read(500).decode(errors="replace")
             raise StackError(f"seeding failed: {method} {path} was answered {error.code}: {words}") from error
         except OSError as error:

@@ -2,6 +2,8 @@
 creates.
 """
 
+import asyncio
+import math
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -12,6 +14,8 @@ from activity_service.metrics import ActivityMetrics
 from service_chassis.http.outgoing import describe_fault, show_address
 
 CHECK_INTERVAL_SECONDS = 60.0
+RECHECK_INTERVAL_SECONDS = 5.0
+"""While metering does not accept our key: the two start together, and a mended key is to be seen soon."""
 CHECK_TIMEOUT_SECONDS = 5.0
 _NO_EVENT = {"dryRun": True, "events": [{}]}
 """Metering finds the one event invalid and decides nothing; but only for a key that may authorize does it look."""
@@ -50,7 +54,7 @@ async def ask_metering(session: aiohttp.ClientSession, url: str, key: str) -> Me
 
 @dataclass(slots=True)
 class MeteringCheck:
-    """Asks metering at the start and every minute, into a metric, and logs what changed.
+    """Asks metering at the start and every minute, sooner while it says no, into a metric; logs what changed.
 
     Metering away is no reason to leave rotation: plays are still read.
     """
@@ -60,9 +64,14 @@ class MeteringCheck:
     key: str
     metrics: ActivityMetrics
     _told: MeteringState = field(default=MeteringState(True, ""))
+    _asked_at: float = field(default=-math.inf)
 
     async def run_once(self) -> None:
-        """Ask once; log it when it is not as it was, and at first only what is wrong."""
+        """Ask, if it is time to; log it when it is not as it was, and at first only what is wrong."""
+        now = asyncio.get_running_loop().time()
+        if self._told.accepts and now - self._asked_at < CHECK_INTERVAL_SECONDS:
+            return
+        self._asked_at = now
         state = await ask_metering(self.session, self.url, self.key)
         self.metrics.metering_accepts.set(state.accepts)
         if state != self._told and not (state.accepts and self._told.accepts):

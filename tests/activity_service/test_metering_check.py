@@ -31,7 +31,6 @@ async def test_a_key_that_may_not_authorize_is_a_log_line_and_a_metric(
     async with aiohttp.ClientSession() as session:
         check = MeteringCheck(session, url, KEY, activity.components.sweeper.metrics)
         with structlog.testing.capture_logs() as logs:
-            await check.run_once()
             for status in (403, 403, 403, 401):
                 activity.metering.says["try_out"] = (status, b"")
                 await check.run_once()
@@ -69,6 +68,22 @@ async def test_a_metering_that_cannot_be_reached_is_told_with_address_and_cause_
     assert told(logs) == [(False, f"cannot be reached: {found}")]
     assert "marked" not in repr(logs)
     assert logs[0]["metering_url"] in (*address.replace("user:marked@", "").split("?"),)
+
+
+async def test_it_is_asked_once_a_minute_and_each_time_while_the_key_is_not_accepted(
+    activity: Activity, aiohttp_server: AiohttpServer
+) -> None:
+    url = str((await aiohttp_server(activity.metering.create_app())).make_url("/"))
+    activity.metering.calls.clear()
+    activity.metering.says["try_out"] = (401, b"")
+    async with aiohttp.ClientSession() as session:
+        check = MeteringCheck(session, url, KEY, activity.components.sweeper.metrics)
+        for _ in range(3):
+            await check.run_once()
+        del activity.metering.says["try_out"]
+        for _ in range(3):
+            await check.run_once()
+    assert [call for call, _ in activity.metering.calls] == ["try_out"] * 4
 
 
 async def test_the_status_command_asks_as_the_service_does(
