@@ -20,7 +20,7 @@ GENERATOR := $(VENV)/.installed-client-generator
 BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run env test test-chassis test-catalog test-activity test-metering lint check hooks advisories openapi clients fuzz faults faults-bite bench bench-quick bench-growth clean-data lock
+.PHONY: help run env trial test test-chassis test-catalog test-activity test-metering lint check hooks advisories openapi clients fuzz faults faults-bite bench bench-quick bench-growth clean-data lock
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -32,6 +32,9 @@ run: $(STACK) ## start PostgreSQL, Valkey, the three services and demo data; Ctr
 
 env: ## write .env and secrets/ for docker compose, with secrets drawn at random; what is there stays
 	@$(PYTHON) deploy/write_env.py
+
+trial: ## try docker-compose.yml on a container engine, from up to restore, in ten minutes (ENGINE=podman)
+	@$(PYTHON) deploy/trial
 
 test: $(DEV) ## run all tests, on embedded servers (WORKERS=2 processes)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGUMENTS)

@@ -73,7 +73,7 @@ async def open_components(
         metrics = ActivityMetrics(app[METRICS])
         keys = RemoteKeys(session, settings.jwks_url)
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
-        app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA))
+        app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)
         app[READINESS].require("signing_keys", keys.check)
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
         app[READINESS].require("clock", watch.check)

@@ -62,7 +62,7 @@ async def open_components(
     ) as pool:
         key_ring = KeyRing(pool, clock)
         app[READINESS].require("postgres", lambda: check_postgres(pool))
-        app[READINESS].require("migrations", lambda: check_schema(pool, SCHEMA))
+        app[READINESS].require("migrations", lambda: check_schema(pool, SCHEMA), once=True)
         app[READINESS].require("signing_keys", key_ring.signer)
         yield Components(
             tokens=IssueTokens(

@@ -98,7 +98,7 @@ async def open_components(
             ) from None
         # Redis is not a condition: without it requests pass their rates unchecked, and everything else goes on.
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
-        app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA))
+        app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)
         app[READINESS].require("default_policy", lambda: check_policy(readiness_pool, default_policy))
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
         app[READINESS].require("clock", watch.check)

@@ -25,12 +25,15 @@ class Readiness:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._once: set[str] = set()
         self._told: dict[str, str] = {}
         self.phase: Literal["starting", "serving", "stopping"] = "serving"
 
-    def require(self, name: str, check: Check) -> None:
-        """Add a condition."""
+    def require(self, name: str, check: Check, *, once: bool = False) -> None:
+        """Add a condition; with `once`, one that holds for good as soon as it was seen to."""
         self._checks[name] = check
+        if once:
+            self._once.add(name)
 
     async def find_not_ready(self) -> list[str]:
         """Run all checks at once and return the names of those that fail; log what changed, with the reasons."""
@@ -46,6 +49,8 @@ class Readiness:
             for name, outcome in zip(names, outcomes, strict=True)
             if isinstance(outcome, BaseException)
         }
+        for name in self._once - failing.keys():
+            self._checks.pop(name, None)
         self._tell(failing)
         return list(failing)
 

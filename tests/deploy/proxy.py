@@ -6,8 +6,6 @@ import re
 import shutil
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -34,7 +32,7 @@ class Proxy:
         line = f'haproxy_server_status{{proxy="{backend}",server="{backend}{number}",state="{state}"}} 1'
         deadline = time.monotonic() + SEEN_TIMEOUT_SECONDS
         while True:
-            with contextlib.suppress(urllib.error.URLError), LOOPBACK_OPENER.open(self._metrics_url) as response:
+            with contextlib.suppress(OSError), LOOPBACK_OPENER.open(self._metrics_url) as response:
                 if line in response.read().decode():
                     return
             assert time.monotonic() < deadline, f"{backend}{number} did not become {state}"

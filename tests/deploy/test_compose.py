@@ -167,3 +167,10 @@ def test_a_proxys_configuration_is_one_without_warnings(directory: str) -> None:
     read = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin"})
     assert read.returncode == 0, read.stderr
     assert "[WARNING]" not in read.stderr
+
+
+def test_a_trial_without_an_engine_is_skipped_and_says_so() -> None:
+    command = [sys.executable, str(ROOT / "deploy" / "trial")]
+    environment = {"PATH": "/usr/bin:/bin", "ENGINE": "no-such-engine"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, "trial: skipped, no-such-engine is not there\n")

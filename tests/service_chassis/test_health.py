@@ -76,3 +76,12 @@ async def test_what_keeps_a_process_from_being_ready_is_logged_once() -> None:
         {"event": "not_ready", "check": "broken", "why": "OSError: text that no caller sees", "log_level": "warning"},
         {"event": "ready_again", "check": "broken", "log_level": "info"},
     ]
+
+
+async def test_a_condition_that_holds_for_good_is_not_asked_for_again() -> None:
+    """So that processes stay in rotation while the next version's migration is already in their database."""
+    readiness = Readiness()
+    outcomes = [broken, fine, broken]
+    readiness.require("schema", lambda: outcomes.pop(0)(), once=True)
+    assert [await readiness.find_not_ready() for _ in range(3)] == [["schema"], [], []]
+    assert outcomes == [broken]

@@ -1,0 +1,45 @@
+"""The pages for operators name what there is: every log event that wants attention, every metric, every script."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = ROOT / "docs" / "operations"
+RUNBOOK = (PAGES / "runbook.md").read_text()
+SOURCES = "\n".join(
+    path.read_text()
+    for package in ("service_chassis", "catalog_service", "activity_service", "metering_service")
+    for path in (ROOT / package).rglob("*.py")
+)
+
+
+def test_every_log_event_at_warning_or_above_is_in_the_runbook_and_no_other() -> None:
+    logged = set(re.findall(r'(?:_log\.(?:warning|error|critical)|log_fault)\(\s*"(\w+)"', SOURCES)) | {"library"}
+    table = RUNBOOK.split("## Every log event")[1].split("\n## ")[0]
+    told = {
+        event
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for event in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert len(logged) > 15
+    assert told == logged
+
+
+def test_every_metric_to_watch_is_counted() -> None:
+    table = RUNBOOK.split("## What to watch")[1].split("\n## ")[0]
+    named = {
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)", line.split("|")[1])
+    }
+    assert len(named) > 8
+    missing = {name for name in named if f'"{name.removesuffix("_total")}"' not in SOURCES}
+    assert missing == set()
+
+
+def test_every_script_that_a_page_names_is_there() -> None:
+    for page in PAGES.glob("*.md"):
+        for script in re.findall(r"\bdeploy/[a-z_/.-]+", page.read_text()):
+            assert (ROOT / script.rstrip("/.")).exists(), f"{page.name}: {script}"
