@@ -12,12 +12,14 @@ from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.grant import Balance
 from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, PolicyId, read_moment
 from metering_service.settings import DatabaseSettings
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
 
 commands = Commands()
 
 _POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "shadow", "booked")
+BALANCE_COLUMNS = ("granted", "adjusted", "spent", "expired", "held", "available", "expiringNext")
+GRANT_COLUMNS = ("grantId", "kind", "state", "credits", "left", "effectiveAt", "expiresAt", "priority")
 _LEDGER_COLUMNS = ("entryId", "at", "kind", "credits", "eventType", "eventId", "reference", "note")
 
 
@@ -76,7 +78,13 @@ def mend_clock(
 @commands.command("balance")
 def balance(client_id: ClientId, as_json: AsJson = False) -> None:
     """Show what a client was granted, has spent, has held and has available, and its grants with what is left."""
-    show(_run(lambda accounts: _fetch_balance(accounts, client_id)).as_document(), as_json)
+    found = _run(lambda accounts: _fetch_balance(accounts, client_id)).as_document()
+    if as_json:
+        show_json(found)
+        return
+    show(found, False, ("clientId", *BALANCE_COLUMNS))
+    typer.echo("\ngrants")
+    show(found["grants"], False, GRANT_COLUMNS)
 
 
 async def _fetch_balance(accounts: AdministerAccounts, client_id: str) -> Balance:

@@ -13,6 +13,7 @@ from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.grant import Balance
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.admin_audit.store import AdminAuditLine, AdminAuditStore
+from metering_service.cli.accounts import BALANCE_COLUMNS, GRANT_COLUMNS
 from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_moment
 from metering_service.events.event import HeldEvent
 from metering_service.events.read import FIRST_HELD, ReadEvents
@@ -37,8 +38,8 @@ _QUOTA_COLUMNS = ("name", "counts", "limit", "used", "held", "overage", "resetsA
 _REFUSAL_COLUMNS = ("minute", "eventType", "code", "limit", "userId", "count", "lastAt")
 _CLIENT_TABLES = {
     "quotas": _QUOTA_COLUMNS,
-    "balance": ("granted", "adjusted", "spent", "expired", "held", "available", "expiringNext"),
-    "grants": ("grantId", "kind", "state", "credits", "left", "effectiveAt", "expiresAt", "priority"),
+    "balance": BALANCE_COLUMNS,
+    "grants": GRANT_COLUMNS,
     "usage": ("window", "eventType", "charged", "units", "credits", "overage", "refused"),
     "lastRefusals": _REFUSAL_COLUMNS,
     "lastEntries": ("at", "kind", "credits", "eventType", "eventId", "reference"),
