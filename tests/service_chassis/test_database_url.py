@@ -1,10 +1,15 @@
 """One reading of a database's URL: alike for what serves and what migrates, and silent about secrets."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from marshmallow import ValidationError
 from psycopg import sql
 
@@ -33,6 +38,42 @@ NOTHING = Schema(Path(__file__).parent, frozenset(), {})
         ("mysql://u:s3cr3t@h/db", "expected"),
         ("host=h password=s3cr3t", "expected"),
         ("", "expected"),
+        ("postgresql://u:s3cr3t@h/db?connect_timeout=abc", "connect_timeout"),
+        ("postgresql://u:s3cr3t@h/db?connect_timeout=-1", "connect_timeout"),
+        ("postgresql://u:s3cr3t@h/db?keepalives_idle=abc", "keepalives_idle"),
+        ("postgresql://u:s3cr3t@h/db?keepalives_count=99999999999", "keepalives_count"),
+        ("postgresql://u:s3cr3t@h/db?tcp_user_timeout=1.5", "tcp_user_timeout"),
+        ("postgresql://u:s3cr3t@h/db?keepalives=maybe", "keepalives"),
+        ("postgresql://u:s3cr3t@h/db?service=nosuch", "service"),
+        ("postgresql://u:s3cr3t@h/db?sslmode=bogus", "sslmode"),
+        ("postgresql://u:s3cr3t@h/db?sslmode=verify-full", "sslrootcert"),
+        ("postgresql://u:s3cr3t@h/db?sslnegotiation=bogus", "sslnegotiation"),
+        ("postgresql://u:s3cr3t@h/db?sslnegotiation=direct", "sslnegotiation"),
+        ("postgresql://u:s3cr3t@h/db?ssl_min_protocol_version=SSLv3", "ssl_min_protocol_version"),
+        (
+            "postgresql://u:s3cr3t@h/db?ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
+            "ssl_min_protocol_version",
+        ),
+        ("postgresql://u:s3cr3t@h/db?target_session_attrs=bogus", "target_session_attrs"),
+        ("postgresql://u:s3cr3t@h/db?load_balance_hosts=random", "load_balance_hosts"),
+        ("postgresql://u:s3cr3t@h/db?client_encoding=latin1", "client_encoding"),
+        ("postgresql://u:s3cr3t@h/db?gsslib=bogus", "gsslib"),
+        ("postgresql://u:s3cr3t@h/db?options=geqo", "options"),
+        ("postgresql://u:s3cr3t@h/db?sslrootcert=/s3cr3t/none", "sslrootcert"),
+        ("postgresql://u:s3cr3t@h/db?sslrootcert=system", "sslrootcert"),
+        ("postgresql://u:s3cr3t@h/db?sslcrl=/s3cr3t/none", "sslcrl"),
+        ("postgresql://u:s3cr3t@h/db?sslcert=/s3cr3t/none&sslkey=/s3cr3t/none", "file"),
+        ("postgresql://u:s3cr3t@h/db?sslkey=/s3cr3t/none", "sslcert"),
+        ("postgresql://u:s3cr3t@h/db?sslcert=/s3cr3t/none", "sslkey"),
+        ("postgresql://u@h/db?passfile=/s3cr3t/none", "passfile"),
+        ("postgresql://u:s3cr3t@h:99999/db", "port"),
+        ("postgresql://u:s3cr3t@h:0/db", "port"),
+        ("postgresql://u:s3cr3t@h:1,i/db?port=1,2,3", "port"),
+        ("postgresql://u:s3cr3t@/db", "host"),
+        ("postgresql://u:s3cr3t@a,,b/db", "host"),
+        ("postgresql://u:s3cr3t@a..b/db", "host"),
+        ("postgresql://u:s3cr3t%FF@h/db", "UTF-8"),
+        ("postgresql://u:s3cr3t\udcff@h/db", "UTF-8"),
     ],
 )
 def test_what_cannot_be_used_is_named_without_a_secret(url: str, named: str) -> None:
@@ -40,6 +81,61 @@ def test_what_cannot_be_used_is_named_without_a_secret(url: str, named: str) -> 
         read_database_url(url)
     assert named in str(refused.value)
     assert not any(part in str(refused.value) for part in (SECRET, "s3", "cr3t"))
+
+
+@pytest.fixture
+def key_pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate that signed itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (tmp_path / "cert").write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (tmp_path / "key").chmod(0o600)
+    return tmp_path / "cert", tmp_path / "key"
+
+
+def test_files_of_certificates_are_read_at_once(key_pair: tuple[Path, Path], tmp_path: Path) -> None:
+    certificate, key = key_pair
+    nonsense = tmp_path / "nonsense"
+    nonsense.write_text("nonsense")
+    url = f"postgresql://u@h/db?sslmode=verify-ca&sslrootcert={certificate}&sslcert={certificate}&sslkey={key}"
+    assert read_database_url(url)["sslkey"] == str(key)
+    for fault in (
+        url.replace(f"sslrootcert={certificate}", f"sslrootcert={nonsense}"),
+        url.replace(f"sslkey={key}", f"sslkey={nonsense}"),
+        url.replace(f"sslcert={certificate}", f"sslcert={key}"),
+    ):
+        with pytest.raises(ValidationError, match="cannot be used"):
+            read_database_url(fault)
+    key.chmod(0o644)
+    with pytest.raises(ValidationError, match="sslkey"):
+        read_database_url(url)
+
+
+def test_a_file_of_passwords_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    passfile = tmp_path / "passwords"
+    passfile.write_text("*:*:*:*:x")
+    for mode in (0o644, 0o640):
+        passfile.chmod(mode)
+        with pytest.raises(ValidationError, match="passfile"):
+            read_database_url(f"postgresql://u@h/db?passfile={passfile}")
+    passfile.chmod(0o600)
+    read_database_url(f"postgresql://u@h/db?passfile={passfile}")
+
+
+def test_each_host_has_its_port() -> None:
+    assert read_database_url("postgresql://a,b:2/db")["port"] == "5432,2"
+    assert read_database_url("postgresql://a,b/db?port=7")["port"] == "7,7"
+    assert read_database_url("postgresql:///db?host=/run/pg")["port"] == "5432"
 
 
 def test_hosts_and_addresses_are_handed_on() -> None:
@@ -94,8 +190,9 @@ async def test_what_migrates_and_what_serves_read_a_url_alike(database: str, pas
         assert await connection.fetchval("SELECT count(*) FROM sql_function") == 0
 
 
-async def test_the_next_host_is_taken_where_the_first_is_away(database: str) -> None:
-    url = database.format("a#b?c%25d").replace("@", "@127.0.0.1:1,")
+@pytest.mark.parametrize("first", ["127.0.0.1:1", "127.0.0.9"])
+async def test_the_next_host_is_taken_where_the_first_is_away(database: str, first: str) -> None:
+    url = database.format("a#b?c%25d").replace("@", f"@{first},")
     apply_schema(url, NOTHING)
     async with open_pool(url, size=1, application_name="test") as pool, pool.acquire() as connection:
         assert await connection.fetchval("SELECT count(*) FROM sql_function") == 0
