@@ -5,16 +5,29 @@ from dataclasses import dataclass
 
 from marshmallow.validate import Range
 
-from service_chassis import settings
-from service_chassis.settings import POSITIVE, ops_port_variable, port_variable, require_http_url, variable
+from service_chassis import process_settings
+from service_chassis.process_settings import (
+    CONNECTIONS,
+    ONE_HOUR_SECONDS,
+    PAUSE_SECONDS,
+    RETENTION_SECONDS,
+    ops_port_variable,
+    port_variable,
+    require_http_url,
+    role_variable,
+)
+from service_chassis.settings import variable
 
 PREFIX = "ACTIVITY_"
 
 
-class DatabaseSettings(settings.DatabaseSettings):
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings(process_settings.DatabaseSettings):
     """What operators' commands need: the database and nothing else."""
 
     prefix = PREFIX
+
+    postgres_role: str = role_variable("activity_service")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +41,7 @@ class MeteringAccess:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActivitySettings(settings.ProcessSettings):
+class ActivitySettings(process_settings.ProcessSettings, DatabaseSettings):
     """The activity service's settings, each read from its environment variable."""
 
     prefix = PREFIX
@@ -41,12 +54,7 @@ class ActivitySettings(settings.ProcessSettings):
         "quarter as many again, and readiness one.",
         unit="connections",
         default=20,
-        validate=POSITIVE,
-    )
-    postgres_role: str = variable(
-        "POSTGRES_ROLE",
-        "The role to act as while serving: it owns nothing and sees one client at a time. Empty: the one of the URL.",
-        default="activity_service",
+        validate=CONNECTIONS,
     )
     token_issuer: str = variable(
         "TOKEN_ISSUER", "The `iss` claim that an access token must have.", default="catalog_service"
@@ -72,14 +80,14 @@ class ActivitySettings(settings.ProcessSettings):
         "client gets at most half of them while another waits.",
         unit="requests",
         default=512,
-        validate=POSITIVE,
+        validate=Range(min=1, max=100_000),
     )
     resolve_after_seconds: int = variable(
         "RESOLVE_AFTER_SECONDS",
         "Age at which a hold counts as left behind; far above what a request may take.",
         unit="seconds",
         default=30,
-        validate=POSITIVE,
+        validate=Range(min=1, max=ONE_HOUR_SECONDS),
     )
     hold_retention_seconds: int = variable(
         "HOLD_RETENTION_SECONDS",
@@ -87,21 +95,21 @@ class ActivitySettings(settings.ProcessSettings):
         "At least ten times the longest request.",
         unit="seconds",
         default=86_400,
-        validate=Range(min=900),
+        validate=RETENTION_SECONDS,
     )
     sweep_interval_seconds: float = variable(
         "SWEEP_INTERVAL_SECONDS",
         "Pause between two searches for holds left behind.",
         unit="seconds",
         default=5.0,
-        validate=POSITIVE,
+        validate=PAUSE_SECONDS,
     )
     relay_poll_seconds: float = variable(
         "RELAY_POLL_SECONDS",
         "Pause between two looks for events that another process left unsettled, or that were postponed.",
         unit="seconds",
         default=2.0,
-        validate=POSITIVE,
+        validate=PAUSE_SECONDS,
     )
 
     def name_secrets(self) -> Mapping[str, Sequence[str | None]]:

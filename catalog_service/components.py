@@ -1,11 +1,12 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 from aiohttp import web
 
 from catalog_service.clients.states import ClientStates
@@ -50,19 +51,16 @@ COMPONENTS = web.AppKey("components", Components)
 async def open_components(
     app: web.Application, settings: CatalogSettings, clock: Clock, encode_plans: EncodePlans
 ) -> AsyncIterator[Components]:
-    """Open the pool and put the service together, with what makes it ready; close the pool at the end."""
+    """Open the pools and put the service together, with what makes it ready; close them at the end."""
     metrics = CatalogMetrics(app[METRICS])
-    async with open_pool(
-        settings.postgres_dsn,
-        size=settings.postgres_pool_size,
-        application_name="catalog_service",
-        role=settings.postgres_role,
-        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
-        work_seconds=WORK_TIMEOUT_SECONDS,
-    ) as pool:
+    async with (
+        _open_pool(settings, settings.postgres_pool_size) as pool,
+        # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
+        _open_pool(settings, 1) as readiness_pool,
+    ):
         key_ring = KeyRing(pool, clock)
-        app[READINESS].require("postgres", lambda: check_postgres(pool))
-        app[READINESS].require("migrations", lambda: check_schema(pool, SCHEMA), once=True)
+        app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
+        app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)
         app[READINESS].require("signing_keys", key_ring.signer)
         yield Components(
             tokens=IssueTokens(
@@ -86,3 +84,14 @@ async def open_components(
             encoded_plans=EncodedPlansCache(pool, encode_plans, settings.encoded_plans_limit_bytes, metrics),
             plans=SyncPlans(pool, clock),
         )
+
+
+def _open_pool(settings: CatalogSettings, size: int) -> AbstractAsyncContextManager[asyncpg.Pool]:
+    return open_pool(
+        settings.postgres_dsn,
+        size=size,
+        application_name="catalog_service",
+        role=settings.postgres_role,
+        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+        work_seconds=WORK_TIMEOUT_SECONDS,
+    )

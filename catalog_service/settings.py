@@ -4,21 +4,25 @@ from dataclasses import dataclass
 
 from marshmallow.validate import Range
 
-from service_chassis import settings
+from service_chassis import process_settings
 from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
-from service_chassis.settings import POSITIVE, ops_port_variable, port_variable, variable
+from service_chassis.process_settings import CONNECTIONS, ops_port_variable, port_variable, role_variable
+from service_chassis.settings import variable
 
 PREFIX = "CATALOG_"
 
 
-class DatabaseSettings(settings.DatabaseSettings):
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings(process_settings.DatabaseSettings):
     """What operators' commands need: the database and nothing else."""
 
     prefix = PREFIX
 
+    postgres_role: str = role_variable("catalog_service")
+
 
 @dataclass(frozen=True, kw_only=True)
-class CatalogSettings(settings.ProcessSettings):
+class CatalogSettings(process_settings.ProcessSettings, DatabaseSettings):
     """The catalog service's settings, each read from its environment variable."""
 
     prefix = PREFIX
@@ -26,12 +30,11 @@ class CatalogSettings(settings.ProcessSettings):
     port: int = port_variable(8081)
     ops_port: int = ops_port_variable(8084)
     postgres_pool_size: int = variable(
-        "POSTGRES_POOL_SIZE", "Most connections to PostgreSQL.", unit="connections", default=10, validate=POSITIVE
-    )
-    postgres_role: str = variable(
-        "POSTGRES_ROLE",
-        "The role to act as while serving: it owns nothing and sees one client at a time. Empty: the one of the URL.",
-        default="catalog_service",
+        "POSTGRES_POOL_SIZE",
+        "Most connections to PostgreSQL for requests; readiness uses one more.",
+        unit="connections",
+        default=10,
+        validate=CONNECTIONS,
     )
     token_issuer: str = variable("TOKEN_ISSUER", "The `iss` claim of the tokens issued.", default="catalog_service")
     token_audience: str = variable("TOKEN_AUDIENCE", "The `aud` claim of the tokens issued.", default="plans-api")
@@ -47,5 +50,5 @@ class CatalogSettings(settings.ProcessSettings):
         "Memory for encoded responses of get-plans; the least recently used go first.",
         unit="bytes",
         default=64 * 1024 * 1024,
-        validate=Range(min=0),
+        validate=Range(min=0, max=2**40),
     )

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 import asyncpg
+from marshmallow import ValidationError
 
 from catalog_service.clients.client import Client, hash_secret
 from catalog_service.clients.store import ClientStore
@@ -23,7 +24,10 @@ from catalog_service.plans.store import PlanStore
 from local_stack.demo import CLIENTS, PLANS, DemoClient, DemoPlan
 from local_stack.errors import StackError
 from local_stack.ports import LOOPBACK_OPENER
-from service_chassis.settings import DatabaseSettings, InvalidSettings, read_settings, require_http_url, variable
+from service_chassis.database.pool import DATABASE_FAULTS
+from service_chassis.database.url import as_asyncpg_url
+from service_chassis.process_settings import DatabaseSettings, require_http_url
+from service_chassis.settings import InvalidSettings, read_settings, variable
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 START_TIMEOUT_SECONDS = 60.0
@@ -45,17 +49,19 @@ def seed_catalog(dsn: str) -> None:
 
     Through the stores: the catalog's own registration wants secrets that nobody can guess, and these are printed.
 
-    Raises StackError when the database refuses.
+    Raises StackError when the URL cannot be used, or the database refuses.
     """
     try:
-        asyncio.run(_seed_catalog(dsn))
-    except (asyncpg.PostgresError, OSError) as error:
+        asyncio.run(_seed_catalog(as_asyncpg_url(dsn)))
+    except ValidationError as error:
+        raise StackError(f"{SeedSettings.prefix}POSTGRES_DSN: {' '.join(error.messages)}") from None
+    except DATABASE_FAULTS as error:
         raise StackError(f"seeding the catalog failed: {error}") from error
 
 
-async def _seed_catalog(dsn: str) -> None:
+async def _seed_catalog(url: str) -> None:
     now = datetime.now(UTC)
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
             clients, plans = ClientStore(connection), PlanStore(connection)

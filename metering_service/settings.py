@@ -7,23 +7,24 @@ from urllib.parse import urlsplit
 
 from marshmallow.validate import Range
 
-from service_chassis import settings
+from service_chassis import process_settings
 from service_chassis.database.redis_url import require_redis_url
-from service_chassis.settings import POSITIVE, InvalidSettings, ops_port_variable, port_variable, variable
+from service_chassis.process_settings import CONNECTIONS, RETENTION_SECONDS, ops_port_variable, port_variable
+from service_chassis.settings import InvalidSettings, variable
 
 PREFIX = "METERING_"
 
 _KEY_ENTRY = re.compile(r"(events|admin):([a-z0-9_-]{1,64}):([0-9a-fA-F]{64})")
 
 
-class DatabaseSettings(settings.DatabaseSettings):
+class DatabaseSettings(process_settings.DatabaseSettings):
     """What operators' commands need: the database and nothing else."""
 
     prefix = PREFIX
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeteringSettings(settings.ProcessSettings):
+class MeteringSettings(process_settings.ProcessSettings):
     """The metering service's settings, each read from its environment variable."""
 
     prefix = PREFIX
@@ -37,7 +38,7 @@ class MeteringSettings(settings.ProcessSettings):
         "readiness one.",
         unit="connections",
         default=10,
-        validate=POSITIVE,
+        validate=CONNECTIONS,
     )
     redis_url: str = variable(
         "REDIS_URL", "Redis or Valkey for request rates, as a redis:// URL.", validate=require_redis_url
@@ -47,7 +48,7 @@ class MeteringSettings(settings.ProcessSettings):
         "How long a rate check may take; then requests pass without one.",
         unit="seconds",
         default=0.1,
-        validate=POSITIVE,
+        validate=Range(min=0, max=30, min_inclusive=False),
     )
     hold_retention_seconds: int = variable(
         "HOLD_RETENTION_SECONDS",
@@ -55,7 +56,7 @@ class MeteringSettings(settings.ProcessSettings):
         "longest request.",
         unit="seconds",
         default=86_400,
-        validate=Range(min=900),
+        validate=RETENTION_SECONDS,
     )
     service_keys: tuple[str, ...] = variable(
         "SERVICE_KEYS",

@@ -1,6 +1,7 @@
 """Build a service's web application and run it as a process."""
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -10,6 +11,7 @@ import uvloop
 from aiohttp import web
 
 from service_chassis.database.wait import wait_for_database
+from service_chassis.errors import OperatorError
 from service_chassis.http.bounds import BOUNDS, DEADLINES, DEFAULT_BOUNDS, HandlerDeadlines, HttpBounds
 from service_chassis.http.error_rendering import RenderError, error_middleware
 from service_chassis.http.json_response import SERVER_NAME
@@ -18,7 +20,7 @@ from service_chassis.http.server import HttpServer
 from service_chassis.operations.health import Readiness, create_operations_app, render_operations_error
 from service_chassis.operations.logging import log_access
 from service_chassis.operations.metrics import Metrics
-from service_chassis.settings import ProcessSettings
+from service_chassis.process_settings import ProcessSettings
 
 READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)
@@ -65,7 +67,7 @@ def create_server(app: web.Application) -> HttpServer:
 def run(app: web.Application, settings: ProcessSettings) -> None:
     """Wait for the database, then serve until SIGTERM or SIGINT: not ready, drain, finish what is under way, return.
 
-    A second signal ends the process at once. Raises OSError when a port cannot be bound.
+    A second signal ends the process at once. Raises OperatorError when an address cannot be listened on.
     """
     uvloop.run(_serve(app, settings))
 
@@ -78,11 +80,11 @@ async def _serve(app: web.Application, settings: ProcessSettings) -> None:
     operations = HttpServer(create_operations_app(readiness, app[METRICS]), render_error=render_operations_error)
     try:
         await operations.setup()
-        await operations.listen(settings.ops_host, settings.ops_port)
+        await _listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
         await wait_for_database(settings.postgres_dsn, stop)
         if not stop.is_set():
             await service.setup()
-            await service.listen(settings.host, settings.port)
+            await _listen(service, settings.prefix, settings.host, settings.port)
             _spare_the_collector()
             readiness.phase = "serving"
             # Whoever has only this log reads there what keeps the process from being ready.
@@ -114,6 +116,20 @@ def _catch_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask, number)
     return stop
+
+
+async def _listen(server: HttpServer, prefix: str, host: str, port: int) -> None:
+    """Take connections; raise OperatorError with the variable, after its `prefix`, that says what cannot be had."""
+    try:
+        await server.listen(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise OperatorError(f"{prefix}PORT: port {port} of {host} is in use") from error
+        if error.errno == errno.EACCES:
+            raise OperatorError(f"{prefix}PORT: this user may not listen on port {port}") from error
+        raise OperatorError(f"{prefix}HOST: {host} cannot be listened on; it must be this machine's") from error
+    except UnicodeError as error:
+        raise OperatorError(f"{prefix}HOST: {host} is no name of a host") from error
 
 
 def _spare_the_collector() -> None:

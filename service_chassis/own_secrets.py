@@ -2,7 +2,8 @@
 
 import hashlib
 
-from service_chassis.settings import LOCAL_ONLY, InvalidSettings, ProcessSettings, is_local_only
+from service_chassis.process_settings import ProcessSettings
+from service_chassis.settings import LOCAL_ONLY, InvalidSettings, is_local_only
 
 _KNOWN_TO_ALL = frozenset(
     (

@@ -7,17 +7,13 @@ secrets: ``NAME_FILE=/run/secrets/name`` stands for ``NAME``.
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar, TypeVar, get_type_hints
-from urllib.parse import urlsplit
+from typing import Any, TypeVar, get_type_hints
 
 from marshmallow import ValidationError, fields
-from marshmallow.validate import Range
 
-from service_chassis.database.url import read_database_url
-from service_chassis.schema.fields import one_of
 from service_chassis.secret_file import InvalidValue, read_value_file, require_one_line
 
 Settings = TypeVar("Settings")
@@ -44,22 +40,6 @@ _BETWEEN_ENTRIES = re.compile("[,\r\n]+")
 """Of a list: one line for all or a line each, as a file has them."""
 _ALIKE = 0.85
 """From which likeness on a variable that is set is taken for a misspelling of the one that is missing."""
-
-PORT = Range(min=1, max=65_535)
-POSITIVE = Range(min=0, min_inclusive=False)
-LOG_LEVEL = one_of("debug", "info", "warning", "error")
-"""Validators of settings that several services have."""
-
-
-def require_http_url(text: str) -> None:
-    """Raise ValidationError, in words without values, unless `text` is a URL that can be called."""
-    try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise ValidationError("Must be a URL: http://host:port, or https.")
 
 
 def variable(
@@ -167,59 +147,6 @@ def describe_settings(settings_class: type[Any]) -> Iterator[SettingDescription]
             default=default,
             description=field.metadata["description"],
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatabaseSettings:
-    """What operators' commands need. A service gives its `prefix`, which each variable's name begins with."""
-
-    prefix: ClassVar[str]
-    postgres_dsn: str = variable(
-        "POSTGRES_DSN",
-        "URL of the service's own PostgreSQL database: postgresql://user:password@host:port/database.",
-        validate=read_database_url,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessSettings(DatabaseSettings):
-    """What every service's process has; a service gives its own ports."""
-
-    host: str = variable("HOST", "Address the API listens on.", default="127.0.0.1")
-    port: int
-    ops_host: str = variable("OPS_HOST", "Address that health and metrics listen on.", default="127.0.0.1")
-    ops_port: int
-    log_level: str = variable("LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL)
-    drain_seconds: float = variable(
-        "DRAIN_SECONDS",
-        "How long a process that was told to stop is not ready and serves on, until no proxy sends it requests.",
-        unit="seconds",
-        default=0.0,
-        validate=Range(min=0),
-    )
-    keep_alive_seconds: float = variable(
-        "KEEP_ALIVE_SECONDS",
-        "How long a caller's connection may be without a request. Longer than what a proxy keeps its own for.",
-        unit="seconds",
-        default=75.0,
-        validate=POSITIVE,
-    )
-
-    def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
-        """Return the secrets by their variable, of a key that is kept as a hash its SHA-256 in hex."""
-        # The library drops a password that is empty.
-        empty = urlsplit(self.postgres_dsn).password
-        return {f"{self.prefix}POSTGRES_DSN": [read_database_url(self.postgres_dsn).get("password", empty)]}
-
-
-def port_variable(default: int) -> Any:
-    """Declare the port of the API."""
-    return variable("PORT", "Port the API listens on.", default=default, validate=PORT)
-
-
-def ops_port_variable(default: int) -> Any:
-    """Declare the port of health and metrics."""
-    return variable("OPS_PORT", "Port that health and metrics listen on.", default=default, validate=PORT)
 
 
 def is_local_only() -> bool:

@@ -18,12 +18,12 @@ class Done:
     """What went to standard error."""
 
 
-async def run_command(service: str, dsn: str, *arguments: str) -> Done:
+async def run_command(service: str, dsn: str, *arguments: str, **variables: str) -> Done:
     """Run `python -m SERVICE_service ARGUMENTS...` on a database, with nobody there to answer questions."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", f"{service}_service", *arguments),
-        env={**os.environ, f"{service.upper()}_POSTGRES_DSN": dsn},
+        env={**os.environ, f"{service.upper()}_POSTGRES_DSN": dsn, **variables},
         stdin=pipe,
         stdout=pipe,
         stderr=pipe,

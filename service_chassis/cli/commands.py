@@ -10,13 +10,15 @@ import asyncpg
 import orjson
 import psycopg
 import typer
+from yoyo.exceptions import BadMigration, MigrationConflict
 
 from service_chassis.cli.columns import print_columns
 from service_chassis.cli.usage import Commands, describe_usage
-from service_chassis.database.migrations import Schema, apply_schema
-from service_chassis.database.pool import open_pool
+from service_chassis.database.migrations import AnothersDatabase, Schema, apply_schema
+from service_chassis.database.pool import DATABASE_FAULTS, POOLER_IN_THE_WAY, open_pool
 from service_chassis.errors import OperatorError, ServiceError, say
-from service_chassis.settings import DatabaseSettings, InvalidSettings, read_settings
+from service_chassis.process_settings import DatabaseSettings
+from service_chassis.settings import InvalidSettings, read_settings
 from service_chassis.version import VERSION
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of columns.")]
@@ -41,11 +43,21 @@ Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 NO_VERDICT = 3
 """Exit code of an audit that could not look: neither sound nor, as 1 would say, a violation."""
 
-_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error, ValueError, OverflowError)
+_FAULTS = (
+    *DATABASE_FAULTS,
+    psycopg.Error,
+    AnothersDatabase,
+    BadMigration,
+    MigrationConflict,
+    ValueError,
+    OverflowError,
+)
+_TOLD = (OperatorError, InvalidSettings, ServiceError)
+"""Whose own words an operator is told."""
 
 
 class NoVerdict(OperatorError):
-    """An audit could not be carried out; nothing is known about what it looks at."""
+    """An audit could not be carried out, for its cause; nothing is known about what it looks at."""
 
 
 def create_commands(summary: str, serve: Callable[[], None], migrate: Callable[..., None]) -> Commands:
@@ -76,12 +88,10 @@ def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] |
     except typer.Abort:
         raise SystemExit(f"{service}: not done: it was not confirmed") from None
     except NoVerdict as error:
-        typer.echo(f"{service}: {error}", err=True)
+        typer.echo(f"{service}: no verdict: {_describe(error.__cause__, service)}", err=True)
         raise SystemExit(NO_VERDICT) from None
-    except (OperatorError, InvalidSettings, ServiceError) as error:
-        raise SystemExit(f"{service}: {say(error)}") from None
-    except _FAULTS as error:
-        raise SystemExit(f"{service}: {_describe(error)}") from None
+    except (*_TOLD, *_FAULTS) as error:
+        raise SystemExit(f"{service}: {_describe(error, service)}") from None
     raise SystemExit(code)
 
 
@@ -90,35 +100,43 @@ def audit_errors() -> Iterator[None]:
     """Raise NoVerdict for whatever keeps an audit from looking: settings, files, servers, other schemas."""
     try:
         yield
-    except (OperatorError, InvalidSettings, ServiceError, UnicodeError) as error:
-        raise NoVerdict(f"no verdict: {error}") from error
-    except _FAULTS as error:
-        raise NoVerdict(f"no verdict: {_describe(error)}") from error
+    except (*_TOLD, *_FAULTS) as error:
+        raise NoVerdict from error
 
 
 _IN_OUR_WORDS: Sequence[tuple[tuple[type[Exception], ...], str]] = (
+    ((AnothersDatabase,), "{dsn} names the database of another service; nothing was changed"),
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError),
         "this is not the service's database, or it is not migrated (run `migrate`)",
     ),
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
-        "the database does not accept the user or the password of POSTGRES_DSN",
+        "the database does not accept the user or the password of {dsn}",
     ),
-    ((asyncpg.InvalidCatalogNameError,), "there is no database of the name in POSTGRES_DSN"),
+    ((asyncpg.InvalidCatalogNameError,), "there is no database of the name in {dsn}"),
     (
         (asyncpg.InsufficientPrivilegeError, psycopg.errors.InsufficientPrivilege),
-        "the user of POSTGRES_DSN lacks a right in the database",
+        "the user of {dsn} lacks a right in the database",
     ),
     (
         (asyncpg.ReadOnlySQLTransactionError, psycopg.errors.ReadOnlySqlTransaction),
         "the database takes no writes: it is a standby, or was demoted",
     ),
     ((asyncpg.TooManyConnectionsError,), "the database has no connection left"),
+    ((asyncpg.TargetServerAttributeNotMatched,), "no server of {dsn} is one that its target_session_attrs asks for"),
+    (
+        (
+            psycopg.errors.ProtocolViolation,
+            psycopg.errors.DuplicatePreparedStatement,
+            psycopg.errors.InvalidSqlStatementName,
+        ),
+        POOLER_IN_THE_WAY,
+    ),
     ((TimeoutError,), "a server took too long to answer"),
     (
         (psycopg.OperationalError, asyncpg.CannotConnectNowError),
-        "the database of POSTGRES_DSN cannot be reached, or refuses the connection",
+        "the database of {dsn} cannot be reached, or refuses the connection",
     ),
     ((ConnectionError, socket.gaierror), "a server cannot be reached"),
     ((OSError,), ""),
@@ -128,10 +146,14 @@ _IN_OUR_WORDS: Sequence[tuple[tuple[type[Exception], ...], str]] = (
 """What a library's error means, the first kind that fits."""
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException | None, service: str) -> str:
+    """Return one line about an error, which names the variables of `service`."""
+    if isinstance(error, _TOLD):
+        return say(error)
     said = next((words for kinds, words in _IN_OUR_WORDS if isinstance(error, kinds)), type(error).__name__)
     is_silent = isinstance(error, ValueError | OverflowError)
     reason = type(error).__name__ if is_silent else str(error).partition("\n")[0] or type(error).__name__
+    said = said.format(dsn=f"{service.removesuffix('_service').upper()}_POSTGRES_DSN")
     return f"{said} ({reason})" if said else reason
 
 
@@ -157,8 +179,14 @@ def run_with_pool(
 
 def migrate_and_show(settings_class: type[DatabaseSettings], schema: Schema, as_json: bool) -> None:
     """Bring the service's database to `schema` and print what that took."""
-    dsn = read_settings(settings_class).postgres_dsn
-    applied = apply_schema(dsn, schema, lambda words: typer.echo(words, err=True))
+    settings = read_settings(settings_class)
+    applied = apply_schema(
+        settings.postgres_dsn,
+        schema,
+        lambda words: typer.echo(words, err=True),
+        # Of the services that act as a role.
+        acting_role=getattr(settings, "postgres_role", ""),
+    )
     if as_json:
         show_json({"applied": applied})
     else:

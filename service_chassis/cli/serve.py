@@ -8,7 +8,8 @@ from aiohttp import web
 from service_chassis.application import run
 from service_chassis.operations.logging import configure_logging
 from service_chassis.own_secrets import require_own_secrets
-from service_chassis.settings import ProcessSettings, read_settings
+from service_chassis.process_settings import ProcessSettings
+from service_chassis.settings import read_settings
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 

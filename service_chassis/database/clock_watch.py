@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Gauge
 
 from service_chassis.clock import Clock
+from service_chassis.database.pool import DATABASE_FAULTS
 
 WARN_SECONDS = 5.0
 REFUSE_SECONDS = 60.0
@@ -46,7 +47,7 @@ class ClockWatch:
 
     async def check(self) -> None:
         """Raise where they do not agree; for readiness. A database that is away says nothing about the time."""
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*DATABASE_FAULTS):
             await self.run_once()
         if self.is_off:
             raise RuntimeError(f"{self._apart_seconds:.0f} s apart from the database")

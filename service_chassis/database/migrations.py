@@ -7,7 +7,7 @@ again, in the same transaction as the migrations.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ _CREATE_TABLE = """
     CREATE TABLE IF NOT EXISTS sql_function (name text PRIMARY KEY, sha256 bytea NOT NULL);
     GRANT SELECT ON sql_function TO PUBLIC
 """
+_HAS_MIGRATIONS = "SELECT to_regclass('_yoyo_migration') IS NOT NULL"
+_LIST_MIGRATIONS = "SELECT migration_id FROM _yoyo_migration"
 _LIST_FUNCTIONS = "SELECT name, sha256 FROM sql_function"
 _FORGET_FUNCTIONS = "DELETE FROM sql_function WHERE NOT name = ANY (%s)"
 _NOTE_FUNCTION = """
@@ -51,7 +53,7 @@ _LIST_OVERLOADS = """
 class Schema:
     """What a service's database must have: names of migrations, and the text of functions by name.
 
-    `role` is what the service acts as: it owns nothing, and row-level security holds for it.
+    `role` has the rights that the service acts with: it owns nothing, and row-level security holds for it.
     """
 
     directory: Path
@@ -70,20 +72,31 @@ class Schema:
         )
 
 
+class AnothersDatabase(RuntimeError):
+    """The database has migrations, and the service's first is not one of them."""
+
+
 def _keep_quiet(_: str) -> None:
     pass
 
 
-def apply_schema(dsn: str, schema: Schema, tell: Callable[[str], None] = _keep_quiet) -> list[str]:
+def apply_schema(
+    dsn: str, schema: Schema, tell: Callable[[str], None] = _keep_quiet, *, acting_role: str = ""
+) -> list[str]:
     """Apply what the database at `dsn` lacks, all or nothing, and return the names of it, in order.
 
+    `acting_role`, which the service acts as, becomes a member of the schema's own role where it is another one.
+
     Waits for another process that migrates the same database, and says so by `tell`. Raises OperatorError when that
-    takes too long, and where a superuser must give a right first.
+    takes too long, and where a superuser must give a right first; AnothersDatabase, and then nothing was changed.
     """
     parameters = read_database_url(dsn)
     # The lock belongs to a transaction, not to a session: a connection pooler must not keep it for the next client.
     with psycopg.connect(**{"connect_timeout": CONNECT_TIMEOUT_SECONDS, **parameters}) as guard:  # type: ignore[arg-type]
         _take_lock(guard, tell)
+        if (guard.execute(_HAS_MIGRATIONS).fetchone() or (False,))[0]:
+            _require_ours({name for (name,) in guard.execute(_LIST_MIGRATIONS)}, schema)
+        _require_room(guard)
         backend = _Backend(parameters)
         # yoyo runs a migration's steps on another connection than the one that notes it: here both are one.
         backend.copy = lambda: nullcontext(backend)
@@ -91,6 +104,8 @@ def apply_schema(dsn: str, schema: Schema, tell: Callable[[str], None] = _keep_q
             backend.init_database()
             if schema.role:
                 _require_role(backend.connection, schema.role)
+            if acting_role not in ("", schema.role):
+                _require_role(backend.connection, acting_role, member_of=schema.role)
             pending = backend.to_apply(read_migrations(str(schema.directory / "migrations")))
             with backend.transaction():
                 backend.apply_migrations(pending)
@@ -132,11 +147,38 @@ def _take_lock(guard: psycopg.Connection, tell: Callable[[str], None]) -> None:
         time.sleep(LOCK_POLL_SECONDS)
 
 
-def _require_role(connection: psycopg.Connection, role: str) -> None:
+def _require_ours(applied: Set[str], schema: Schema) -> None:
+    """Raise AnothersDatabase where somebody's migrations were applied, without our first: that one never changes."""
+    first = min(schema.migrations, default=None)
+    if applied and first is not None and first not in applied:
+        raise AnothersDatabase(f"it has {min(applied)} and not {first}")
+
+
+_FIND_ROOM = """
+    SELECT current_user, coalesce(current_schema(), 'public'),
+           coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
+"""
+
+
+def _require_room(connection: psycopg.Connection) -> None:
+    """Raise OperatorError with what must be run where we may make no tables."""
+    user, namespace, may_create = connection.execute(_FIND_ROOM).fetchone() or ("", "", False)
+    if not may_create:
+        grant = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(
+            sql.Identifier(namespace), sql.Identifier(user)
+        )
+        raise OperatorError(
+            f"{user} may not make tables in the schema {namespace}. The database's owner or a superuser must run: "
+            f"{grant.as_string(connection)}"
+        )
+
+
+def _require_role(connection: psycopg.Connection, role: str, member_of: str = "") -> None:
     """Make the role that the service acts as, where it is not there, and let us act as it.
 
-    Roles belong to the whole server: another database may have brought it, or its administrator. Raises
-    OperatorError with what a superuser must run where we may not.
+    With `member_of`, the role has the rights of that one. Roles belong to the whole server: another database may
+    have brought it, or its administrator. Raises OperatorError with what a superuser must run where we may not, and
+    for a role that sees the rows of all clients.
     """
     # To make a role or to administer it is, from PostgreSQL 16 on, not yet to act as it.
     is_16 = connection.info.server_version >= 160_000
@@ -144,15 +186,27 @@ def _require_role(connection: psycopg.Connection, role: str) -> None:
     (user,) = connection.execute("SELECT current_user").fetchone() or ("",)
     grant = sql.SQL("GRANT {} TO {}" + option).format(sql.Identifier(role), sql.Identifier(user))
     create = sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role))
-    needed = [create, grant]
+    join = sql.SQL("GRANT {} TO {}" + (" WITH INHERIT TRUE" if is_16 else "")).format(
+        sql.Identifier(member_of), sql.Identifier(role)
+    )
+    needed = [create, grant, *([join] if member_of else [])]
     try:
-        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
+        found = connection.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = %s", (role,))
+        (sees_all,) = found.fetchone() or (None,)
+        if sees_all:
+            raise OperatorError(
+                f"the service may not act as the role {role}: row-level security does not hold for it"
+            )
+        if sees_all is None:
             with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 connection.execute(create)
         needed.remove(create)
         (is_usable,) = connection.execute("SELECT pg_has_role(%s, %s)", (role, kind)).fetchone() or (False,)
         if not is_usable:
             connection.execute(grant)
+        needed.remove(grant)
+        if member_of:
+            connection.execute(join)
     except psycopg.errors.InsufficientPrivilege:
         commands = "; ".join(command.as_string(connection) for command in needed)
         raise OperatorError(
@@ -180,10 +234,14 @@ def _digest(text: str) -> bytes:
 
 
 async def check_schema(pool: asyncpg.Pool, schema: Schema) -> None:
-    """Raise RuntimeError unless the database has every migration and every function of `schema`, as they stand."""
+    """Raise RuntimeError unless the database has every migration and every function of `schema`, as they stand.
+
+    AnothersDatabase is one.
+    """
     async with pool.acquire(timeout=1) as connection:
-        applied = {row["migration_id"] for row in await connection.fetch("SELECT migration_id FROM _yoyo_migration")}
+        applied = {row["migration_id"] for row in await connection.fetch(_LIST_MIGRATIONS)}
         present = dict(await connection.fetch(_LIST_FUNCTIONS))
+    _require_ours(applied, schema)
     missing = schema.migrations - applied
     missing |= {name for name, text in schema.functions.items() if present.get(name) != _digest(text)}
     if missing:

@@ -29,6 +29,9 @@ _SERVER_SETTINGS = {
 }
 
 
+DATABASE_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises: of a server that is away, that refuses, or that is not what was asked for."""
+
 _CHANGED_SERVER = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.AdminShutdownError,
@@ -39,6 +42,17 @@ _CHANGED_SERVER = (
 )
 """What a server says that was demoted, restarts or shuts down: a session with it is of no more use, and a busy one
 would never be replaced by itself."""
+
+_OF_A_POOLER = (
+    asyncpg.ProtocolViolationError,
+    asyncpg.DuplicatePreparedStatementError,
+    asyncpg.InvalidSQLStatementNameError,
+)
+"""What comes of a session that is not one session with one server."""
+POOLER_IN_THE_WAY = (
+    "a connection pooler in front of the database changes servers between statements, or refuses what a session "
+    "begins with; connect to the database itself"
+)
 
 UNHURRIED: Mapping[str, str] = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 """Server settings of a connection for an operator's long work, whose every statement its caller bounds."""
@@ -114,6 +128,7 @@ class _Turn:
                 raise
         except BaseException as error:
             await self._work.__aexit__(type(error), error, error.__traceback__)
+            _tell_of_a_pooler(error)
             raise
 
     async def __aexit__(self, *fault: Any) -> None:
@@ -124,6 +139,12 @@ class _Turn:
         finally:
             self._turns.release()
             await self._work.__aexit__(*fault)
+        _tell_of_a_pooler(fault[1])
+
+
+def _tell_of_a_pooler(error: BaseException | None) -> None:
+    if isinstance(error, _OF_A_POOLER):
+        raise SessionNotAsAsked(f"{POOLER_IN_THE_WAY} ({error})") from error
 
 
 @asynccontextmanager
@@ -173,7 +194,7 @@ async def open_pool(
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 await pool.close()
-        except (TimeoutError, asyncpg.PostgresError, OSError):
+        except DATABASE_FAULTS:
             pool.terminate()
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -100,22 +99,3 @@ async def test_a_day_in_a_process_leaves_nothing_private_in_its_log_and_ends_wit
     assert fault["at"].startswith("catalog_service/plans/store.py")
     for private in ("arked", secret, token, token.split(".")[1]):
         assert private not in written
-
-
-async def test_a_port_in_use_is_one_line_and_exit_1(catalog_dsn: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as somebody:
-        variables = {
-            "CATALOG_POSTGRES_DSN": catalog_dsn,
-            "CATALOG_PORT": str(somebody.getsockname()[1]),
-            "CATALOG_OPS_PORT": str(choose_free_port()),
-        }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "catalog_service"),
-            env={**os.environ, **variables},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, said = await process.communicate()
-    assert process.returncode == 1
-    assert said.decode().startswith("catalog_service: [Errno ")
-    assert said.decode().count("\n") == 1

@@ -23,7 +23,7 @@ from aiohttp import web
 from service_chassis.application import READINESS, create_web_app, run
 from service_chassis.http.bounds import HttpBounds
 from service_chassis.operations.logging import configure_logging
-from service_chassis.settings import ProcessSettings
+from service_chassis.process_settings import ProcessSettings
 
 class Settings(ProcessSettings):
     prefix = "EXAMPLE_"

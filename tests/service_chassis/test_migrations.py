@@ -6,24 +6,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from service_chassis.database import migrations
 from service_chassis.database.migrations import Schema, apply_schema, check_schema
 from service_chassis.database.pool import open_pool
 from service_chassis.errors import OperatorError
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """A service's package."""
-    (tmp_path / "migrations").mkdir()
-    (tmp_path / "sql").mkdir()
-    (tmp_path / "migrations" / "0001_first.sql").write_text("-- why: first\nCREATE TABLE first (n int);\n")
-    (tmp_path / "migrations" / "0002_second.sql").write_text(
-        "INSERT INTO first VALUES (1);\nINSERT INTO first VALUES (2);\n"
-    )
-    return tmp_path
 
 
 def apply(dsn: str, directory: Path) -> list[str]:
@@ -128,59 +115,13 @@ async def test_a_database_with_another_text_of_a_function_is_not_ready(
             await check_schema(pool, Schema.of(directory))
 
 
-@pytest.fixture
-def managed(empty_database: Callable[[], str]) -> Callable[[str], str]:
-    """Make a database whose owner is no superuser but has `rights`; return its URL."""
-
-    def make(rights: str) -> str:
-        dsn = empty_database()
-        name = conninfo_to_dict(dsn)["dbname"]
-        owner = f"owner_of_{name}"
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(f"CREATE ROLE {owner} LOGIN {rights} PASSWORD 'x'")
-            connection.execute(f"ALTER DATABASE {name} OWNER TO {owner}")
-        return of_user(dsn, owner)
-
-    return make
-
-
-def of_user(dsn: str, user: str) -> str:
-    parts = conninfo_to_dict(dsn)
-    return f"postgresql://{user}:x@{parts['host']}:{parts['port']}/{parts['dbname']}"
-
-
-async def act(dsn: str, role: str) -> str:
-    async with open_pool(dsn, size=1, application_name="test", role=role) as pool, pool.acquire() as connection:
-        return str(await connection.fetchval("SELECT current_user"))
-
-
-def name_role(dsn: str) -> str:
-    return f"acting_in_{conninfo_to_dict(dsn)['dbname']}"
-
-
-async def test_an_owner_that_may_make_roles_leaves_one_that_can_be_acted_as(
-    directory: Path, managed: Callable[[str], str]
+def test_an_earlier_version_of_the_same_service_may_migrate_again(
+    directory: Path, empty_database: Callable[[], str]
 ) -> None:
-    dsn = managed("CREATEROLE")
-    apply_schema(dsn, Schema.of(directory, name_role(dsn)))
-    assert await act(dsn, name_role(dsn)) == name_role(dsn)
-
-
-@pytest.mark.parametrize("is_there", [False, True])
-async def test_an_owner_that_may_not_is_told_what_a_superuser_must_run(
-    directory: Path, managed: Callable[[str], str], empty_database: Callable[[], str], is_there: bool
-) -> None:
-    dsn = managed("CREATEDB")
-    role = name_role(dsn)
-    with psycopg.connect(empty_database(), autocommit=True) as superuser:
-        if is_there:
-            superuser.execute(f"CREATE ROLE {role} NOLOGIN")
-        with pytest.raises(OperatorError) as refused:
-            apply_schema(dsn, Schema.of(directory, role))
-        assert ("CREATE ROLE" in str(refused.value)) is not is_there
-        superuser.execute(str(refused.value).partition("must run: ")[2])
-    apply_schema(dsn, Schema.of(directory, role))
-    assert await act(dsn, role) == role
+    dsn = empty_database()
+    apply(dsn, directory)
+    (directory / "migrations" / "0002_second.sql").unlink()
+    assert apply(dsn, directory) == []
 
 
 def test_a_lock_that_is_not_given_back_is_told_and_not_waited_for_without_end(

@@ -10,16 +10,8 @@ from marshmallow import ValidationError
 from activity_service.settings import ActivitySettings
 from metering_service.settings import MeteringSettings
 from service_chassis.own_secrets import require_own_secrets
-from service_chassis.settings import (
-    LOG_LEVEL,
-    DatabaseSettings,
-    InvalidSettings,
-    ProcessSettings,
-    describe_settings,
-    read_settings,
-    require_http_url,
-    variable,
-)
+from service_chassis.process_settings import LOG_LEVEL, DatabaseSettings, ProcessSettings, require_http_url
+from service_chassis.settings import InvalidSettings, describe_settings, read_settings, variable
 
 
 @dataclass(frozen=True)
@@ -55,11 +47,16 @@ def test_all_faults_are_told_by_variable(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["nonsense", "localhost:8083", "ftp://h", "http://", "http://h:port", "http://h:99999"]
+    "text",
+    [
+        *("nonsense", "localhost:8083", "ftp://h", "http://", "http://h:port", "http://h:99999"),
+        *("http://user:secret@h", "http://h/?a=b", "http://h?", "http://h/#part"),
+    ],
 )
 def test_what_is_no_url_that_can_be_called_is_refused(text: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as refused:
         require_http_url(text)
+    assert "secret" not in str(refused.value)
     require_http_url("http://127.0.0.1:8083")
 
 

@@ -1,0 +1,122 @@
+"""Settings that the services have in common, and the bounds of theirs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError
+from marshmallow.validate import Length, Range
+
+from service_chassis.database.url import read_database_url
+from service_chassis.schema.fields import one_of
+from service_chassis.settings import variable
+
+_ROLE = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+
+PORT = Range(min=1, max=65_535)
+CONNECTIONS = Range(min=1, max=1_000)
+"""A pool takes memory for each that it may open, and servers have a few hundred."""
+ONE_HOUR_SECONDS = 3_600
+PAUSE_SECONDS = Range(min=0, max=ONE_HOUR_SECONDS, min_inclusive=False)
+RETENTION_SECONDS = Range(min=900, max=366 * 24 * ONE_HOUR_SECONDS)
+"""Of what is kept so that what comes late is known; far longer would only fill tables."""
+NOT_EMPTY = Length(min=1, error="Must not be empty.")
+LOG_LEVEL = one_of("debug", "info", "warning", "error")
+"""Validators of settings that several services have."""
+
+
+def require_http_url(text: str) -> None:
+    """Raise ValidationError, in words without values, unless `text` is a URL that can be called as it is.
+
+    A name and password, a query or a fragment would be left out, or sent where nobody asks for them.
+    """
+    try:
+        parts = urlsplit(text)
+        is_more = "@" in parts.netloc or "?" in text or "#" in text
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValidationError("Must be a URL: http://host:port, or https.")
+    if is_more:
+        raise ValidationError("Must be a URL without user, password, query and fragment (no @, ? or #).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings:
+    """What operators' commands need. A service gives its `prefix`, which each variable's name begins with."""
+
+    prefix: ClassVar[str]
+    postgres_dsn: str = variable(
+        "POSTGRES_DSN",
+        "URL of the service's own PostgreSQL database: postgresql://user:password@host:port/database.",
+        validate=read_database_url,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSettings(DatabaseSettings):
+    """What every service's process has; a service gives its own ports."""
+
+    host: str = variable("HOST", "Address the API listens on.", default="127.0.0.1", validate=NOT_EMPTY)
+    port: int
+    ops_host: str = variable(
+        "OPS_HOST", "Address that health and metrics listen on.", default="127.0.0.1", validate=NOT_EMPTY
+    )
+    ops_port: int
+    log_level: str = variable("LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL)
+    drain_seconds: float = variable(
+        "DRAIN_SECONDS",
+        "How long a process that was told to stop is not ready and serves on, until no proxy sends it requests.",
+        unit="seconds",
+        default=0.0,
+        validate=Range(min=0, max=ONE_HOUR_SECONDS),
+    )
+    keep_alive_seconds: float = variable(
+        "KEEP_ALIVE_SECONDS",
+        "How long a caller's connection may be without a request. Longer than what a proxy keeps its own for.",
+        unit="seconds",
+        default=75.0,
+        validate=PAUSE_SECONDS,
+    )
+
+    def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
+        """Return the secrets by their variable, of a key that is kept as a hash its SHA-256 in hex."""
+        # The library drops a password that is empty.
+        empty = urlsplit(self.postgres_dsn).password
+        return {f"{self.prefix}POSTGRES_DSN": [read_database_url(self.postgres_dsn).get("password", empty)]}
+
+
+def port_variable(default: int) -> Any:
+    """Declare the port of the API."""
+    return variable("PORT", "Port the API listens on.", default=default, validate=PORT)
+
+
+def require_role(text: str) -> None:
+    """Raise ValidationError unless `text` is empty or the name of a role that is not PostgreSQL's own.
+
+    `none` would be taken for no role at all, and row-level security would not hold.
+    """
+    if text and (text in ("none", "public") or not _ROLE.fullmatch(text)):
+        raise ValidationError(
+            "Must be the name of a role: 1 to 63 small letters, digits and _, not beginning with a digit or pg_, "
+            "and neither none nor public."
+        )
+
+
+def role_variable(default: str) -> Any:
+    """Declare the role that a service acts as."""
+    return variable(
+        "POSTGRES_ROLE",
+        f"The role to act as while serving: it owns nothing and sees one client at a time. `migrate` makes another "
+        f"than `{default}` one of its members. Empty: the one of the URL.",
+        default=default,
+        validate=require_role,
+    )
+
+
+def ops_port_variable(default: int) -> Any:
+    """Declare the port of health and metrics."""
+    return variable("OPS_PORT", "Port that health and metrics listen on.", default=default, validate=PORT)
