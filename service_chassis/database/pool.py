@@ -95,6 +95,12 @@ class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
         return _Turn(self._turns, super().acquire(timeout=seconds), seconds, work_seconds)
 
 
+def _hear(done: asyncio.Future[Any]) -> None:
+    """Take note of how a task ended, so that none counts as lost; a session that failed is gone either way."""
+    if not done.cancelled():
+        done.exception()
+
+
 class _Turn:
     """One use of a connection, once it is its turn. A session with a server that has changed is cut at its end."""
 
@@ -135,11 +141,18 @@ class _Turn:
         if isinstance(fault[1], _CHANGED_SERVER):
             self._connection.terminate()
         try:
-            await self._lent.__aexit__(*fault)
+            # Without a fault there is nothing to wait for, and this is on every request's way.
+            await (self._lent.__aexit__(*fault) if fault[1] is None else self._give_back(*fault))
         finally:
             self._turns.release()
             await self._work.__aexit__(*fault)
         _tell_of_a_pooler(fault[1])
+
+    async def _give_back(self, *fault: Any) -> None:
+        """Wait until the server has given a statement up; should the caller be cancelled meanwhile, it goes on."""
+        giving = asyncio.ensure_future(self._lent.__aexit__(*fault))
+        giving.add_done_callback(_hear)
+        await asyncio.shield(giving)
 
 
 def _tell_of_a_pooler(error: BaseException | None) -> None:

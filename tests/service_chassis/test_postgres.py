@@ -2,7 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import gc
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -11,6 +15,23 @@ import pytest
 from service_chassis.database.pool import SessionNotAsAsked, check_postgres, open_pool
 
 CALLERS, CONNECTIONS, ROUNDS = 40, 2, 50
+
+
+@pytest.fixture(autouse=True)
+async def no_exception_is_lost() -> AsyncIterator[None]:
+    lost: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    yield
+    gc.collect()
+    assert lost == []
+
+
+async def until_it_sleeps(operator: asyncpg.Connection, pid: int) -> None:
+    """Wait until a session sleeps in its statement, and holds nothing that others need."""
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'"
+    async with asyncio.timeout(5):
+        while not await operator.fetchval(asleep, pid):
+            pass
 
 
 @pytest.fixture
@@ -122,16 +143,38 @@ async def test_sessions_with_a_server_that_became_read_only_are_dropped_and_it_i
     await operator.close()
 
 
+async def test_a_use_that_is_given_up_twice_while_the_server_stands_still_loses_no_exception(
+    empty_database: Callable[[], str],
+) -> None:
+    dsn = empty_database()
+    operator = await asyncpg.connect(dsn)
+    async with open_pool(dsn, size=1, application_name="test", acquire_seconds=0.2) as pool:
+        pid = await pool.fetchval("SELECT pg_backend_pid()")
+        working = asyncio.create_task(pool.execute("SELECT pg_sleep(3)"))
+        await until_it_sleeps(operator, pid)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            # First in its statement, then while the server is asked to end that.
+            for _ in range(2):
+                working.cancel()
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await working
+            async with pool.acquire(timeout=5) as connection:
+                assert await connection.fetchval("SELECT pg_backend_pid()") != pid
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    await operator.close()
+
+
 async def test_a_session_that_was_shut_down_costs_one_use_only(empty_database: Callable[[], str]) -> None:
     dsn = empty_database()
     operator = await asyncpg.connect(dsn)
     async with open_pool(dsn, size=1, application_name="victim") as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
         sleeping = asyncio.create_task(pool.execute("SELECT pg_sleep(3)"))
-        async with asyncio.timeout(5):
-            active = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'"
-            while not await operator.fetchval(active, pid):
-                pass
+        await until_it_sleeps(operator, pid)
         await operator.execute("SELECT pg_terminate_backend($1)", pid)
         with pytest.raises((asyncpg.AdminShutdownError, asyncpg.ConnectionDoesNotExistError)):
             await sleeping
