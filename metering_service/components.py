@@ -20,6 +20,7 @@ from metering_service.events.hold_store import CHARGING_SETTINGS
 from metering_service.events.read import ReadEvents
 from metering_service.events.release import FORGET_INTERVAL_SECONDS, ForgetReleased, ReleaseHolds
 from metering_service.events.settle import SettleEvents
+from metering_service.exports.export import ExportClients
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.administer import AdministerPolicies, check_policy
 from metering_service.policies.cache import PolicyCache
@@ -64,6 +65,7 @@ class Components:
     usage: ReadUsage
     refusals: ReadRefusals
     shadow: ReadShadow
+    exports: ExportClients
 
 
 COMPONENTS = web.AppKey("components", Components)
@@ -147,6 +149,7 @@ async def open_components(
             interval_seconds=FORGET_SHADOW_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )
+        accounts, usage = AdministerAccounts(pool, clock), ReadUsage(pool)
         async with run_tasks([forgetting, comparing, writing, tidying, moving, judging, forgetting_shadow]):
             yield Components(
                 service_keys=service_keys,
@@ -158,12 +161,13 @@ async def open_components(
                 events=ReadEvents(pool),
                 policies=AdministerPolicies(pool),
                 assignments=AssignPolicies(pool),
-                accounts=AdministerAccounts(pool, clock),
+                accounts=accounts,
                 credits=GiveCredits(pool),
                 quotas=ReadQuotas(pool, default_policy),
-                usage=ReadUsage(pool),
+                usage=usage,
                 refusals=ReadRefusals(pool),
                 shadow=ReadShadow(pool),
+                exports=ExportClients(accounts, usage),
             )
 
 

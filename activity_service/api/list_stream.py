@@ -1,18 +1,13 @@
-"""Send a list of any length in constant memory, to readers of any speed but none that stands still."""
+"""Send a list of plays of any length as it is read."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
 
 from activity_service.api.responses import encode_elements, respond_list
 from activity_service.plays.plan_play import PlanPlay
-from service_chassis.operations.logging import log_fault
-
-PIECE_BYTES = 64 * 1024
-STALL_LIMIT_SECONDS = 30.0
-"""A reader that does not take a piece within this time is cut off: it holds a connection and what it has not read."""
+from service_chassis.http.stream import send_stream
 
 Batch = Sequence[PlanPlay]
 
@@ -28,40 +23,21 @@ async def read_ahead(plays: AsyncGenerator[Batch, None]) -> Sequence[Batch]:
 async def send_list(
     request: web.Request, begun: Sequence[Batch], rest: AsyncGenerator[Batch, None]
 ) -> web.StreamResponse:
-    """Send what `read_ahead` returned and the `rest`: in one piece when one batch is all, else as they are read.
-
-    A fault after the first byte cuts the connection: nobody may take what was sent for a whole list.
-    """
+    """Send what `read_ahead` returned and the `rest`: in one piece when one batch is all, else as they are read."""
     async with aclosing(rest):
         if len(begun) == 1:
             return respond_list(begun[0])
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        try:
-            await _send(response, begun, rest)
-        except ConnectionError:
-            pass  # the reader went away
-        except Exception as error:
-            log_fault("list_cut_off", error)
-            if request.transport is not None:
-                request.transport.abort()
-    return response
+        return await send_stream(request, _encode(begun, rest), {"Content-Type": "application/json"})
 
 
-async def _send(response: web.StreamResponse, begun: Sequence[Batch], rest: AsyncIterator[Batch]) -> None:
+async def _encode(begun: Sequence[Batch], rest: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
     count = 0
     opening = b'{"data":['
     for batch in begun:
-        await _write(response, opening + encode_elements(batch))
+        yield opening + encode_elements(batch)
         opening = b","
         count += len(batch)
     async for batch in rest:
-        await _write(response, opening + encode_elements(batch))
+        yield opening + encode_elements(batch)
         count += len(batch)
-    await _write(response, b'],"count":%d}' % count)
-
-
-async def _write(response: web.StreamResponse, data: bytes) -> None:
-    for start in range(0, len(data), PIECE_BYTES):
-        async with asyncio.timeout(STALL_LIMIT_SECONDS):
-            await response.write(data[start : start + PIECE_BYTES])
+    yield b'],"count":%d}' % count

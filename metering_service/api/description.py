@@ -1,6 +1,17 @@
 """The API as a whole: its calls, and what is published about all of them."""
 
-from metering_service.api import charges, clients, events, grants, policies, recurring_grants, refusals, shadow, usage
+from metering_service.api import (
+    charges,
+    clients,
+    events,
+    exports,
+    grants,
+    policies,
+    recurring_grants,
+    refusals,
+    shadow,
+    usage,
+)
 from metering_service.api.responses import ErrorSchema, render_error
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
 from service_chassis.version import VERSION
@@ -15,6 +26,7 @@ ENDPOINTS = (
     *usage.ENDPOINTS,
     *refusals.ENDPOINTS,
     *shadow.ENDPOINTS,
+    *exports.ENDPOINTS,
 )
 
 API = Api(

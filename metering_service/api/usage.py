@@ -22,9 +22,12 @@ from service_chassis.openapi.endpoint import Endpoint, Success, query
 _WINDOWS: Sequence[Window] = ("day", "month")
 _GROUPS: Sequence[GroupBy] = ("eventType", "user")
 _DAY = {"type": "string", "format": "date"}
-_PARAMETERS = (
+RANGE_PARAMETERS = (
     query("from", "The first day, UTC; without, the first of the month of `to`, or of the present one.", _DAY),
     query("to", "The day after the last one; without, tomorrow.", _DAY),
+)
+_PARAMETERS = (
+    *RANGE_PARAMETERS,
     query(
         "window", "Sums of days, or of months.", {"type": "string", "enum": list(_WINDOWS), "default": _WINDOWS[0]}
     ),

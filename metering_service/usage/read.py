@@ -1,5 +1,6 @@
 """Look at usage."""
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -7,7 +8,7 @@ import asyncpg
 
 from metering_service.policies.store import PolicyStore
 from metering_service.usage.store import UsageStore
-from metering_service.usage.usage import GroupBy, Usage, Window
+from metering_service.usage.usage import GroupBy, Usage, UsageSum, Window
 from service_chassis.errors import InvalidRequest
 
 MAX_DAYS = 400
@@ -33,11 +34,32 @@ class ReadUsage:
         Raises InvalidRequest where they are in the wrong order, or too far apart.
         """
         async with self.pool.acquire() as connection:
-            today = (await PolicyStore(connection).fetch_now()).date()
-            begin = from_day or (to_day or today).replace(day=1)
-            end = to_day or max(begin, today) + timedelta(days=1)
-            if not begin < end <= begin + timedelta(days=MAX_DAYS):
-                raise InvalidRequest.field("to", f"Must be after from, by at most {MAX_DAYS} days.")
+            begin, end = await _choose_days(connection, from_day, to_day)
             store = UsageStore(connection)
             sums = await store.list_sums(client_id, begin, end, window, group_by)
             return Usage(client_id, begin, end, await store.is_final(client_id, end), sums)
+
+    async def stream_days(
+        self, client_id: str, from_day: date | None, to_day: date | None
+    ) -> AsyncIterator[Sequence[UsageSum]]:
+        """Yield what `fetch` would return by day and event type, the sums of each day, which may be none."""
+        async with self.pool.acquire() as connection:
+            begin, end = await _choose_days(connection, from_day, to_day)
+        for number in range((end - begin).days):
+            day = begin + timedelta(days=number)
+            async with self.pool.acquire() as connection:
+                sums = await UsageStore(connection).list_sums(
+                    client_id, day, day + timedelta(days=1), "day", "eventType"
+                )
+            yield sums
+
+
+async def _choose_days(
+    connection: asyncpg.Connection, from_day: date | None, to_day: date | None
+) -> tuple[date, date]:
+    today = (await PolicyStore(connection).fetch_now()).date()
+    begin = from_day or (to_day or today).replace(day=1)
+    end = to_day or max(begin, today) + timedelta(days=1)
+    if not begin < end <= begin + timedelta(days=MAX_DAYS):
+        raise InvalidRequest.field("to", f"Must be after from, by at most {MAX_DAYS} days.")
+    return begin, end

@@ -164,10 +164,13 @@ def _success(success: Success) -> dict[str, Any]:
         name: {"description": said, "schema": {"type": "string"}} if isinstance(said, str) else dict(said)
         for name, said in success.headers.items()
     }
+    content = _content(success.content_type, success.schema, {"answer": success.example})
+    for content_type, example in success.also.items():
+        content |= _content(content_type, {"type": "string"}, {"answer": example})
     return {
         "description": success.description,
         "headers": headers | {"X-Request-ID": {**_SENT_REQUEST_ID, "required": True}},
-        "content": _content(success.content_type, success.schema, {"answer": success.example}),
+        "content": content,
     }
 
 

@@ -37,6 +37,8 @@ class Success:
     example: Any
     headers: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
     content_type: str = "application/json"
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Examples of the same as text of other content types, by these."""
 
 
 class Failure:

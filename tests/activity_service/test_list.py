@@ -14,10 +14,10 @@ import aiohttp
 import orjson
 import pytest
 
-from activity_service.api import list_stream
 from activity_service.plays.plan_play import PlanPlayFilter, Position
 from activity_service.plays.read import STREAM_BATCH_PLAYS
 from activity_service.plays.store import PlanPlayStore
+from service_chassis.http import stream
 from service_chassis.http.cursor import encode_cursor
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
@@ -313,7 +313,7 @@ async def test_a_list_whose_database_is_away_from_the_start_is_a_plain_500(
 async def test_a_reader_that_stands_still_is_cut_off_and_its_connection_comes_back(
     start_activity: StartActivity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(list_stream, "STALL_LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(stream, "STALL_LIMIT_SECONDS", 0.1)
     activity = await start_activity(postgres_pool_size=2)
     await insert_plays(activity, 20_000, lessons=10)
     request = (

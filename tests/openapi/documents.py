@@ -39,10 +39,10 @@ def list_operations(document: Document) -> Iterator[tuple[str, str, dict[str, An
 
 @dataclass(frozen=True)
 class DescribedAnswer:
-    """What a document says of one status of one call."""
+    """What a document says of one status of one call; `body` is that of the first content type."""
 
     headers: dict[str, dict[str, Any]]
-    content_type: str
+    content_types: set[str]
     body: jsonschema_rs.Draft202012Validator
 
 
@@ -55,9 +55,9 @@ def read_answers(document: Document) -> dict[tuple[str, str, int], DescribedAnsw
     answers = {}
     for method, path, operation in list_operations(document):
         for status, response in operation["responses"].items():
-            ((content_type, media),) = response["content"].items()
-            body = validator(media["schema"], {"components": components})
-            answers[method.upper(), path, int(status)] = DescribedAnswer(response["headers"], content_type, body)
+            content = response["content"]
+            body = validator(next(iter(content.values()))["schema"], {"components": components})
+            answers[method.upper(), path, int(status)] = DescribedAnswer(response["headers"], set(content), body)
     return answers
 
 

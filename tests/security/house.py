@@ -104,7 +104,8 @@ class House:
         headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
         filled = None if body is None else {name: _fill(value, self.names) for name, value in body.items()}
         async with self.http.request(method, url, json=filled, headers=headers) as response:
-            return response.status, await response.json(content_type=None)
+            is_file = "Content-Disposition" in response.headers
+            return response.status, await (response.text() if is_file else response.json(content_type=None))
 
     async def _furnish(self) -> None:
         operator = RegisterClients(self.apps["catalog"][COMPONENTS].plans.pool)

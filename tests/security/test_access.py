@@ -97,6 +97,8 @@ TABLE: dict[tuple[str, str, str], Access] = {
     ("metering", "GET", "/internal/clients/{clientId}/policy"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/usage"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/refusals"): Access(keys=("admin",)),
+    ("metering", "GET", "/internal/clients/{clientId}/ledger/export"): Access(keys=("admin",)),
+    ("metering", "GET", "/internal/clients/{clientId}/usage/export"): Access(keys=("admin",)),
     ("metering", "POST", "/internal/clients/{clientId}/grants"): Access(body={}, keys=("admin",)),
     ("metering", "POST", "/internal/clients/{clientId}/adjustments"): Access(body={}, keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/balance"): Access(keys=("admin",)),

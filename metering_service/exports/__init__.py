@@ -1,0 +1,1 @@
+"""A client's ledger and usage, whole, for other people's programs."""

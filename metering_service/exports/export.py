@@ -1,0 +1,54 @@
+"""Export a client's ledger and usage, in batches of rows, in constant memory."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from metering_service.accounts.administer import AdministerAccounts
+from metering_service.events.event import BALANCE_EXHAUSTED, NOT_SOLD, QUOTA_EXCEEDED, RATE_LIMITED
+from metering_service.usage.read import ReadUsage
+from service_chassis.rows import Row
+
+LEDGER_COLUMNS = (
+    *("entryId", "at", "kind", "credits", "day", "eventType", "eventId", "userId", "units", "late"),
+    *("reference", "source", "note", "actor", "postedAt"),
+)
+USAGE_COLUMNS = (
+    *("window", "eventType", "charged", "units", "credits", "overage"),
+    *(f"refused.{code}" for code in (RATE_LIMITED, QUOTA_EXCEEDED, BALANCE_EXHAUSTED, NOT_SOLD)),
+    "lastAt",
+)
+BATCH_ENTRIES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ExportClients:
+    """Yields all there is of a client. Between two batches nothing is held, however slowly they are taken."""
+
+    accounts: AdministerAccounts
+    usage: ReadUsage
+
+    async def stream_ledger(self, client_id: str, after: int = 0) -> AsyncIterator[Sequence[Row]]:
+        """Yield the lines of a client's ledger, oldest first, from after the entry `after` on.
+
+        Whoever goes on after the last line that it has misses none: lines of one client get their numbers under its
+        account's lock and become visible in their order, so that none commits below one that was read. Raises
+        ClientNotFound for a client that nobody ever named.
+        """
+        await self.accounts.require_known(client_id)
+        begin: int | None = after
+        while begin is not None:
+            entries, last = await self.accounts.list_entries(client_id, begin, BATCH_ENTRIES)
+            yield [entry.as_document() for entry in entries]
+            begin = None if last is None else last.entry_id
+
+    async def stream_usage(
+        self, client_id: str, from_day: date | None, to_day: date | None
+    ) -> AsyncIterator[Sequence[Row]]:
+        """Yield a client's usage, a row for each day and event type, of days as ReadUsage.fetch.
+
+        Raises InvalidRequest as it does, or ClientNotFound.
+        """
+        await self.accounts.require_known(client_id)
+        async for sums in self.usage.stream_days(client_id, from_day, to_day):
+            yield [each.as_document("eventType") for each in sums]
