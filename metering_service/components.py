@@ -14,6 +14,7 @@ from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.give_credits import GiveCredits
 from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, MoveAccounts
 from metering_service.accounts.quota import ReadQuotas
+from metering_service.decisions.read import ReadDecisions
 from metering_service.errors import ClusterRefused
 from metering_service.events.authorize import AuthorizeEvents
 from metering_service.events.hold_store import CHARGING_SETTINGS
@@ -65,6 +66,7 @@ class Components:
     usage: ReadUsage
     refusals: ReadRefusals
     shadow: ReadShadow
+    decisions: ReadDecisions
     exports: ExportClients
 
 
@@ -167,6 +169,7 @@ async def open_components(
                 usage=usage,
                 refusals=ReadRefusals(pool),
                 shadow=ReadShadow(pool),
+                decisions=ReadDecisions(pool),
                 exports=ExportClients(accounts, usage),
             )
 

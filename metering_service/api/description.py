@@ -3,6 +3,7 @@
 from metering_service.api import (
     charges,
     clients,
+    decisions,
     events,
     exports,
     grants,
@@ -26,6 +27,7 @@ ENDPOINTS = (
     *usage.ENDPOINTS,
     *refusals.ENDPOINTS,
     *shadow.ENDPOINTS,
+    *decisions.ENDPOINTS,
     *exports.ENDPOINTS,
 )
 

@@ -22,11 +22,11 @@ from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
 
 _MOMENT = {"type": "string", "format": "date-time", "minLength": 1, "maxLength": 40}
-_PARAMETERS = (
+TIME_PARAMETERS = (
     query("from", "The first minute, as 2026-07-01T14:03:00Z.", _MOMENT),
     query("to", "The minute after the last one.", _MOMENT),
-    *PAGE_PARAMETERS,
 )
+_PARAMETERS = (*TIME_PARAMETERS, *PAGE_PARAMETERS)
 
 
 async def list_refusals(request: web.Request) -> web.Response:
@@ -42,7 +42,7 @@ async def list_refusals(request: web.Request) -> web.Response:
     return respond({"refusals": [line.as_document() for line in lines], "nextCursor": cursor})
 
 
-_RECEIPT = {
+RECEIPT = {
     "policyId": "starter",
     "policyVersion": 2,
     "mode": "enforce",
@@ -81,8 +81,8 @@ ENDPOINTS = (
                             "count": 17,
                             "firstAt": "2026-07-01T14:03:01.250000Z",
                             "lastAt": "2026-07-01T14:03:48.100000Z",
-                            "firstReceipt": _RECEIPT,
-                            "lastReceipt": _RECEIPT,
+                            "firstReceipt": RECEIPT,
+                            "lastReceipt": RECEIPT,
                         }
                     ],
                     "nextCursor": None,

@@ -15,6 +15,7 @@ from metering_service.accounts.quota import ReadQuotas
 from metering_service.admin_audit.store import AdminAuditLine, AdminAuditStore
 from metering_service.cli.accounts import BALANCE_COLUMNS, GRANT_COLUMNS
 from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_moment
+from metering_service.decisions.read import DecisionLine, Position, ReadDecisions, as_document
 from metering_service.events.event import HeldEvent
 from metering_service.events.read import FIRST_HELD, ReadEvents
 from metering_service.refusals.keep import LAST_LINE, ReadRefusals
@@ -36,6 +37,7 @@ _POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "shadow", "booked")
 _QUOTA_COLUMNS = ("name", "counts", "limit", "used", "held", "overage", "resetsAt")
 
 _REFUSAL_COLUMNS = ("minute", "eventType", "code", "limit", "userId", "count", "lastAt")
+_DECISION_COLUMNS = ("at", "kind", "eventType", "userId", "units", "credits", "code", "limit", "count", "eventId")
 _CLIENT_TABLES = {
     "quotas": _QUOTA_COLUMNS,
     "balance": BALANCE_COLUMNS,
@@ -45,6 +47,10 @@ _CLIENT_TABLES = {
     "lastEntries": ("at", "kind", "credits", "eventType", "eventId", "reference"),
 }
 
+Since = Annotated[
+    datetime | None, typer.Option("--from", formats=MOMENTS, help="The first minute, UTC; without, any.")
+]
+Until = Annotated[datetime | None, typer.Option("--to", formats=MOMENTS, help="The minute after the last one, UTC.")]
 Most = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Most lines to show.")]
 
 
@@ -90,15 +96,7 @@ def usage(
 
 @commands.command("refusals")
 def refusals(
-    client_id: ClientId,
-    since: Annotated[
-        datetime | None, typer.Option("--from", formats=MOMENTS, help="The first minute, UTC; without, any.")
-    ] = None,
-    until: Annotated[
-        datetime | None, typer.Option("--to", formats=MOMENTS, help="The minute after the last one, UTC.")
-    ] = None,
-    limit: Most = 100,
-    as_json: AsJson = False,
+    client_id: ClientId, since: Since = None, until: Until = None, limit: Most = 100, as_json: AsJson = False
 ) -> None:
     """List why a client was refused, newest first, by minute, event type, limit and user. Kept for 35 days."""
 
@@ -110,6 +108,22 @@ def refusals(
         return lines
 
     show([line.as_document() for line in _run(read)], as_json, _REFUSAL_COLUMNS)
+
+
+@commands.command("decisions")
+def decisions(
+    client_id: ClientId, since: Since = None, until: Until = None, limit: Most = 100, as_json: AsJson = False
+) -> None:
+    """List what was charged to a client and why it was refused, newest first; with --json with the receipts."""
+
+    async def read(pool: asyncpg.Pool) -> Sequence[DecisionLine]:
+        await AdministerAccounts(pool).require_known(client_id)
+        found, _ = await ReadDecisions(pool).list_of(
+            client_id, read_moment(since), read_moment(until), Position(), limit
+        )
+        return found
+
+    show([as_document(line) for line in _run(read)], as_json, _DECISION_COLUMNS)
 
 
 @commands.command("client")

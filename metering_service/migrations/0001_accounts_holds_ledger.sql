@@ -267,6 +267,10 @@ CREATE UNIQUE INDEX ledger_entry_reference_once ON ledger_entry (client_id, kind
 -- What one user did, by day.
 CREATE INDEX ledger_entry_by_user ON ledger_entry (client_id, user_id, counted_on) WHERE kind = 'spend' AND user_id <> '';
 
+-- What was charged to one client between two moments. Of spends, in words of its own, as the indexes of hold: "kind =
+-- 'spend'" would let in the look-up of an event, which then walks through all of its client's.
+CREATE INDEX ledger_entry_by_time ON ledger_entry (client_id, at, entry_id) WHERE units IS NOT NULL;
+
 -- What was charged, by the UTC day of the fact: the sums of the ledger's spends, kept where those are written.
 CREATE TABLE usage (
   client_id text COLLATE "C" NOT NULL,

@@ -97,6 +97,7 @@ TABLE: dict[tuple[str, str, str], Access] = {
     ("metering", "GET", "/internal/clients/{clientId}/policy"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/usage"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/refusals"): Access(keys=("admin",)),
+    ("metering", "GET", "/internal/clients/{clientId}/decisions"): Access(keys=("events", "admin")),
     ("metering", "GET", "/internal/clients/{clientId}/ledger/export"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/usage/export"): Access(keys=("admin",)),
     ("metering", "POST", "/internal/clients/{clientId}/grants"): Access(body={}, keys=("admin",)),

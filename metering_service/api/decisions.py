@@ -1,0 +1,89 @@
+"""What was decided about a client's events, and why."""
+
+from aiohttp import web
+
+from metering_service.api.auth import authenticate
+from metering_service.api.decision_schemas import DecisionLinesSchema
+from metering_service.api.refusals import RECEIPT, TIME_PARAMETERS
+from metering_service.api.responses import (
+    PAGE_PARAMETERS,
+    WRONG_PAGE,
+    describe_identifier,
+    describe_refused_keys,
+    parse_id,
+    read_identifier,
+    read_page,
+    respond,
+)
+from metering_service.components import COMPONENTS
+from metering_service.decisions.read import Position, as_document
+from service_chassis.http.cursor import encode_cursor
+from service_chassis.http.query import read_moment, read_query
+from service_chassis.openapi.endpoint import Endpoint, Success
+
+_PARAMETERS = (*TIME_PARAMETERS, *PAGE_PARAMETERS)
+_FIRST = Position()
+
+
+async def list_decisions(request: web.Request) -> web.Response:
+    """GET /internal/clients/{clientId}/decisions."""
+    authenticate(request, "events", "admin")
+    client_id = read_identifier(request, "clientId")
+    asked = read_query(request, _PARAMETERS)
+    parsers = (read_moment, int, read_moment, parse_id, parse_id, parse_id, parse_id)
+    limit, (at, entry_id, *refusal) = read_page(asked, (*_FIRST.charge, *_FIRST.refusal), *parsers)
+    lines, last = await request.app[COMPONENTS].decisions.list_of(
+        client_id, asked["from"], asked["to"], Position((at, entry_id), tuple(refusal)), limit
+    )
+    cursor = encode_cursor(*last.charge, *last.refusal) if last else None
+    return respond({"decisions": [as_document(line) for line in lines], "nextCursor": cursor})
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/internal/clients/{clientId}/decisions",
+        list_decisions,
+        summary="List a client's charges and refusals with their receipts",
+        description="Between two moments, newest first: every charge, by when it was made, and what is kept of "
+        "refusals, which stand at the beginning of their minute. Refusals are kept for 35 days. Scope `events` or "
+        "`admin`.",
+        tag="accounts",
+        parameters=(describe_identifier("clientId", "The client's id."), *_PARAMETERS),
+        responses={
+            200: Success(
+                "Charges and refusals, newest first.",
+                DecisionLinesSchema,
+                {
+                    "decisions": [
+                        {
+                            "kind": "refusal",
+                            "at": "2026-07-01T14:03:48.100000Z",
+                            "eventType": "plan_play.created",
+                            "userId": None,
+                            "code": "api_quota_exceeded",
+                            "limit": "monthly plays",
+                            "count": 17,
+                            "firstAt": "2026-07-01T14:03:01.250000Z",
+                            "firstReceipt": RECEIPT,
+                            "receipt": RECEIPT,
+                        },
+                        {
+                            "kind": "charge",
+                            "at": "2026-07-01T09:00:00.250000Z",
+                            "eventType": "plan_play.created",
+                            "userId": "user-1",
+                            "eventId": "plan_play.created:0198f2a4-7c1d-7b21-8a55-3c2d1e0f9b77",
+                            "units": 1,
+                            "credits": 1,
+                            "late": False,
+                            "receipt": {**RECEIPT, "credits": 1},
+                        },
+                    ],
+                    "nextCursor": None,
+                },
+            )
+        },
+        failures=[WRONG_PAGE, *describe_refused_keys("events", "admin")],
+    ),
+)

@@ -1,0 +1,74 @@
+"""Charges with their receipts in PostgreSQL, by when they were made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from metering_service.events.decision import Receipt
+from metering_service.policies.store import read_terms
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeLine:
+    """The charge of one event. `user_id` is None without a user, and of an erased one."""
+
+    entry_id: int
+    at: datetime
+    event_id: str
+    user_id: str | None
+    receipt: Receipt
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the charge as JSON values, for callers and operators alike."""
+        return {
+            "kind": "charge",
+            "at": self.at,
+            "eventType": self.receipt.event_type,
+            "userId": self.user_id,
+            "eventId": self.event_id,
+            "units": self.receipt.units,
+            "credits": self.receipt.credits,
+            "late": self.receipt.is_late,
+            "receipt": self.receipt.as_document(),
+        }
+
+
+class ChargeStore:
+    """The table `ledger_entry` as it is looked at by time, through one connection that the caller holds."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    # By the index ledger_entry_by_time, in its order.
+    _LIST_CHARGES = """
+        SELECT r.entry_id, r.at, r.event_id, nullif(r.user_id, '') AS user_id, r.policy_id, r.policy_version, v.terms,
+               r.event_type, r.units, -r.credits, r.rates_used, r.taken_before, r.available_before, r.would_refuse,
+               r.held_at IS NULL
+        FROM ledger_entry r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
+        WHERE r.client_id = $1 AND r.units IS NOT NULL AND r.at >= $2 AND r.at < $3 AND (r.at, r.entry_id) < ($4, $5)
+        ORDER BY r.at DESC, r.entry_id DESC
+        LIMIT $6
+    """
+
+    async def list_charges(
+        self, client_id: str, since: datetime, until: datetime, before: tuple[datetime, int], limit: int
+    ) -> Sequence[ChargeLine]:
+        """Return a client's charges from `since` up to `until`, newest first, from before (at, entry_id) on."""
+        rows = await self._connection.fetch(self._LIST_CHARGES, client_id, since, until, *before, limit)
+        return [_read_charge(*row) for row in rows]
+
+
+def _read_charge(
+    entry_id: int,
+    at: datetime,
+    event_id: str,
+    user_id: str | None,
+    policy_id: str,
+    version: int,
+    terms: str,
+    *rest: Any,
+) -> ChargeLine:
+    return ChargeLine(entry_id, at, event_id, user_id, Receipt(policy_id, version, read_terms(terms), *rest))
