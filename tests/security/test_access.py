@@ -101,6 +101,13 @@ TABLE: dict[tuple[str, str, str], Access] = {
     ("metering", "GET", "/internal/clients/{clientId}/ledger/export"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/usage/export"): Access(keys=("admin",)),
     ("metering", "POST", "/internal/clients/{clientId}/grants"): Access(body={}, keys=("admin",)),
+    ("metering", "POST", "/internal/clients/{clientId}/grants/{grantId}/void"): Access(body={}, keys=("admin",)),
+    ("metering", "PUT", "/internal/clients/{clientId}/recurring-grants/{recurringId}"): Access(
+        body={}, keys=("admin",)
+    ),
+    ("metering", "GET", "/internal/clients/{clientId}/recurring-grants"): Access(keys=("admin",)),
+    ("metering", "POST", "/internal/clients/{clientId}/refunds"): Access(body={}, keys=("admin",)),
+    ("metering", "GET", "/internal/policies/{policyId}/shadow-report"): Access(keys=("admin",)),
     ("metering", "POST", "/internal/clients/{clientId}/adjustments"): Access(body={}, keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/balance"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/quota"): Access(keys=("admin",)),
