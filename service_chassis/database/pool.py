@@ -157,7 +157,8 @@ class _Turn:
 
 def _tell_of_a_pooler(error: BaseException | None) -> None:
     if isinstance(error, _OF_A_POOLER):
-        raise SessionNotAsAsked(f"{POOLER_IN_THE_WAY} ({error})") from error
+        # asyncpg goes on with advice to programmers.
+        raise SessionNotAsAsked(f"{POOLER_IN_THE_WAY} ({str(error).partition(chr(10))[0]})") from error
 
 
 @asynccontextmanager

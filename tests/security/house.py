@@ -122,6 +122,8 @@ class House:
         self.names |= {
             "clientId": "client-a",
             "policyId": "free",
+            "grantId": "nobody-has-it",
+            "recurringId": "plan",
             "eventId": f"plan_play.created:{answer['data']['id']}",
         }
 

@@ -125,14 +125,14 @@ def test_whatever_a_driver_raises_ends_a_command_in_one_line() -> None:
     for kind in [*errors_of(asyncpg.exceptions, Exception), *errors_of(psycopg.errors, Exception)]:
         error = kind("words")
         with pytest.raises(SystemExit) as ended:
-            commands.run_commands(_raises(error), "catalog_service", [])
+            commands.run_commands(raises(error), "catalog_service", [])
         said = str(ended.value)
         assert said.startswith("catalog_service: "), kind
         assert "{" not in said
         assert "\n" not in said
 
 
-def _raises(error: Exception) -> typer.Typer:
+def raises(error: Exception) -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
     def fail() -> None:

@@ -1,0 +1,97 @@
+"""A transaction pooler in front of the database is told in our words, whatever it makes of a session."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from local_stack.child_process import ChildProcess
+from local_stack.ports import choose_free_port
+from service_chassis.cli.commands import run_commands
+from service_chassis.database.pool import POOLER_IN_THE_WAY, SessionNotAsAsked, check_postgres, open_pool
+from tests.operator_command import run_command
+from tests.service_chassis.test_start import raises
+
+PGBOUNCER = shutil.which("pgbouncer", path="/usr/bin:/usr/sbin:/usr/local/bin")
+IGNORED = "statement_timeout,lock_timeout,idle_in_transaction_session_timeout,synchronous_commit,jit,options"
+
+
+@pytest.fixture
+def start_pooler(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Start a PgBouncer with transaction pools before a database at each call; return the URL through it."""
+    if PGBOUNCER is None:
+        pytest.skip("no pgbouncer: apt-get install pgbouncer")
+    started: list[ChildProcess] = []
+
+    def start(dsn: str, ignored: str = "") -> str:
+        there, port = conninfo_to_dict(dsn), choose_free_port()
+        configuration = tmp_path / f"pgbouncer{port}.ini"
+        configuration.write_text(
+            f"[databases]\n* = host=127.0.0.1 port={there['port']} user={there['user']} "
+            f"password={there['password']}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = any\npool_mode = transaction\nignore_startup_parameters = {ignored}\n"
+        )
+        tmp_path.chmod(0o755)
+        # Started by root it must become somebody else.
+        configuration.chmod(0o644)
+        command = [PGBOUNCER, "-u", "nobody", str(configuration)]
+        started.append(ChildProcess("pgbouncer", command, tmp_path / f"log{port}"))
+        url = f"postgresql://u@127.0.0.1:{port}/{there['dbname']}?sslmode=disable"
+        until = time.monotonic() + 10
+        while True:
+            try:
+                psycopg.connect(url, connect_timeout=2).close()
+                return url
+            except psycopg.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+
+    yield start
+    for process in started:
+        process.stop(5)
+
+
+async def test_a_pooler_that_refuses_or_drops_what_a_session_begins_with_is_named(
+    catalog_dsn: str, start_pooler: Callable[..., str]
+) -> None:
+    for url in (start_pooler(catalog_dsn), start_pooler(catalog_dsn, IGNORED + ",role")):
+        async with open_pool(url, size=1, application_name="test", role="catalog_service") as pool:
+            with pytest.raises(SessionNotAsAsked, match="pooler in front of the database"):
+                await check_postgres(pool)
+        done = await run_command("catalog", url, "keys", "list")
+        assert done.code == 1
+        assert len(done.trace.splitlines()) == 1
+        assert "pooler in front of the database" in done.trace
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [asyncpg.ProtocolViolationError, asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError],
+)
+async def test_what_comes_of_sessions_that_change_servers_is_told_as_that(
+    catalog_dsn: str, kind: type[Exception]
+) -> None:
+    async with open_pool(catalog_dsn, size=1, application_name="test") as pool:
+        with pytest.raises(SessionNotAsAsked, match=POOLER_IN_THE_WAY):
+            async with pool.acquire():
+                raise kind("words")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        psycopg.errors.ProtocolViolation,
+        psycopg.errors.DuplicatePreparedStatement,
+        psycopg.errors.InvalidSqlStatementName,
+    ],
+)
+def test_migrate_says_the_same(kind: type[Exception]) -> None:
+    with pytest.raises(SystemExit, match=POOLER_IN_THE_WAY):
+        run_commands(raises(kind("words")), "catalog_service", [])
