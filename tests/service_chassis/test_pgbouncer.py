@@ -1,5 +1,6 @@
 """A transaction pooler in front of the database is told in our words, whatever it makes of a session."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -37,10 +38,9 @@ def start_pooler(tmp_path: Path) -> Iterator[Callable[..., str]]:
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = any\npool_mode = transaction\nignore_startup_parameters = {ignored}\n"
         )
-        tmp_path.chmod(0o755)
-        # Started by root it must become somebody else.
-        configuration.chmod(0o644)
-        command = [PGBOUNCER, "-u", "nobody", str(configuration)]
+        # It does not go on as root.
+        account = ["-u", "nobody"] if os.geteuid() == 0 else []
+        command = [PGBOUNCER, *account, str(configuration)]
         started.append(ChildProcess("pgbouncer", command, tmp_path / f"log{port}"))
         url = f"postgresql://u@127.0.0.1:{port}/{there['dbname']}?sslmode=disable"
         until = time.monotonic() + 10
