@@ -16,6 +16,7 @@ from activity_service.billing.metering_check import RECHECK_INTERVAL_SECONDS, Me
 from activity_service.billing.metering_client import MeteringClient
 from activity_service.billing.relay import GATHER_SECONDS, WATCH_INTERVAL_SECONDS, Relay
 from activity_service.billing.sweeper import Sweeper
+from activity_service.billing.usage_read import ReadUsage
 from activity_service.metrics import ActivityMetrics
 from activity_service.plays.admission import Admission
 from activity_service.plays.create import DATABASE_DEADLINE_SECONDS, CreatePlanPlays
@@ -46,6 +47,7 @@ class Components:
     create_plays: CreatePlanPlays
     read_plays: ReadPlanPlays
     update_plays: UpdatePlanPlays
+    usage: ReadUsage
     relay: Relay
     sweeper: Sweeper
 
@@ -166,6 +168,7 @@ async def open_components(
                 update_plays=UpdatePlanPlays(
                     pool, read_plays, metering, sweeper, settle_soon, attempt_seconds, retention, clock
                 ),
+                usage=ReadUsage(metering, clock),
                 relay=relay,
                 sweeper=sweeper,
             )

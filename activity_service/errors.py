@@ -103,6 +103,17 @@ class MeteringSlow(Overloaded):
     """Metering takes longer at the moment than the caller can still wait. It was not asked; nothing was done."""
 
 
+class UsageUnavailable(ServiceError):
+    """Metering, which keeps clients' usage, gave no usable response in time."""
+
+    status = 503
+    code = "usage_unavailable"
+    message = "Usage cannot be read at the moment"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class MalformedResponse(ValueError):
     """Metering's response is not what was agreed; the text is for developers."""
 

@@ -35,6 +35,7 @@ from metering_service.shadow.keep import (
     ReadShadow,
 )
 from metering_service.usage.read import ReadUsage
+from metering_service.usage.summarize import SummarizeClients
 from service_chassis.application import METRICS, READINESS
 from service_chassis.background import BackgroundTask, run_tasks
 from service_chassis.clock import Clock
@@ -64,6 +65,7 @@ class Components:
     credits: GiveCredits
     quotas: ReadQuotas
     usage: ReadUsage
+    summaries: SummarizeClients
     refusals: ReadRefusals
     shadow: ReadShadow
     decisions: ReadDecisions
@@ -151,7 +153,7 @@ async def open_components(
             interval_seconds=FORGET_SHADOW_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )
-        accounts, usage = AdministerAccounts(pool, clock), ReadUsage(pool)
+        accounts, quotas, usage = AdministerAccounts(pool, clock), ReadQuotas(pool, default_policy), ReadUsage(pool)
         async with run_tasks([forgetting, comparing, writing, tidying, moving, judging, forgetting_shadow]):
             yield Components(
                 service_keys=service_keys,
@@ -165,8 +167,9 @@ async def open_components(
                 assignments=AssignPolicies(pool),
                 accounts=accounts,
                 credits=GiveCredits(pool),
-                quotas=ReadQuotas(pool, default_policy),
+                quotas=quotas,
                 usage=usage,
+                summaries=SummarizeClients(pool, usage, quotas, accounts, default_policy),
                 refusals=ReadRefusals(pool),
                 shadow=ReadShadow(pool),
                 decisions=ReadDecisions(pool),

@@ -40,13 +40,13 @@ class HeldPage:
 
 def read_decisions(document: Any, events: Sequence[BillableEvent]) -> list[Grant | ServiceError]:
     """Return, for each of `events`, the grant, or the error that its request ends with."""
-    entries = _entries(document, "decisions", len(events))
+    entries = take_entries(document, "decisions", len(events))
     return [_read_decision(entry, event) for entry, event in zip(entries, events, strict=True)]
 
 
 def _read_decision(entry: Any, event: BillableEvent) -> Grant | ServiceError:
     try:
-        if _text(entry, "eventId") != event.event_id:
+        if take_text(entry, "eventId") != event.event_id:
             raise MalformedResponse("a decision about another event")
         match entry.get("decision"):
             case "granted":
@@ -77,7 +77,7 @@ def _read_grant(entry: dict[str, Any], event: BillableEvent) -> Grant:
         case "settled":
             return Grant(hold_id, None)
         case "held":
-            return Grant(hold_id, _moment(entry, "heldAt"), _read_limits(entry))
+            return Grant(hold_id, take_moment(entry, "heldAt"), _read_limits(entry))
         case _:
             raise MalformedResponse("a grant in no known state")
 
@@ -99,37 +99,32 @@ def _read_limits(entry: dict[str, Any]) -> list[Limit]:
 
 
 def _read_limit(entry: dict[str, Any]) -> Limit:
-    numbers = [entry.get(name) for name in ("limit", "remaining", "resetSeconds")]
-    if not all(type(number) is int and number >= 0 for number in numbers):
-        raise MalformedResponse("a limit without its numbers")
-    return Limit(_text(entry, "name"), *numbers)  # type: ignore[arg-type]  # they are integers
+    numbers = [take_count(entry, name) for name in ("limit", "remaining", "resetSeconds")]
+    return Limit(take_text(entry, "name"), *numbers)
 
 
 def read_settlements(document: Any, events: Sequence[BillableEvent]) -> list[str]:
     """Return the state that metering says each of `events` is in now."""
-    entries = _entries(document, "results", len(events))
+    entries = take_entries(document, "results", len(events))
     for entry, event in zip(entries, events, strict=True):
-        if _text(entry, "eventId") != event.event_id:
+        if take_text(entry, "eventId") != event.event_id:
             raise MalformedResponse("a settlement of another event")
-    return [_text(entry, "state") for entry in entries]
+    return [take_text(entry, "state") for entry in entries]
 
 
 def read_releases(document: Any, events: Sequence[BillableEvent]) -> list[str]:
     """Return the state of the hold of each of `events`."""
-    entries = _entries(document, "results", len(events))
+    entries = take_entries(document, "results", len(events))
     for entry, event in zip(entries, events, strict=True):
-        if _text(entry, "holdId") != event.hold_id:
+        if take_text(entry, "holdId") != event.hold_id:
             raise MalformedResponse("a release of another hold")
-    return [_text(entry, "state") for entry in entries]
+    return [take_text(entry, "state") for entry in entries]
 
 
 def read_held_page(document: Any) -> HeldPage:
     """Return the held events of a page."""
-    entries = _entries(document, "events")
-    cursor = document.get("nextCursor")
-    if cursor is not None and not (isinstance(cursor, str) and cursor):
-        raise MalformedResponse("nextCursor is no cursor")
-    return HeldPage([_read_event(entry) for entry in entries], cursor)
+    entries = take_entries(document, "events")
+    return HeldPage([_read_event(entry) for entry in entries], take_cursor(document))
 
 
 def _read_event(entry: Any) -> BillableEvent:
@@ -141,31 +136,50 @@ def _read_event(entry: Any) -> BillableEvent:
         raise MalformedResponse("units is no number")
     return BillableEvent(
         hold_id,
-        _text(entry, "eventId"),
-        _text(entry, "clientId"),
-        _text(entry, "eventType"),
+        take_text(entry, "eventId"),
+        take_text(entry, "clientId"),
+        take_text(entry, "eventType"),
         user_id,
         units,
-        datetime.fromisoformat(_moment(entry, "heldAt")),
+        datetime.fromisoformat(take_moment(entry, "heldAt")),
     )
 
 
-def _entries(document: Any, name: str, expected: int | None = None) -> list[Any]:
+def take_entries(document: Any, name: str, expected: int | None = None) -> list[Any]:
+    """Return the list `name` of a document, of as many as `expected` where that is known."""
     entries = document.get(name) if isinstance(document, dict) else None
     if not isinstance(entries, list) or (expected is not None and len(entries) != expected):
         raise MalformedResponse(f"no {name}, or not one each")
     return entries
 
 
-def _text(entry: Any, name: str) -> str:
+def take_count(entry: Any, name: str) -> int:
+    """Return the integer `name` of an entry, which is not negative."""
+    value = entry.get(name) if isinstance(entry, dict) else None
+    if type(value) is not int or value < 0:
+        raise MalformedResponse(f"{name} is no count")
+    return value
+
+
+def take_cursor(document: dict[str, Any]) -> str | None:
+    """Return where the next page begins, None after the last."""
+    cursor = document.get("nextCursor")
+    if cursor is not None and not (isinstance(cursor, str) and cursor):
+        raise MalformedResponse("nextCursor is no cursor")
+    return cursor
+
+
+def take_text(entry: Any, name: str) -> str:
+    """Return the text `name` of an entry, which is not empty."""
     value = entry.get(name) if isinstance(entry, dict) else None
     if not isinstance(value, str) or not value:
         raise MalformedResponse(f"{name} is no string")
     return value
 
 
-def _moment(entry: Any, name: str) -> str:
-    text = _text(entry, name)
+def take_moment(entry: Any, name: str) -> str:
+    """Return the moment `name` of an entry, as it is written."""
+    text = take_text(entry, name)
     if not _is_moment(text):
         raise MalformedResponse(f"{name} is no moment")
     return text
@@ -180,7 +194,7 @@ def _is_moment(text: str) -> bool:
 
 
 def _uuid(entry: Any, name: str) -> str:
-    text = _text(entry, name)
+    text = take_text(entry, name)
     try:
         return str(UUID(text))
     except ValueError as error:

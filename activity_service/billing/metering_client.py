@@ -1,4 +1,4 @@
-"""The calls to metering that billing needs: ask before a fact, tell after it, look for what was left behind.
+"""The calls to metering: ask before a fact, tell after it, look for what was left behind, and for a client's usage.
 
 Long because all that bounds how long a call takes is read in one piece.
 """
@@ -7,7 +7,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -21,6 +23,8 @@ from activity_service.billing.metering_answers import (
     read_releases,
     read_settlements,
 )
+from activity_service.billing.usage import ClientSummary, DecisionPage
+from activity_service.billing.usage_answers import read_decision_page, read_summary
 from activity_service.errors import (
     EventNotSold,
     MalformedResponse,
@@ -32,7 +36,7 @@ from activity_service.errors import (
 )
 from activity_service.metrics import ActivityMetrics
 from service_chassis.batching import Batcher
-from service_chassis.errors import ServiceError
+from service_chassis.errors import InvalidRequest, ServiceError
 from service_chassis.http.outgoing import show_address
 from service_chassis.http.request_context import onward_headers
 
@@ -52,6 +56,8 @@ _PATHS = {
     "settle": "/internal/events/settle",
     "release": "/internal/events/release",
     "list_held": "/internal/events",
+    "summarize": "/internal/clients/{client_id}/summary",
+    "list_decisions": "/internal/clients/{client_id}/decisions",
 }
 _MALFORMED_CALL, _WRONG_KEY = {400, 413, 422}, {401, 403}
 _CONNECTION_FAULTS = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
@@ -72,7 +78,7 @@ class _Question:
 
 
 class MeteringClient:
-    """Metering's event calls. Every wait is bounded by the deadline, all tries together.
+    """Metering's calls for a key of scope `events`. Every wait is bounded by the deadline, all tries together.
 
     A lost connection is tried again within it, with the same ids: each call may be repeated safely. Nothing but
     a well-formed response counts as one. Every method raises MeteringUnavailable otherwise.
@@ -180,17 +186,44 @@ class MeteringClient:
             query["cursor"] = cursor
         return await self._ask("list_held", read_held_page, query=query)
 
+    async def summarize(self, client_id: str, month: date) -> ClientSummary:
+        """Return a client's usage of the month that begins on that day, and its limits and balance at present."""
+        query = {"month": f"{month:%Y-%m}"}
+        return await self._ask("summarize", read_summary, client_id=client_id, query=query)
+
+    async def list_decisions(
+        self, client_id: str, since: date, until: date, limit: int, cursor: str | None
+    ) -> DecisionPage:
+        """Return a page of a client's charges and refusals of the days from `since` up to `until`, newest first.
+
+        Raises InvalidRequest for a cursor that is none of this list.
+        """
+        query = {"from": f"{since}T00:00:00Z", "to": f"{until}T00:00:00Z", "limit": str(limit)}
+        wrong = None
+        if cursor is not None:
+            query["cursor"] = cursor
+            wrong = InvalidRequest.field("cursor", "Must be a nextCursor of this same list.")
+        return await self._ask(
+            "list_decisions", read_decision_page, client_id=client_id, query=query, malformed=wrong
+        )
+
     async def _ask(
         self,
         call: str,
         read: Callable[[Any], Result],
         *,
+        client_id: str = "",
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
+        malformed: InvalidRequest | None = None,
     ) -> Result:
-        """Send one call, again while the connection is lost and there is time, and read what comes back."""
+        """Send one call, again while the connection is lost and there is time, and read what comes back.
+
+        `malformed` is raised where metering says 400: the mistake is our caller's then.
+        """
+        path = _PATHS[call].format(client_id=quote(client_id, safe=""))
         headers = {**self._headers, **(headers or {})}
         pause_seconds = 0.0
         was_sent = False
@@ -198,7 +231,7 @@ class MeteringClient:
             async with asyncio.timeout(self._deadline_seconds if seconds is None else seconds):
                 while True:
                     try:
-                        raw = await self._send(_PATHS[call], body, query, headers)
+                        raw = await self._send(path, body, query, headers, malformed)
                         break
                     except aiohttp.ClientConnectorError:
                         pass  # nobody was there to hear it
@@ -222,6 +255,7 @@ class MeteringClient:
         body: Mapping[str, object] | None,
         query: Mapping[str, str] | None,
         headers: Mapping[str, str],
+        malformed: InvalidRequest | None,
     ) -> bytes:
         method = "GET" if body is None else "POST"
         data = None if body is None else orjson.dumps(body)
@@ -232,6 +266,8 @@ class MeteringClient:
             if response.status == 200:
                 self._told_status = None
                 return await response.read()
+            if response.status == 400 and malformed is not None:
+                raise malformed
             self._tell(response.status)
             if response.status in _MALFORMED_CALL:
                 raise MeteringRefusedCall

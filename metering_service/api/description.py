@@ -11,6 +11,7 @@ from metering_service.api import (
     recurring_grants,
     refusals,
     shadow,
+    summaries,
     usage,
 )
 from metering_service.api.responses import ErrorSchema, render_error
@@ -25,6 +26,7 @@ ENDPOINTS = (
     *recurring_grants.ENDPOINTS,
     *charges.ENDPOINTS,
     *usage.ENDPOINTS,
+    *summaries.ENDPOINTS,
     *refusals.ENDPOINTS,
     *shadow.ENDPOINTS,
     *decisions.ENDPOINTS,

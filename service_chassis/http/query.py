@@ -12,6 +12,7 @@ from service_chassis.errors import FieldError, InvalidRequest
 from service_chassis.schema.fields import FIRST_YEAR, LAST_YEAR
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 Parameters = Sequence[Mapping[str, Any]]
@@ -37,8 +38,8 @@ class Call(Protocol):
 def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
     """Return the value of each of the `parameters` that stand in the query, None for one that is absent.
 
-    Integers, days and moments are read as such. Raises InvalidRequest naming each parameter that cannot be used, and
-    those that are not listed: a misspelled filter must not widen what is returned.
+    Integers, days, months (as their first day) and moments are read as such. Raises InvalidRequest naming each
+    parameter that cannot be used, and those that are not listed: a misspelled filter must not widen what is returned.
     """
     values: dict[str, Any] = {}
     known = {parameter["name"] for parameter in parameters}
@@ -97,6 +98,13 @@ def _read_day(text: str) -> date:
     return day
 
 
+def _read_month(text: str) -> date:
+    """Return a month's first day. Raises ValueError."""
+    if not _MONTH.fullmatch(text):
+        raise ValueError
+    return _read_day(f"{text}-01")
+
+
 def read_moment(text: str) -> datetime:
     """Return a moment of UTC, in ISO 8601. Raises ValueError."""
     moment = datetime.fromisoformat(text)
@@ -105,8 +113,12 @@ def read_moment(text: str) -> datetime:
     return moment
 
 
+MONTH = {"type": "string", "format": "year-month", "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])$"}
+"""The schema of a month."""
+
 _FORMATS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "date": (_read_day, "Must be a day, such as 2026-07-01."),
+    "year-month": (_read_month, "Must be a month, such as 2026-07."),
     "date-time": (read_moment, "Must be a moment of UTC, such as 2026-07-01T14:03:00Z."),
 }
 """How a text of a format is read, and what is said of one that cannot be."""

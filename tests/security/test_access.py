@@ -33,6 +33,7 @@ def nothing(answer: Any) -> bool:
 
 CLIENT_B, USER_2 = "client-b", "client-a/user-2"
 PLAY = "/api/plan-plays/{id}"
+USAGE, EVENTS = (f"/api/client/{{clientId}}/api-usage/{name}" for name in ("summary", "events"))
 TABLE: dict[tuple[str, str, str], Access] = {
     ("catalog", "POST", "/generate-client-auth-token"): Access(public=True),
     ("catalog", "GET", "/.well-known/jwks.json"): Access(public=True),
@@ -83,6 +84,14 @@ TABLE: dict[tuple[str, str, str], Access] = {
             (USER_2, PLAY, {"currentLessonIndex": 1}, 403),
         ),
     ),
+    ("activity", "GET", USAGE): Access(others=((CLIENT_B, USAGE, None, 403), ("client-a/user-1", USAGE, None, 403))),
+    ("activity", "GET", EVENTS): Access(
+        others=(
+            (CLIENT_B, EVENTS, None, 403),
+            (CLIENT_B, f"{EVENTS}?clientId=client-b", None, 403),
+            ("client-a/user-1", EVENTS, None, 403),
+        ),
+    ),
     ("metering", "POST", "/internal/events/authorize"): Access(body={"events": []}, keys=("events",)),
     ("metering", "POST", "/internal/events/settle"): Access(body={"events": []}, keys=("events",)),
     ("metering", "POST", "/internal/events/release"): Access(body={"holdIds": []}, keys=("events",)),
@@ -97,6 +106,7 @@ TABLE: dict[tuple[str, str, str], Access] = {
     ("metering", "GET", "/internal/clients/{clientId}/policy"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/usage"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/refusals"): Access(keys=("admin",)),
+    ("metering", "GET", "/internal/clients/{clientId}/summary"): Access(keys=("events", "admin")),
     ("metering", "GET", "/internal/clients/{clientId}/decisions"): Access(keys=("events", "admin")),
     ("metering", "GET", "/internal/clients/{clientId}/ledger/export"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/usage/export"): Access(keys=("admin",)),
