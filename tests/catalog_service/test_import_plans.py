@@ -9,8 +9,10 @@ import pytest
 from catalog_service.errors import ClientNotFound, InvalidPlans
 from catalog_service.plans.import_file import ImportPlans
 from catalog_service.plans.plan_file import read_plan_file
+from local_stack.processes import REPOSITORY
 from service_chassis.errors import OperatorError
 from tests.catalog_service.catalog import PLAN, Catalog, MovableClock
+from tests.operator_command import run_command
 
 CSV = """plan_id,plan_name,description,collection_id,color,associated_documents,
 plan-1,One,"in two
@@ -28,6 +30,27 @@ async def test_a_csv_file_becomes_plans(catalog: Catalog, tmp_path: Path) -> Non
     assert (one["plan_id"], one["description"]) == ("plan-1", "in two\nlines")
     assert one["associated_documents"] == [{"document_id": "d", "document_name": "D"}]
     assert (two["plan_name"], two["description"], two["associated_documents"]) == ("Two", "", [])
+
+
+async def test_the_example_file_is_imported_as_it_stands_by_the_command(catalog: Catalog, catalog_dsn: str) -> None:
+    token = await catalog.token()
+    example = REPOSITORY / "docs" / "examples" / "plans.csv"
+    for _ in range(2):  # plans with ids may be imported again
+        done = await run_command("catalog", catalog_dsn, "plans", "import", str(example), "--client", "acme")
+        assert (done.code, done.output) == (0, "imported 2 plans for acme\n"), done.trace
+    plans = {plan["plan_id"]: plan for plan in await catalog.plans(token)}
+    assert {plan_id: plan["plan_name"] for plan_id, plan in plans.items()} == {
+        "plan-basic": "Basic Plan",
+        "plan-family": "Family Plan",
+    }
+    assert plans["plan-basic"]["description"] == "One lesson a day, for thirty days"
+    assert plans["plan-family"]["associated_documents"] == [
+        {"document_id": "doc-456", "document_name": "Household Terms"}
+    ]
+    assert plans["plan-family"]["associated_supplemental_benefits"] == [
+        {"supplemental_benefit_id": "benefit-1", "benefit_name": "Dental"}
+    ]
+    assert str(example.relative_to(REPOSITORY)) in (REPOSITORY / "README.md").read_text()
 
 
 async def test_importing_again_replaces_by_id_and_keeps_when_it_was_created(catalog: Catalog) -> None:
