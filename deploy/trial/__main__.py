@@ -166,7 +166,8 @@ def restore_metering(project: Project, url: str) -> int:
         "--metering-key-file",
         "/run/secrets/operator/metering_key",
     ]
-    project.operate("activity", "billing", "recharge", *access)
+    # All callers have stopped: nothing is on its way.
+    project.operate("activity", "billing", "recharge", *access, "--in-flight-seconds", "0")
     return later.plays
 
 
