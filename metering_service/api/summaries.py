@@ -81,7 +81,17 @@ ENDPOINTS = (
                     ],
                     "prices": {"plan_play.created": 1, "*": 0},
                     "quotas": [],
-                    "balance": {"clientId": "demo", "granted": 1000, "spent": 12, "held": 0, "available": 988},
+                    "balance": {
+                        "clientId": "demo",
+                        "granted": 1000,
+                        "adjusted": 0,
+                        "spent": 12,
+                        "expired": 0,
+                        "held": 0,
+                        "available": 988,
+                        "expiringNext": None,
+                        "grants": [],
+                    },
                 },
             )
         },
