@@ -11,7 +11,6 @@ A test names what it needs:
 import itertools
 import secrets
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 
 import psycopg
@@ -22,7 +21,8 @@ from psycopg import sql
 from local_stack.ports import choose_free_port
 from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
-from service_chassis.database.migrations import Schema, apply_schema
+from prove.breakable_stack import schema_of
+from service_chassis.database.migrations import apply_schema
 
 pytest_plugins = ["tests.openapi.held_traffic"]
 
@@ -30,12 +30,6 @@ REPOSITORY = Path(__file__).parent.parent
 
 FreshDatabase = Callable[[str], str]
 """Takes a service's package name, returns the URL of a new database with that service's tables."""
-
-
-def schema_of(service: str) -> Schema:
-    """Return what a service's database must have."""
-    schema: Schema = import_module(f"{service}.components").SCHEMA
-    return schema
 
 
 _database_numbers = itertools.count(1)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import random
 import shutil
 import tempfile
@@ -14,29 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
 
-from catalog_service.clients.client import Client, hash_secret
-from catalog_service.clients.store import ClientStore
-from local_stack.errors import StackError
+from prove.breakable_stack import ACTIVITIES
+from prove.history import History
+from prove.registration import register_clients
+from prove.rest import REST_LIMIT_SECONDS, UNREACHABLE, await_rest
 from service_chassis.cli.audit_report import Finding
-from service_chassis.clock import system_clock
 from tests.faults.checker import check_history
 from tests.faults.fault_kinds import CLOCK_SHIFT_SECONDS, FAULTS
-from tests.faults.fault_stack import ACTIVITIES, FaultStack
-from tests.faults.history import History
-from tests.faults.observation import Unrest, fetch_rows, fetch_unrest, run_audits
+from tests.faults.fault_stack import FaultStack
+from tests.faults.observation import fetch_rows, run_audits
 from tests.faults.operator import CLIENTS, PROBE, Operator
 from tests.faults.smallest_history import describe, find_smallest_history
 from tests.faults.workload import REQUEST_TIMEOUT_SECONDS, Workload
 
 RECOVERY_LIMIT_SECONDS = 30.0
-REST_LIMIT_SECONDS = 60.0
 QUIET_SECONDS = 0.5
 TWO_AT_ONCE = 0.25
 """The share of rounds in which two things break at the same time."""
-
-_UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 Report = Callable[[str], None]
 
@@ -107,7 +101,7 @@ class Campaign:
         began = time.monotonic()
         try:
             await stack.start()
-            tokens = await register_clients(stack)
+            tokens = await register_clients(stack, CLIENTS)
             await self._work(stack, history, tokens)
             await self._check(stack, history)
         finally:
@@ -163,7 +157,7 @@ class Campaign:
     async def _inject(self, name: str, stack: FaultStack) -> bool:
         try:
             return await FAULTS[name](stack, random.Random(self._rng.random()))
-        except (*_UNREACHABLE, ProcessLookupError):
+        except (*UNREACHABLE, ProcessLookupError):
             return False  # the other fault of this round was there first
 
     async def _await_recovery(
@@ -174,7 +168,7 @@ class Campaign:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
         for name in ACTIVITIES:
             while True:
-                with contextlib.suppress(*_UNREACHABLE):
+                with contextlib.suppress(*UNREACHABLE):
                     url = f"{stack.url(name, is_direct=True)}/api/plan-plays"
                     body = {"planId": "probe", "displayName": "probe"}
                     async with session.post(url, json=body, headers=headers, timeout=timeout) as response:
@@ -215,44 +209,6 @@ class Campaign:
             else:  # an audit's finding, which stands in the databases: what the callers did about it
                 name = finding.subject.rpartition(":")[2]
                 outcome.evidence += list(history.related({finding.subject, name, markers.get(name)}))[:20]
-
-
-async def await_rest(stack: FaultStack) -> tuple[float, Unrest]:
-    """Wait until nothing is under way; answer how long it took, and what is left if it took too long."""
-    began = time.monotonic()
-    unrest = Unrest(-1, -1, -1)
-    while time.monotonic() - began < REST_LIMIT_SECONDS:
-        with contextlib.suppress(*_UNREACHABLE):
-            unrest = await fetch_unrest(stack)
-            if unrest.is_rest:
-                break
-        await asyncio.sleep(0.1)
-    return time.monotonic() - began, unrest
-
-
-async def register_clients(stack: FaultStack, client_ids: Sequence[str] = CLIENTS) -> dict[str, str]:
-    """Make clients known to the catalog and fetch a token for each."""
-    secret = hashlib.sha256(stack.secrets["admin_key"].encode()).hexdigest()
-    connection = await asyncpg.connect(stack.dsns["catalog"])
-    try:
-        async with connection.transaction():
-            clients = ClientStore(connection)
-            for client_id in client_ids:
-                await clients.insert_client(
-                    Client(client_id, client_id, False, disabled_at=None, created_at=system_clock())
-                )
-                await clients.insert_secret(client_id, hash_secret(secret), system_clock())
-    finally:
-        await connection.close()
-    tokens = {}
-    async with aiohttp.ClientSession() as session:
-        for client_id in client_ids:
-            body = {"client_id": client_id, "client_secret": secret, "fingerprint": "campaign"}
-            async with session.post(f"{stack.url('catalog')}/generate-client-auth-token", json=body) as response:
-                if response.status != 200:
-                    raise StackError(f"no token for {client_id}: status {response.status}")
-                tokens[client_id] = (await response.json())["data"]["access_token"]
-    return tokens
 
 
 def remove(directory: Path) -> None:

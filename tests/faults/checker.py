@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 
+from prove.history import Attempt, Change, Record
 from service_chassis.cli.audit_report import Finding
-from tests.faults.history import Attempt, Change, Record
 
 RELEASE_SLACK = timedelta(seconds=10)
 """A release bears the time at which it was decided, and is felt when it commits: later by as long as a lock, a frozen

@@ -7,7 +7,8 @@ from pathlib import Path
 import aiohttp
 import pytest_asyncio
 
-from tests.faults.campaign import register_clients, remove
+from prove.registration import register_clients
+from tests.faults.campaign import remove
 from tests.faults.crash_row import PAYING, CrashTable
 from tests.faults.fault_stack import FaultStack
 

@@ -13,8 +13,9 @@ import aiohttp
 import asyncpg
 
 from local_stack.errors import StackError
+from prove.breakable_stack import ACTIVITIES
 from tests.faults.fail_points import arm, await_met
-from tests.faults.fault_stack import ACTIVITIES, FaultStack
+from tests.faults.fault_stack import FaultStack
 
 PAYING = tuple(f"row-{number:02}" for number in range(1, 41))
 """Clients with 5 credits each, one a row."""

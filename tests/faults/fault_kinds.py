@@ -15,8 +15,9 @@ import asyncpg
 import redis.asyncio
 import redis.exceptions
 
+from prove.breakable_stack import ACTIVITIES, RESOLVE_AFTER_SECONDS
 from tests.faults.fail_points import FAIL_POINTS, arm, await_met
-from tests.faults.fault_stack import ACTIVITIES, RESOLVE_AFTER_SECONDS, FaultStack
+from tests.faults.fault_stack import FaultStack
 
 Inject = Callable[[FaultStack, random.Random], Awaitable[bool]]
 """Break it, hold it, and answer whether it came about: nobody may have met the fail point."""

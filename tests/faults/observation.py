@@ -1,7 +1,6 @@
 """What the databases hold: how much is unresolved, and, at the end, all that the checker wants."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import aiohttp
 import asyncpg
@@ -11,44 +10,11 @@ from activity_service.audit.run import AuditPlays
 from activity_service.plays.caller import Caller
 from activity_service.plays.idempotency import identify
 from metering_service.audit.run import audit_ledger
+from prove.history import Attempt
 from service_chassis.cli.audit_report import Finding
 from service_chassis.clock import system_clock
 from tests.faults.checker import HoldRow, PlayRow
 from tests.faults.fault_stack import FaultStack
-from tests.faults.history import Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Unrest:
-    """What is not at rest: facts not settled, facts parked, holds not closed."""
-
-    unsettled: int
-    parked: int
-    held: int
-
-    @property
-    def is_rest(self) -> bool:
-        """Whether nothing is under way any more."""
-        return self.unsettled == 0 and self.held == 0
-
-
-async def fetch_unrest(stack: FaultStack) -> Unrest:
-    """Count what is under way. Raises OSError, TimeoutError or PostgresError while a server is away."""
-    activity = await asyncpg.connect(stack.dsns["activity"], timeout=2)
-    try:
-        unsettled, parked = await activity.fetchrow(
-            "SELECT count(*) FILTER (WHERE parked_at IS NULL), count(parked_at) FROM billable_event "
-            "WHERE outcome = 'happened'",
-            timeout=5,
-        )
-    finally:
-        activity.terminate()
-    metering = await asyncpg.connect(stack.dsns["metering"], timeout=2)
-    try:
-        held = await metering.fetchval("SELECT count(*) FROM hold WHERE released_at IS NULL", timeout=5)
-    finally:
-        metering.terminate()
-    return Unrest(unsettled, parked, held)
 
 
 async def fetch_rows(stack: FaultStack, attempts: Sequence[Attempt]) -> tuple[list[PlayRow], list[HoldRow], int]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import aiohttp
 
+from prove.history import Change, History
 from tests.faults.fault_stack import FaultStack
-from tests.faults.history import Change, History
 
 PRICES = {"plan_play.created": 1, "plan_play.completed": 1}
 

@@ -24,11 +24,14 @@ import aiohttp
 import typer
 
 from bench.wrk import run_wrk
+from prove.breakable_stack import ACTIVITIES
+from prove.history import History
+from prove.registration import register_clients
+from prove.rest import await_rest
 from service_chassis.cli.audit_report import Finding
-from tests.faults.campaign import await_rest, register_clients, remove
+from tests.faults.campaign import remove
 from tests.faults.checker import check_history
-from tests.faults.fault_stack import ACTIVITIES, FaultStack
-from tests.faults.history import History
+from tests.faults.fault_stack import FaultStack
 from tests.faults.observation import fetch_rows, run_audits
 from tests.faults.operator import CLIENTS, TIGHT, Operator
 

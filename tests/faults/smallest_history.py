@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
+from prove.history import Attempt, Change, Record
 from service_chassis.cli.audit_report import Finding
 from tests.faults.checker import HoldRow, PlayRow, check_history
-from tests.faults.history import Attempt, Change, Record
 
 Item = TypeVar("Item")
 Piece = Attempt | Change | PlayRow | HoldRow | str

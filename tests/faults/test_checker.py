@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from prove.history import Attempt, Change, History
 from tests.faults.campaign import Outcome
 from tests.faults.checker import HoldRow, PlayRow, check_history
 from tests.faults.fault_kinds import FAULTS
-from tests.faults.history import Attempt, Change, History
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prove.history import Attempt, Change, Record
 from service_chassis.cli.audit_report import Finding
 from tests.faults.checker import HoldRow, PlayRow, check_history
-from tests.faults.history import Attempt, Change, Record
 from tests.faults.smallest_history import describe, find_smallest_history, shrink
 from tests.faults.test_checker import UNSOUND, at, attempt, hold, play
 

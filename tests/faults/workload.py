@@ -9,8 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from tests.faults.fault_stack import ACTIVITIES, FaultStack
-from tests.faults.history import Attempt, History
+from prove.breakable_stack import ACTIVITIES
+from prove.history import Attempt, History
+from tests.faults.fault_stack import FaultStack
 from tests.faults.operator import BOUNDED, CLIENTS, FIRST_QUOTA, RATED, STEADY, TIGHT, Operator
 
 REQUEST_TIMEOUT_SECONDS = 4.0
