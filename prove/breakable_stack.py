@@ -57,13 +57,16 @@ POSTGRES_SETTINGS = {
     "min_wal_size": "32MB",
     "autovacuum_naptime": "5s",
 }
+if sys.platform.startswith("linux"):
+    # After a kill -9 all data is written to the disk before it is read: the file system as a whole, not file by file.
+    POSTGRES_SETTINGS["recovery_init_sync_method"] = "syncfs"
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A process of the stack: its command, what it adds to our environment, the URL that answers 200 when it is ready."""
+    """A process of the stack: its command, variables besides our own, and the URL that answers when it is ready."""
 
     command: Sequence[str]
     variables: Mapping[str, str]
@@ -176,8 +179,10 @@ class BreakableStack:
         program = self._programs[name]
         self._starts += 1
         log = self.directory / "logs" / f"{name}-{self._starts:04}.log"
-        self._processes[name] = await self.in_thread(
-            lambda: ChildProcess(
+
+        def start() -> None:
+            # Kept by the thread itself: whoever waits for it may be cancelled, and must find it to stop it.
+            self._processes[name] = ChildProcess(
                 name,
                 program.command,
                 log,
@@ -185,7 +190,8 @@ class BreakableStack:
                 working_directory=REPOSITORY,
                 inherited_descriptors=self._inherited_descriptors,
             )
-        )
+
+        await self.in_thread(start)
 
     async def kill_service(self, name: str) -> None:
         """End a service with SIGKILL."""

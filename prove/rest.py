@@ -11,8 +11,17 @@ import asyncpg
 from prove.breakable_stack import BreakableStack
 
 REST_LIMIT_SECONDS = 60.0
-UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What a call or a statement raises while the part that it needs is away."""
+UNREACHABLE = (
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
+    ValueError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What a call or a statement raises while the part that it needs is away. The last one: the server died between two
+messages of a statement (asyncpg 0.32: "cannot switch to state 12; another operation (2) is in progress")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ class FaultStack(BreakableStack):
             await asyncio.to_thread(_unmount, self.directory / "postgres")
 
     def url(self, name: str, *, is_direct: bool = False) -> str:
-        """Return where a service is; an activity process behind its link unless `is_direct`."""
-        if name in ACTIVITIES and not is_direct:
+        """Return where a service is; an activity process behind its link, if links there are, unless `is_direct`."""
+        if name in ACTIVITIES and self._goes_through_links and not is_direct:
             return f"http://{LOOPBACK}:{self.links[f'clients-{name}'].port}"
         return super().url(name)
 
