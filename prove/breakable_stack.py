@@ -5,7 +5,6 @@ import contextlib
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -208,11 +207,16 @@ class BreakableStack:
     async def frozen(self, process_ids: Sequence[int]) -> AsyncIterator[None]:
         """Let processes stand still (SIGSTOP) for as long as this lasts, and not longer, even if we are killed."""
         command = [sys.executable, "-I", "-S", freeze.__file__, *[str(process_id) for process_id in process_ids]]
-        freezer = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: ASYNC220
+        pipe = asyncio.subprocess.PIPE
+        freezer = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
+        assert freezer.stdin is not None
+        assert freezer.stdout is not None
         try:
+            await freezer.stdout.readline()
             yield
         finally:
-            await asyncio.shield(asyncio.to_thread(freezer.communicate))
+            freezer.stdin.close()
+            await asyncio.shield(freezer.wait())
 
     async def postgres_process_ids(self) -> list[int]:
         """Return PostgreSQL's processes, the postmaster first. Raises OSError, TimeoutError or PostgresError."""

@@ -23,7 +23,11 @@ FIGURES = (
     ("charged", "charged"),
     ("under_way", "charge under way"),
 )
-FAULTS = (("oversold", "oversold"), ("charged_twice", "charged twice"), ("lost", "lost"))
+FAULTS = (
+    ("oversold", "oversold"),
+    ("charged_twice", "charged twice"),
+    ("lost", "lost: a play, or its charge"),
+)
 
 
 class Display:
@@ -100,7 +104,7 @@ class Display:
             figures.add_row(Text(f"{number:,}", style), Text(words, style))
         kills = Text("\n".join(self._kills) + "\n" * (KILL_LINES - len(self._kills) - 1), no_wrap=True)
         sides = Table.grid(expand=True)
-        sides.add_column(width=46)
+        sides.add_column(width=43)
         sides.add_column(ratio=1)
         height = KILL_LINES + 2
         sides.add_row(

@@ -1,5 +1,7 @@
 """`python freeze.py PID...`: stop these processes (SIGSTOP) until standard input ends, then let all of them go on.
 
+Says a line when they stand still.
+
 A process of its own, because a frozen process does not end with its parent: whoever froze it may be killed, its
 pipe is closed then, and what was frozen wakes up to the signal that ends it.
 """
@@ -23,6 +25,7 @@ def main() -> None:
     process_ids = [int(argument) for argument in sys.argv[1:]]
     try:
         send(process_ids, signal.SIGSTOP)
+        print(flush=True)
         sys.stdin.read()
     finally:
         send(process_ids, signal.SIGCONT)

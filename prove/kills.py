@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from local_stack.errors import StackError
 from prove.breakable_stack import BreakableStack
-from prove.callers import Callers
+from prove.callers import RETRY_SECONDS, Callers
 from prove.rest import UNREACHABLE
 from prove.shop import Shop
 
@@ -26,13 +26,8 @@ FREEZE_SECONDS = 2.0
 """Longer than run.VARIABLES lets a hold grow old: meanwhile the other seller gives up what a frozen one holds."""
 
 POSTGRES, VALKEY = "postgres", "valkey"
-WORDS = {
-    "activity-1": "activity-1, which sells",
-    "activity-2": "activity-2, which sells",
-    "metering": "metering, which grants and charges",
-    POSTGRES: "PostgreSQL, with all the data",
-    VALKEY: "Valkey, with the request rates",
-}
+NAMES = {POSTGRES: "PostgreSQL", VALKEY: "Valkey"}
+"""Of servers; a service is called by its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ class Break:
         how = "freeze " if self.is_freeze else "kill -9"
         match self.parts:
             case (part,):
-                return f"{how}  {WORDS.get(part, part)}"
+                return f"{how}  {NAMES.get(part, part)}"
             case (first, second):
                 return f"{how}  {first} and {second}"
             case _:
@@ -95,17 +90,20 @@ class Killer:
             await self._do(what)
 
     async def _do(self, what: Break) -> None:
+        process_ids = await self._process_ids(what.parts[0]) if what.is_freeze else []
         await self._await_rush()
         began = asyncio.get_running_loop().time()
-        self._note(what.words)
         if what.is_freeze:
-            await self._freeze(what)
+            async with self._stack.frozen(process_ids):
+                self._note(what.words)
+                await asyncio.sleep(FREEZE_SECONDS)
         else:
             await asyncio.gather(*[self._kill(part) for part in what.parts])
+            self._note(what.words)
             await asyncio.sleep(self._rng.uniform(*DEAD_SECONDS))
         await self._stack.revive()
         await self._await_sale()
-        self._note(f"  sells {asyncio.get_running_loop().time() - began:.1f} s later")
+        self._note(f"sells again after {asyncio.get_running_loop().time() - began:.1f} s")
 
     async def _kill(self, part: str) -> None:
         if part == POSTGRES:
@@ -115,14 +113,14 @@ class Killer:
         else:
             await self._stack.kill_service(part)
 
-    async def _freeze(self, what: Break) -> None:
-        [part] = what.parts
-        try:
-            process_ids = await self._stack.postgres_process_ids() if part == POSTGRES else [self._stack.pid(part)]
-        except UNREACHABLE:
-            return  # it has not recovered from the kill before
-        async with self._stack.frozen(process_ids):
-            await asyncio.sleep(FREEZE_SECONDS)
+    async def _process_ids(self, part: str) -> list[int]:
+        if part != POSTGRES:
+            return [self._stack.pid(part)]
+        async with asyncio.timeout(SALE_TIMEOUT_SECONDS):
+            while True:
+                with contextlib.suppress(*UNREACHABLE):  # it may have too many connections just now
+                    return await self._stack.postgres_process_ids()
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _await_rush(self) -> None:
         """Return in the middle of a sale; or soon, where there is none."""

@@ -5,6 +5,7 @@ import contextlib
 import random
 import shutil
 import tempfile
+import textwrap
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,16 +44,27 @@ USUAL = (
     ("debit, then retry", "debit_then_retry"),
 )
 
-INTRODUCTION = f"""\
-What is sold: plays of plans. Each play that is created is charged one credit of its client.
-Who buys: {len(CLIENTS)} clients with {CALLERS_PER_CLIENT} callers each. A client gets {LAST_CREDITS}
-credits at a time, and all its callers want a play at once. (Two of the clients have a quota
-instead, which is raised by {LAST_CREDITS}.) A caller that gets no answer asks again, with its
-Idempotency-Key.
-What happens meanwhile: processes and databases are killed (SIGKILL: they end in the middle of
-whatever they do, and are started again), or frozen for {FREEZE_SECONDS:g} s (SIGSTOP: they stand still, and
-then go on as if nothing had been).
-"""
+INTRODUCTION = (
+    "What is sold: plays of plans. Each play that is created is charged one credit of its client.",
+    f"Who buys: {len(CLIENTS)} clients with {CALLERS_PER_CLIENT} callers each. A client gets {LAST_CREDITS} credits "
+    "at a time, and all its callers want a play at once. (Two of the clients have a quota instead, which is raised "
+    f"by {LAST_CREDITS}.) A caller that gets no answer asks again, with its Idempotency-Key.",
+    "What happens meanwhile: processes and databases are killed (kill -9: they end in the middle of whatever they "
+    f"do, and are started again), or frozen for {FREEZE_SECONDS:g} s (SIGSTOP: they stand still, and then go on as "
+    "if nothing had been).",
+    "What is counted: oversold, plays beyond what their client had; charged twice, charges of a play that was "
+    "charged before; lost, plays that were acknowledged and are not there, and at rest plays without a charge and "
+    "charges without a play.",
+)
+PARTS = (
+    "Starting PostgreSQL (all the data), Valkey (request rates), and the services: catalog (tokens), metering "
+    "(grants and charges), activity twice (sells)."
+)
+READ_ON = (
+    "Read on: docs/billing.md, how a charge happens exactly once; docs/reliability.md, what was done to prove it; "
+    "prove/, this program; make faults, faults of 74 kinds; make run, to try it yourself."
+)
+WIDTH = 98
 
 VARIABLES = {
     "ACTIVITY_RESOLVE_AFTER_SECONDS": "1",
@@ -60,10 +72,6 @@ VARIABLES = {
     "ACTIVITY_RELAY_POLL_SECONDS": "0.2",
 }
 """Of the stack: holds of the dead are given back soon, so that there is something to sell again."""
-
-READ_ON = """\
-Read on: docs/billing.md, how a charge happens exactly once; docs/reliability.md, what was done to prove it;
-prove/, this program; make faults, faults of 74 kinds; make run, to try it yourself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +122,9 @@ class Proof:
 
     async def _prove(self, stack: BreakableStack) -> bool:
         say = self._display.say
-        say(INTRODUCTION)
-        say("Starting PostgreSQL, Valkey, and the services: catalog, metering, activity twice.")
+        for paragraph in INTRODUCTION:
+            say(textwrap.fill(paragraph, WIDTH))
+        say(f"\n{textwrap.fill(PARTS, WIDTH)}\n")
         await stack.start()
         counts: dict[str, Count] = {}
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -137,7 +146,7 @@ class Proof:
         for name, count in counts.items():
             say(f"{name:<18} {count.verdict}")
         is_sound = counts[product.name].is_sound and all(audit.is_sound for audit in audits)
-        say(f"\n{'Sound' if is_sound else 'NOT SOUND'}. {READ_ON}")
+        say(f"\n{'Sound' if is_sound else 'NOT SOUND'}.\n{textwrap.fill(READ_ON, WIDTH)}")
         return is_sound
 
     async def _sell(

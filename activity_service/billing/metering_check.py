@@ -75,7 +75,10 @@ class MeteringCheck:
         state = await ask_metering(self.session, self.url, self.key)
         self.metrics.metering_accepts.set(state.accepts)
         if state != self._told and not (state.accepts and self._told.accepts):
-            log = _log.info if state.accepts else _log.error
-            address = show_address(self.url)
-            log("metering_check", accepts_our_key=state.accepts, metering_url=address, found=state.words)
+            (_log.info if state.accepts else _log.error)(
+                "metering_check",
+                accepts_our_key=state.accepts,
+                metering_url=show_address(self.url),
+                found=state.words,
+            )
         self._told = state

@@ -1,8 +1,9 @@
 """Debit, then retry: take the credit in one guarded statement, make the play, and begin anew when anything fails.
 
-The guard never sells a credit that is not there. But a debit whose answer got lost, or whose play was not made, is
-taken again by the next try. One transaction over both would mend it; plays and credits are two services' here, with
-a database each, as they are wherever billing is a service of its own.
+The guard never sells a credit that is not there. But where a debit's answer got lost, or its play was not made, the
+next try takes another: the client is charged twice; or it was the last one, and the client is charged and refused.
+One transaction over both would mend it; plays and credits are two services' here, with a database each, as they are
+wherever billing is a service of its own.
 """
 
 import asyncio

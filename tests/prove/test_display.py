@@ -25,7 +25,7 @@ def test_a_terminal_shows_figures_beside_kills() -> None:
     figures = [" ".join(row[1].split()) for row in rows]
     assert figures[0] == "40 requests sent"
     assert "kill -9  metering" in rows[0][3]
-    assert {"7 oversold", "3 charged twice", "2 lost"} <= set(figures)
+    assert {"7 oversold", "3 charged twice", "2 lost: a play, or its charge"} <= set(figures)
 
 
 def test_plain_lines_say_the_same_without_control_characters() -> None:

@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from prove.breakable_stack import schema_of
 from service_chassis.database.migrations import AnothersDatabase, Schema, apply_schema, check_schema
 from service_chassis.database.pool import open_pool
 from service_chassis.errors import OperatorError
-from tests.conftest import schema_of
 from tests.operator_command import run_command
 
 SERVICES = frozenset({"catalog", "activity", "metering"})
