@@ -15,10 +15,13 @@ from prove.rest import UNREACHABLE
 from prove.shop import Shop
 
 CLIENTS = tuple(f"client-{number}" for number in range(1, 9))
-LAST_CREDITS = 3
-"""What a client gets at a time."""
 CALLERS_PER_CLIENT = 6
-"""That want a play each, at once, when their client has got its credits: twice as many as there are."""
+"""That want a play each, at once, when their client has got its credits."""
+LAST_CREDITS = 3
+"""What a client gets at a time: half of what its callers want."""
+PLENTY = 9
+"""What the clients in plenty get at a time: more than their callers want, so that they never run out."""
+IN_PLENTY = ("client-5", "client-6")
 REQUEST_TIMEOUT_SECONDS = 3.0
 GIVE_TIMEOUT_SECONDS = 60.0
 PATIENCE_SECONDS = 15.0
@@ -60,19 +63,20 @@ class Callers:
 
     async def _sell_out(self, client_id: str) -> None:
         for round_number in itertools.count(1):
-            self.given[client_id] += LAST_CREDITS
-            await self._give(client_id, round_number)
+            credits = PLENTY if client_id in IN_PLENTY else LAST_CREDITS
+            self.given[client_id] += credits
+            await self._give(client_id, round_number, credits)
             await asyncio.gather(*[self._buy(client_id) for _ in range(CALLERS_PER_CLIENT)])
             if self._gives_up_at is not None:
                 return
             await asyncio.sleep(self._rng.uniform(*ROUND_SECONDS))
 
-    async def _give(self, client_id: str, round_number: int) -> None:
+    async def _give(self, client_id: str, round_number: int, credits: int) -> None:
         try:
             async with asyncio.timeout(GIVE_TIMEOUT_SECONDS):
                 for tries in itertools.count():
                     with contextlib.suppress(*UNREACHABLE):
-                        await self._shop.give(client_id, round_number, LAST_CREDITS, self.given[client_id])
+                        await self._shop.give(client_id, round_number, credits, self.given[client_id])
                         return
                     await self._back_off(tries)
         except TimeoutError:

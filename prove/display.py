@@ -11,13 +11,13 @@ from rich.text import Text
 
 from prove.counting import Count
 
-KILL_LINES = 11
-"""As many as there are lines on the left."""
+KILL_LINES = 18
+"""Two for each of the nine things that are done to the product; with frame and prompt they fit 24 lines."""
 PLAIN_SECONDS = 5.0
 """How often the figures are printed where there is no terminal."""
 FIGURES = (
     ("sent", "requests sent"),
-    ("acknowledged", "acknowledged: the play is there"),
+    ("acknowledged", "acknowledged"),
     ("refused", "refused: nothing left"),
     ("unanswered", "no answer: asked again"),
     ("charged", "charged"),

@@ -16,13 +16,13 @@ import aiohttp
 from local_stack.errors import StackError
 from local_stack.state_directory import forget_data, lock_state_directory
 from prove.breakable_stack import BreakableStack
-from prove.callers import CALLERS_PER_CLIENT, CLIENTS, LAST_CREDITS, Callers
+from prove.callers import CALLERS_PER_CLIENT, CLIENTS, IN_PLENTY, LAST_CREDITS, PLENTY, Callers
 from prove.counting import Count, acknowledged_operations, count_sales
 from prove.display import Display
 from prove.ending import fetch_refusal, run_audits
 from prove.history import Attempt, History
 from prove.kills import FREEZE_SECONDS, Killer
-from prove.product import MeteredPlans
+from prove.product import QUOTA_CLIENTS, MeteredPlans
 from prove.rest import UNREACHABLE
 from prove.shop import Shop
 from prove.usual_shop import UsualShop
@@ -47,8 +47,9 @@ USUAL = (
 INTRODUCTION = (
     "What is sold: plays of plans. Each play that is created is charged one credit of its client.",
     f"Who buys: {len(CLIENTS)} clients with {CALLERS_PER_CLIENT} callers each. A client gets {LAST_CREDITS} credits "
-    "at a time, and all its callers want a play at once. (Two of the clients have a quota instead, which is raised "
-    f"by {LAST_CREDITS}.) A caller that gets no answer asks again, with its Idempotency-Key.",
+    f"at a time, and all its callers want a play at once. ({len(IN_PLENTY)} of the clients get {PLENTY}, and "
+    f"{len(QUOTA_CLIENTS)} have a quota instead, which is raised by {LAST_CREDITS}.) A caller that gets no answer asks "
+    "again, with its Idempotency-Key.",
     "What happens meanwhile: processes and databases are killed (kill -9: they end in the middle of whatever they "
     f"do, and are started again), or frozen for {FREEZE_SECONDS:g} s (SIGSTOP: they stand still, and then go on as "
     "if nothing had been).",
