@@ -1,4 +1,7 @@
-"""A stack whose every part is a child that can be killed, frozen, and started again."""
+"""A stack whose every part is a child that can be killed, frozen, and started again.
+
+Long because a stack has one owner: whoever kills a part must know all that the others make of it.
+"""
 
 import asyncio
 import contextlib
