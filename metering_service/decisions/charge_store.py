@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from metering_service.events.decision import Receipt
-from metering_service.policies.store import read_terms
+from metering_service.events.event_store import OF_ITS_VERSION, RECEIPT_COLUMNS, read_receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,9 @@ class ChargeStore:
         self._connection = connection
 
     # By the index ledger_entry_by_time, in its order.
-    _LIST_CHARGES = """
-        SELECT r.entry_id, r.at, r.event_id, nullif(r.user_id, '') AS user_id, r.policy_id, r.policy_version, v.terms,
-               r.event_type, r.units, -r.credits, r.rates_used, r.taken_before, r.available_before, r.would_refuse,
-               r.held_at IS NULL
-        FROM ledger_entry r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
+    _LIST_CHARGES = f"""
+        SELECT r.entry_id, r.at, r.event_id, nullif(r.user_id, ''), {RECEIPT_COLUMNS}, r.held_at IS NULL
+        FROM ledger_entry r {OF_ITS_VERSION}
         WHERE r.client_id = $1 AND r.units IS NOT NULL AND r.at >= $2 AND r.at < $3 AND (r.at, r.entry_id) < ($4, $5)
         ORDER BY r.at DESC, r.entry_id DESC
         LIMIT $6
@@ -58,17 +56,7 @@ class ChargeStore:
     ) -> Sequence[ChargeLine]:
         """Return a client's charges from `since` up to `until`, newest first, from before (at, entry_id) on."""
         rows = await self._connection.fetch(self._LIST_CHARGES, client_id, since, until, *before, limit)
-        return [_read_charge(*row) for row in rows]
-
-
-def _read_charge(
-    entry_id: int,
-    at: datetime,
-    event_id: str,
-    user_id: str | None,
-    policy_id: str,
-    version: int,
-    terms: str,
-    *rest: Any,
-) -> ChargeLine:
-    return ChargeLine(entry_id, at, event_id, user_id, Receipt(policy_id, version, read_terms(terms), *rest))
+        return [
+            ChargeLine(entry_id, at, event_id, user_id, read_receipt(*receipt))
+            for entry_id, at, event_id, user_id, *receipt in rows
+        ]

@@ -1,6 +1,7 @@
 """Where events stand, in PostgreSQL: looked up, and forgotten."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -9,6 +10,17 @@ from metering_service.events.decision import EventState, Receipt
 from metering_service.events.event import HeldEvent
 from metering_service.policies.store import read_terms
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+
+RECEIPT_COLUMNS = """
+    r.policy_id, r.policy_version, v.terms, r.event_type, r.units, abs(r.credits), r.rates_used, r.taken_before,
+    r.available_before, r.would_refuse"""
+"""What `read_receipt` takes, of a row `r` of hold or ledger_entry and its policy version `v`."""
+OF_ITS_VERSION = "JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version"
+
+
+def read_receipt(policy_id: str, version: int, terms: str, *rest: Any) -> Receipt:
+    """Return the receipt that RECEIPT_COLUMNS are, and after them whether it is of a late charge."""
+    return Receipt(policy_id, version, read_terms(terms), *rest)
 
 
 class EventStore:
@@ -21,17 +33,13 @@ class EventStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    _RECEIPT = """
-        r.policy_id, r.policy_version, v.terms, r.event_type, r.units, abs(r.credits), r.rates_used, r.taken_before,
-        r.available_before, r.would_refuse
-    """
     _FETCH_EVENT = f"""
-        SELECT r.event_id, r.hold_id, 'settled', r.held_at, r.at, {_RECEIPT}, r.held_at IS NULL
-        FROM ledger_entry r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
+        SELECT r.event_id, r.hold_id, 'settled', r.held_at, r.at, {RECEIPT_COLUMNS}, r.held_at IS NULL
+        FROM ledger_entry r {OF_ITS_VERSION}
         WHERE r.client_id = $1 AND r.event_id = $2 AND r.kind = 'spend'
         UNION ALL
-        SELECT r.event_id, r.hold_id, 'held', r.held_at, NULL, {_RECEIPT}, false
-        FROM hold r JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version
+        SELECT r.event_id, r.hold_id, 'held', r.held_at, NULL, {RECEIPT_COLUMNS}, false
+        FROM hold r {OF_ITS_VERSION}
         WHERE r.client_id = $1 AND r.event_id = $2 AND r.event_type IS NOT NULL
     """
     _FETCH_RELEASED = """
@@ -44,9 +52,8 @@ class EventStore:
         """Return what stands for an event: its charge or live hold, else the last of its tombstones."""
         row = await self._connection.fetchrow(self._FETCH_EVENT, client_id, event_id)
         if row is not None:
-            event_id, hold_id, state, held_at, closed_at, policy_id, version, terms, *rest = row
-            receipt = Receipt(policy_id, version, read_terms(terms), *rest)
-            return EventState(event_id, hold_id, state, held_at, closed_at, receipt)
+            event_id, hold_id, state, held_at, closed_at, *receipt = row
+            return EventState(event_id, hold_id, state, held_at, closed_at, read_receipt(*receipt))
         row = await self._connection.fetchrow(self._FETCH_RELEASED, client_id, event_id)
         return EventState(*row) if row else None
 
