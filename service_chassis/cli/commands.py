@@ -166,12 +166,21 @@ def run_with_pool(
 ) -> Result:
     """Do `work` with a pool of one connection, whose server `settings` differ as told, and return what it returns.
 
-    `command` names the connection in the server's own lists.
+    `command` names the connection in the server's own lists. Raises OperatorError where the database is away.
     """
     dsn = read_settings(settings_class).postgres_dsn
 
     async def with_pool() -> Result:
         async with open_pool(dsn, size=1, application_name=command, settings=settings) as pool:
+            try:
+                # The work may speak to other servers, too: now it is plain which one is away.
+                async with pool.acquire():
+                    pass
+            except OSError as error:
+                why = str(error) or "no answer in time"
+                raise OperatorError(
+                    f"the database of {settings_class.prefix}POSTGRES_DSN cannot be reached ({why})"
+                ) from error
             return await work(pool)
 
     return asyncio.run(with_pool())

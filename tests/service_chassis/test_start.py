@@ -72,6 +72,14 @@ async def test_all_that_read_a_databases_url_refuse_the_same_in_the_same_words(
     assert SECRET not in said
 
 
+async def test_the_demos_seeding_names_the_url_that_it_cannot_call(catalog_dsn: str) -> None:
+    code, [said] = await run(
+        "local_stack.seed", CATALOG_POSTGRES_DSN=catalog_dsn, SEED_METERING_URL="metering", SEED_METERING_KEY="k"
+    )
+    assert code == 1
+    assert said.startswith("seed: SEED_METERING_URL: ")
+
+
 @pytest.mark.parametrize("query", ["decode_responses=1", "protocol=9", "ssl_cert_reqs=none", "retry=3"])
 async def test_a_url_for_request_rates_that_cannot_be_used_is_one_line(metering_dsn: str, query: str) -> None:
     code, [said] = await run(
@@ -107,6 +115,8 @@ async def test_a_host_that_cannot_be_listened_on_is_named_with_its_variable(
 async def test_what_is_said_of_a_database_names_the_services_own_variable(catalog_dsn: str) -> None:
     for dsn, words in (
         (f"{catalog_dsn}_not", "there is no database"),
+        ("postgresql://u@127.0.0.1:1/db", "cannot be reached"),
+        ("postgresql://u@no-such-host.invalid/db", "cannot be reached"),
         (catalog_dsn.replace("postgres:", "postgres:not-"), "does not accept the user or the password"),
         (f"{catalog_dsn}?target_session_attrs=standby", "target_session_attrs"),
     ):
