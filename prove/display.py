@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from local_stack.errors import StackError
 from prove.counting import Count
 
 KILL_LINES = 18
@@ -30,11 +31,20 @@ FAULTS = (
 )
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise StackError where rich would end us with exit code 1, which here says that something is not sound."""
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise StackError("nobody reads what is shown any more") from None
+
+
 class Display:
     """Shows one shop after another, between begin() and end()."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console()
+        self._console = console or _Terminal()
         self._live: Live | None = None
         self._name = ""
         self._count = Count()

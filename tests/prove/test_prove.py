@@ -30,8 +30,11 @@ class Run:
         self.process: Process | None = None
 
     async def start(self, module: str, *arguments: str) -> Process:
+        return await self.start_command(sys.executable, "-u", "-m", module, *arguments)
+
+    async def start_command(self, *command: str) -> Process:
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-u", "-m", module, *arguments),
+            *command,
             cwd=REPOSITORY,
             env={**os.environ, MARKER: self._mark, "TMPDIR": str(self.directory)},
             stdout=PIPE,
@@ -103,6 +106,15 @@ async def test_ctrl_c_at_any_time_leaves_nothing_running(run: Run, moment: str) 
     code, output, trace = await run.end()
     assert (code, trace) == (130, "")
     assert "nothing of it runs any more" in output
+    assert run.processes() == []
+    assert run.leftovers() == []
+
+
+@linux
+async def test_a_run_that_nobody_reads_any_more_ends_and_is_no_verdict(run: Run) -> None:
+    await run.start_command("bash", "-c", f"set -o pipefail; {sys.executable} -u -m prove --quick | head -1")
+    code, _, trace = await run.end()
+    assert (code, trace) == (4, "prove: nobody reads what is shown any more\n")
     assert run.processes() == []
     assert run.leftovers() == []
 
