@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import jwt
@@ -82,7 +85,7 @@ class RemoteKeys:
             async with self._session.get(self._url, timeout=timeout, allow_redirects=False) as response:
                 response.raise_for_status()
                 document = parse_json(await _read_limited(response))
-            keys = {entry["kid"]: _public_key(entry) for entry in document["keys"]}
+            keys = _find_usable(document["keys"])
         except Exception as error:  # whatever it is, the known keys are still good
             log_fault("jwks_fetch_failed", error)
             return
@@ -97,6 +100,20 @@ async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
         if len(raw) > MAX_DOCUMENT_BYTES:
             raise ValueError("too large for a key set")
     return bytes(raw)
+
+
+def _find_usable(entries: Sequence[Any]) -> dict[str, EllipticCurvePublicKey]:
+    """Return keys by `kid`. Others, which an issuer may publish beside them, are passed over (RFC 7517, section 5).
+
+    Raises ValueError where there is none.
+    """
+    keys: dict[str, EllipticCurvePublicKey] = {}
+    for entry in entries:
+        with suppress(Exception):  # in whatever way it is no key of the one kind
+            keys[entry["kid"]] = _public_key(entry)
+    if not keys:
+        raise ValueError("no key of the one kind")
+    return keys
 
 
 def _public_key(entry: dict[str, str]) -> EllipticCurvePublicKey:

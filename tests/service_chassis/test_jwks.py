@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpServer
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from service_chassis.auth import jwks
 from service_chassis.auth.jwks import RemoteKeys
@@ -144,6 +144,14 @@ async def test_a_key_of_another_curve_or_too_large_a_set_is_not_taken(keys: Remo
     issuer.now += 1
     with pytest.raises(KeysUnavailable):
         await keys.find("k1")
+
+
+async def test_keys_of_other_kinds_beside_ours_are_passed_over(keys: RemoteKeys, issuer: Issuer) -> None:
+    rsa_key = RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key(), as_dict=True)
+    foreign = [{**rsa_key, "kid": "rsa", "alg": "RS256"}, {"kty": "OKP", "kid": "ed"}, {"kty": "EC"}, None]
+    issuer.document = {"keys": [*foreign, ENTRIES["k1"], *foreign]}
+    assert await keys.find("k1")
+    assert await keys.find("rsa") is None
 
 
 async def test_no_key_at_all_is_not_ready(keys: RemoteKeys, issuer: Issuer) -> None:
