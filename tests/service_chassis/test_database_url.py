@@ -180,7 +180,11 @@ def database(empty_database: Callable[[], str]) -> str:
         "",
         "?channel_binding=prefer&connect_timeout=7&gssencmode=disable&keepalives=1&keepalives_idle=30&sslmode=prefer",
         "?application_name=mine&client_encoding=utf8&load_balance_hosts=disable&target_session_attrs=read-write",
-        "?options=-c%20geqo%3Doff",
+        "?options=-c%20geqo%3Doff%20--jit%3Doff",
+        "?client_encoding=UTF-8&sslnegotiation=postgres&ssl_min_protocol_version=TLSv1.2&sslsni=0&sslcompression=0"
+        "&ssl_max_protocol_version=TLSv1.3&target_session_attrs=primary&keepalives=0&tcp_user_timeout=5000"
+        "&gsslib=gssapi&gssdelegation=0&sslcertmode=allow&replication=false&keepalives_interval=1&keepalives_count=2",
+        "?target_session_attrs=prefer-standby&fallback_application_name=mine",
     ],
 )
 async def test_what_migrates_and_what_serves_read_a_url_alike(database: str, password: str, parameters: str) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from marshmallow import ValidationError
+from redis.asyncio.connection import ConnectionPool
 
 from service_chassis.database.redis_url import require_redis_url
 
@@ -14,10 +15,12 @@ from service_chassis.database.redis_url import require_redis_url
         "rediss://user:p%40ss@h:1/2?ssl_cert_reqs=none",
         "redis://h?protocol=3&client_name=x",
         "unix:///run/valkey.sock?db=1",
+        "rediss://h/15?ssl_cert_reqs=required&ssl_check_hostname=false&ssl_password=x",
     ],
 )
-def test_what_can_be_used_is_taken(url: str) -> None:
+def test_what_can_be_used_is_taken_and_the_client_library_takes_it(url: str) -> None:
     require_redis_url(url)
+    ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
