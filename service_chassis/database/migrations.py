@@ -205,7 +205,8 @@ def _require_role(connection: psycopg.Connection, role: str, member_of: str = ""
         if not is_usable:
             connection.execute(grant)
         needed.remove(grant)
-        if member_of:
+        has_rights = "SELECT pg_has_role(%s, %s, 'USAGE')"
+        if member_of and connection.execute(has_rights, (role, member_of)).fetchone() != (True,):
             connection.execute(join)
     except psycopg.errors.InsufficientPrivilege:
         commands = "; ".join(command.as_string(connection) for command in needed)

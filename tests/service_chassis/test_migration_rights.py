@@ -86,6 +86,20 @@ async def test_a_role_of_the_operators_choice_is_made_and_has_the_rights_of_the_
             assert await pool.fetchval("SELECT row_security_active($1)", table)
 
 
+def test_an_owner_that_may_not_arrange_the_operators_role_needs_a_superuser_once(
+    directory: Path, managed: Callable[[str], str], empty_database: Callable[[], str]
+) -> None:
+    dsn = managed("")
+    role, acting_role = name_role(dsn), f"another_{name_role(dsn)}"
+    with psycopg.connect(empty_database(), autocommit=True) as superuser:
+        for _ in range(2):  # one role after the other
+            with pytest.raises(OperatorError) as refused:
+                apply_schema(dsn, Schema.of(directory, role), acting_role=acting_role)
+            superuser.execute(str(refused.value).partition("must run: ")[2])
+    for _ in range(2):
+        apply_schema(dsn, Schema.of(directory, role), acting_role=acting_role)
+
+
 async def test_a_role_that_sees_all_rows_is_refused(directory: Path, empty_database: Callable[[], str]) -> None:
     dsn = empty_database()
     role = name_role(dsn)
