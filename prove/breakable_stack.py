@@ -1,6 +1,6 @@
 """A stack whose every part is a child that can be killed, frozen, and started again.
 
-Long because a stack has one owner: whoever kills a part must know all that the others make of it.
+Long because it starts, breaks and mends every part of a stack.
 """
 
 import asyncio

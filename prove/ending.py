@@ -1,10 +1,12 @@
 """What a run ends with: the product's own audits, and a refusal with its receipt."""
 
 import asyncio
+import itertools
 import json
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,15 +36,16 @@ async def run_audits(stack: BreakableStack) -> list[Audit]:
     key_file = stack.directory / "admin-key"
     write_private(key_file, stack.secrets["admin_key"])
     # At rest nothing may be on its way any more, however young.
-    joined = (
-        *("--in-flight-seconds", "0", "--metering-url", stack.url("metering")),
-        *("--metering-key-file", str(key_file)),
-    )
-    return list(await asyncio.gather(_audit(stack, "metering"), _audit(stack, "activity", *joined)))
+    joined = {
+        "--in-flight-seconds": "0",
+        "--metering-url": stack.url("metering"),
+        "--metering-key-file": str(key_file),
+    }
+    return list(await asyncio.gather(_audit(stack, "metering", {}), _audit(stack, "activity", joined)))
 
 
-async def _audit(stack: BreakableStack, service: str, *options: str) -> Audit:
-    arguments = ["-m", f"{service}_service", "audit", *options]
+async def _audit(stack: BreakableStack, service: str, options: Mapping[str, str]) -> Audit:
+    arguments = ["-m", f"{service}_service", "audit", *itertools.chain.from_iterable(options.items())]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
@@ -60,7 +63,7 @@ async def _audit(stack: BreakableStack, service: str, *options: str) -> Audit:
             process.kill()
     if process.returncode not in (0, 1):
         raise StackError(f"{service}'s audit could not look: {output}")
-    return Audit(f"python -m {service}_service audit", output, process.returncode == 0)
+    return Audit(shlex.join(["python", *arguments]), output, process.returncode == 0)
 
 
 @dataclass(frozen=True, slots=True)

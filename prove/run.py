@@ -48,8 +48,8 @@ INTRODUCTION = (
     "What is sold: plays of plans. Each play that is created is charged one credit of its client.",
     f"Who buys: {len(CLIENTS)} clients with {CALLERS_PER_CLIENT} callers each. A client gets {LAST_CREDITS} credits "
     f"at a time, and all its callers want a play at once. ({len(IN_PLENTY)} of the clients get {PLENTY}, and "
-    f"{len(QUOTA_CLIENTS)} have a quota instead, which is raised by {LAST_CREDITS}.) A caller that gets no "
-    "answer asks again, with its Idempotency-Key.",
+    f"{len(QUOTA_CLIENTS)} have a quota instead, which is raised by {LAST_CREDITS}.) A caller that gets no answer "
+    "asks again, with its Idempotency-Key.",
     "What happens meanwhile: processes and databases are killed (kill -9: they end in the middle of whatever they "
     f"do, and are started again), or frozen for {FREEZE_SECONDS:g} s (SIGSTOP: they stand still, and then go on as "
     "if nothing had been).",

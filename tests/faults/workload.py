@@ -1,4 +1,7 @@
-"""Callers, operators and onlookers, at random: what a busy day does to the stack."""
+"""Callers, operators and onlookers, at random: what a busy day does to the stack.
+
+Long because it is everything that anybody does to the stack, a few lines each.
+"""
 
 import asyncio
 import contextlib
