@@ -1,60 +1,20 @@
 """`python -m prove`: kill anything while it sells the last three credits."""
 
-import asyncio
-import functools
 import signal
-from contextlib import suppress
-from typing import Annotated
+import sys
 
-import typer
-
-from local_stack.errors import StackError
-from prove.breakable_stack import BreakableStack
-from prove.display import Display
-from prove.rest import UNREACHABLE
-from prove.run import VARIABLES, MakeStack, Proof
-
-NOT_SOUND, STOPPED, BROKEN = 1, 130, 4
-"""Exit codes: something was sold or charged wrongly; Ctrl-C; the stack did not start or did not sell."""
+from prove import STOPPED
 
 
-def main(
-    quick: Annotated[bool, typer.Option("--quick", help="A few seconds of each, to see that all runs.")] = False,
-) -> None:
-    """Sell the last credits of many clients, kill everything meanwhile, and count what went wrong."""
-    prove(functools.partial(BreakableStack, variables=VARIABLES), quick=quick)
+def main() -> None:
+    """Run the command line. Until it is imported, which takes a second, there is nothing that Ctrl-C has to stop."""
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(STOPPED))
+    import typer
 
+    from prove.command import main as command
 
-def prove(make_stack: MakeStack, *, quick: bool) -> None:
-    """Run on the stack that `make_stack` makes, and end with the exit code; Ctrl-C stops all of it."""
-    display = Display()
-    proof = Proof(make_stack, display, is_quick=quick)
-    try:
-        is_sound = asyncio.run(_stoppable(proof))
-    except asyncio.CancelledError:
-        with suppress(OSError):  # a closed terminal
-            display.say("stopped: nothing of it runs any more")
-        raise typer.Exit(STOPPED) from None
-    except (StackError, *UNREACHABLE) as error:
-        typer.echo(f"prove: {error or type(error).__name__}", err=True)
-        raise typer.Exit(BROKEN) from None
-    if not is_sound:
-        raise typer.Exit(NOT_SOUND)
-
-
-async def _stoppable(proof: Proof) -> bool:
-    """Run until done, or until SIGINT, SIGTERM or SIGHUP; a second one would only leave the stopping half done."""
-    running = asyncio.create_task(proof.run())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, functools.partial(_cancel_once, running))
-    return await running
-
-
-def _cancel_once(running: asyncio.Task[bool]) -> None:
-    if not running.cancelling():
-        running.cancel()
+    typer.run(command)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()

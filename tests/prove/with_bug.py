@@ -4,7 +4,7 @@ import functools
 
 import typer
 
-from prove.__main__ import prove
+from prove.command import prove
 from prove.run import VARIABLES
 from tests.faults.fault_stack import FaultStack
 
