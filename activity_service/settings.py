@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from marshmallow.validate import Range
-
 from service_chassis import process_settings
 from service_chassis.process_settings import (
     CONNECTIONS,
@@ -15,6 +13,7 @@ from service_chassis.process_settings import (
     port_variable,
     require_http_url,
     role_variable,
+    within,
 )
 from service_chassis.settings import variable
 
@@ -72,7 +71,7 @@ class ActivitySettings(process_settings.ProcessSettings, DatabaseSettings):
         "How long a request waits for metering's decision, all tries together, before it is answered 500.",
         unit="seconds",
         default=2.0,
-        validate=Range(min=0, max=30, min_inclusive=False),
+        validate=within(0, 30, is_more=True),
     )
     requests_under_way_limit: int = variable(
         "REQUESTS_UNDER_WAY_LIMIT",
@@ -80,14 +79,14 @@ class ActivitySettings(process_settings.ProcessSettings, DatabaseSettings):
         "client gets at most half of them while another waits.",
         unit="requests",
         default=512,
-        validate=Range(min=1, max=100_000),
+        validate=within(1, 100_000),
     )
     resolve_after_seconds: int = variable(
         "RESOLVE_AFTER_SECONDS",
         "Age at which a hold counts as left behind; far above what a request may take.",
         unit="seconds",
         default=30,
-        validate=Range(min=1, max=ONE_HOUR_SECONDS),
+        validate=within(1, ONE_HOUR_SECONDS),
     )
     hold_retention_seconds: int = variable(
         "HOLD_RETENTION_SECONDS",

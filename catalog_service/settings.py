@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from marshmallow.validate import Range
-
 from service_chassis import process_settings
 from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
-from service_chassis.process_settings import CONNECTIONS, ops_port_variable, port_variable, role_variable
+from service_chassis.process_settings import CONNECTIONS, ops_port_variable, port_variable, role_variable, within
 from service_chassis.settings import variable
 
 PREFIX = "CATALOG_"
@@ -43,12 +41,12 @@ class CatalogSettings(process_settings.ProcessSettings, DatabaseSettings):
         "How long an access token is good.",
         unit="seconds",
         default=900,
-        validate=Range(min=1, max=MAX_LIFETIME_SECONDS),
+        validate=within(1, MAX_LIFETIME_SECONDS),
     )
     encoded_plans_limit_bytes: int = variable(
         "ENCODED_PLANS_LIMIT_BYTES",
         "Memory for encoded responses of get-plans; the least recently used go first.",
         unit="bytes",
         default=64 * 1024 * 1024,
-        validate=Range(min=0, max=2**40),
+        validate=within(0, 2**40),
     )

@@ -5,11 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from marshmallow.validate import Range
-
 from service_chassis import process_settings
 from service_chassis.database.redis_url import require_redis_url
-from service_chassis.process_settings import CONNECTIONS, RETENTION_SECONDS, ops_port_variable, port_variable
+from service_chassis.process_settings import (
+    CONNECTIONS,
+    NOT_EMPTY,
+    RETENTION_SECONDS,
+    ops_port_variable,
+    port_variable,
+    within,
+)
 from service_chassis.settings import InvalidSettings, variable
 
 PREFIX = "METERING_"
@@ -31,7 +36,9 @@ class MeteringSettings(process_settings.ProcessSettings):
 
     port: int = port_variable(8083)
     ops_port: int = ops_port_variable(8086)
-    default_policy: str = variable("DEFAULT_POLICY", "Policy of a client that has none assigned.", default="free")
+    default_policy: str = variable(
+        "DEFAULT_POLICY", "Policy of a client that has none assigned.", default="free", validate=NOT_EMPTY
+    )
     postgres_pool_size: int = variable(
         "POSTGRES_POOL_SIZE",
         "Most connections to PostgreSQL for decisions and charges. Everything else uses half as many again, and "
@@ -48,7 +55,7 @@ class MeteringSettings(process_settings.ProcessSettings):
         "How long a rate check may take; then requests pass without one.",
         unit="seconds",
         default=0.1,
-        validate=Range(min=0, max=30, min_inclusive=False),
+        validate=within(0, 30, is_more=True),
     )
     hold_retention_seconds: int = variable(
         "HOLD_RETENTION_SECONDS",

@@ -67,7 +67,8 @@ def create_server(app: web.Application) -> HttpServer:
 def run(app: web.Application, settings: ProcessSettings) -> None:
     """Wait for the database, then serve until SIGTERM or SIGINT: not ready, drain, finish what is under way, return.
 
-    A second signal ends the process at once. Raises OperatorError when an address cannot be listened on.
+    A second signal ends the process at once. Raises OperatorError, naming the variable, when an address cannot be
+    listened on, or the database's URL cannot be used.
     """
     uvloop.run(_serve(app, settings))
 
@@ -81,7 +82,10 @@ async def _serve(app: web.Application, settings: ProcessSettings) -> None:
     try:
         await operations.setup()
         await _listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
-        await wait_for_database(settings.postgres_dsn, stop)
+        try:
+            await wait_for_database(settings.postgres_dsn, stop)
+        except OperatorError as error:
+            raise OperatorError(f"{settings.prefix}POSTGRES_DSN: {error}") from error
         if not stop.is_set():
             await service.setup()
             await _listen(service, settings.prefix, settings.host, settings.port)

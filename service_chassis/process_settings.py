@@ -15,12 +15,19 @@ from service_chassis.settings import variable
 
 _ROLE = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 
-PORT = Range(min=1, max=65_535)
-CONNECTIONS = Range(min=1, max=1_000)
+
+def within(least: float, most: float, *, is_more: bool = False) -> Range:
+    """Make the validator of a number from `least` to `most`, or, with `is_more`, above `least`."""
+    words = f"Must be more than {least} and {most} at most." if is_more else f"Must be from {least} to {most}."
+    return Range(min=least, max=most, min_inclusive=not is_more, error=words)
+
+
+PORT = within(1, 65_535)
+CONNECTIONS = within(1, 1_000)
 """A pool takes memory for each that it may open, and servers have a few hundred."""
 ONE_HOUR_SECONDS = 3_600
-PAUSE_SECONDS = Range(min=0, max=ONE_HOUR_SECONDS, min_inclusive=False)
-RETENTION_SECONDS = Range(min=900, max=366 * 24 * ONE_HOUR_SECONDS)
+PAUSE_SECONDS = within(0, ONE_HOUR_SECONDS, is_more=True)
+RETENTION_SECONDS = within(900, 366 * 24 * ONE_HOUR_SECONDS)
 """Of what is kept so that what comes late is known; far longer would only fill tables."""
 NOT_EMPTY = Length(min=1, error="Must not be empty.")
 LOG_LEVEL = one_of("debug", "info", "warning", "error")
@@ -34,7 +41,7 @@ def require_http_url(text: str) -> None:
     """
     try:
         parts = urlsplit(text)
-        is_more = "@" in parts.netloc or "?" in text or "#" in text
+        is_more = "@" in parts.netloc or "?" in text or "#" in text or any(each.isspace() for each in text)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_url = False
@@ -72,7 +79,7 @@ class ProcessSettings(DatabaseSettings):
         "How long a process that was told to stop is not ready and serves on, until no proxy sends it requests.",
         unit="seconds",
         default=0.0,
-        validate=Range(min=0, max=ONE_HOUR_SECONDS),
+        validate=within(0, ONE_HOUR_SECONDS),
     )
     keep_alive_seconds: float = variable(
         "KEEP_ALIVE_SECONDS",

@@ -38,6 +38,8 @@ _OF_KUBERNETES = ("tcp://", "udp://", "sctp://")
 """How values begin that Kubernetes sets for a service of the same name, such as ACTIVITY_PORT: not meant for us."""
 _BETWEEN_ENTRIES = re.compile("[,\r\n]+")
 """Of a list: one line for all or a line each, as a file has them."""
+_NUMBER = re.compile(r"-?[0-9.]+(e-?[0-9]+)?|-?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
+"""As numbers are written: a library reads 1_000 and the digits of other scripts, too."""
 _ALIKE = 0.85
 """From which likeness on a variable that is set is taken for a misspelling of the one that is missing."""
 
@@ -122,12 +124,16 @@ _PARSERS: dict[object, fields.Field[Any]] = {
 
 def _read(text: str, kind: object, validate: Callable[[Any], object] | None) -> Any:
     """Return `text` as a setting of `kind` has it. Raises InvalidValue or ValidationError, which do not quote it."""
+    if kind in (int, float) and not _NUMBER.fullmatch(text.strip()):
+        raise ValidationError("Must be a whole number." if kind is int else "Must be a number.")
     if kind in _PARSERS:
         value: Any = _PARSERS[kind].deserialize(text)
     elif kind is str:
         value = require_one_line(text)
     else:
         value = tuple(require_one_line(entry.strip()) for entry in _BETWEEN_ENTRIES.split(text) if entry.strip())
+        if not value and text:
+            raise InvalidValue("must not be empty")
     if validate is not None:
         validate(value)
     return value

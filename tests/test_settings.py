@@ -60,3 +60,18 @@ def test_another_services_url_is_refused_by_name_where_a_part_of_it_would_be_los
 def test_an_empty_host_is_not_every_address(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setenv(f"{settings.prefix}HOST", "")
     assert len(refused_for(settings, f"{settings.prefix}HOST")) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        (MeteringSettings, "METERING_SERVICE_KEYS", ","),
+        (MeteringSettings, "METERING_DEFAULT_POLICY", ""),
+        (ActivitySettings, "ACTIVITY_METERING_URL", "http://127.0.0.1 :8083"),
+    ],
+)
+def test_what_is_empty_or_holds_a_blank_where_none_can_be_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert len(refused_for(settings, name)) == 1

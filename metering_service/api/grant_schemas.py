@@ -3,10 +3,9 @@
 from marshmallow import Schema, fields
 
 from metering_service.accounts.grant import DEFAULT_PRIORITY, MAX_PRIORITY
-from metering_service.policies.policy import MAX_GRANT_CREDITS, MAX_IDENTIFIER_CHARACTERS
+from metering_service.policies.policy import MAX_GRANT_CREDITS, MAX_IDENTIFIER_CHARACTERS, MAX_NOTE_CHARACTERS
 from service_chassis.schema.fields import ClosedSchema, StrictBoolean, UtcDateTime, integer, one_of, text
 
-_MAX_NOTE_CHARACTERS = 1000
 CREATE = StrictBoolean(
     load_default=False, metadata={"description": "Also for a client that metering has never heard of."}
 )
@@ -26,7 +25,7 @@ class CreateGrantSchema(ClosedSchema):
     )
     priority = integer(0, MAX_PRIORITY, load_default=DEFAULT_PRIORITY, metadata=_PRIORITY)
     source = text(MAX_IDENTIFIER_CHARACTERS, load_default=None, allow_none=True)
-    note = text(_MAX_NOTE_CHARACTERS, shortest=None, load_default=None, allow_none=True)
+    note = text(MAX_NOTE_CHARACTERS, shortest=None, load_default=None, allow_none=True)
     create = CREATE
 
 
@@ -52,7 +51,7 @@ class GrantSchema(GrantTermsSchema):
 class VoidGrantSchema(ClosedSchema):
     """Why what is left of a grant is taken."""
 
-    reason = text(_MAX_NOTE_CHARACTERS, required=True)
+    reason = text(MAX_NOTE_CHARACTERS, required=True)
 
 
 class VoidedGrantSchema(Schema):
@@ -122,7 +121,7 @@ class CreateRefundSchema(ClosedSchema):
         allow_none=True,
         metadata={"description": "Without, all that was charged and not refunded yet."},
     )
-    reason = text(_MAX_NOTE_CHARACTERS, required=True)
+    reason = text(MAX_NOTE_CHARACTERS, required=True)
 
 
 class RefundSchema(Schema):
@@ -141,5 +140,5 @@ class CreateAdjustmentSchema(ClosedSchema):
 
     adjustment_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="adjustmentId", required=True)
     credits = integer(-MAX_GRANT_CREDITS, MAX_GRANT_CREDITS, required=True, forbidden=0)
-    reason = text(_MAX_NOTE_CHARACTERS, required=True)
+    reason = text(MAX_NOTE_CHARACTERS, required=True)
     create = CREATE

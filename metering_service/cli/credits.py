@@ -8,7 +8,7 @@ import typer
 
 from metering_service.accounts.give_credits import GiveCredits
 from metering_service.accounts.grant import DEFAULT_PRIORITY, MAX_PRIORITY, Every, RecurringTerms
-from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, read_identifier, read_moment
+from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, read_identifier, read_moment, read_note
 from metering_service.policies.policy import MAX_GRANT_CREDITS
 from metering_service.settings import DatabaseSettings
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
@@ -23,7 +23,8 @@ _RECURRING_COLUMNS = ("recurringId", "credits", "every", "startsAt", "endsAt", "
 
 Credits = Annotated[int, typer.Argument(min=1, max=MAX_GRANT_CREDITS, help="How many credits.")]
 Priority = Annotated[int, typer.Option(min=0, max=MAX_PRIORITY, help="Whose is lower is drawn first.")]
-Reason = Annotated[str, typer.Option(help="For the ledger.")]
+Reason = Annotated[str, typer.Option(help="For the ledger.", callback=read_note)]
+Note = Annotated[str | None, typer.Option(help="For the ledger.", callback=read_note)]
 
 
 @commands.command("grant")
@@ -36,8 +37,10 @@ def grant(
     ] = None,
     expires_at: Annotated[datetime | None, typer.Option(formats=MOMENTS, help="Until when, UTC.")] = None,
     priority: Priority = DEFAULT_PRIORITY,
-    note: Annotated[str | None, typer.Option(help="For the ledger.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where it comes from: an order, a promotion.")] = None,
+    note: Note = None,
+    source: Annotated[
+        str | None, typer.Option(help="Where it comes from: an order, a promotion.", callback=read_identifier)
+    ] = None,
     create: Create = False,
     as_json: AsJson = False,
 ) -> None:
@@ -123,7 +126,7 @@ def adjust(
         typer.Argument(min=-MAX_GRANT_CREDITS, max=MAX_GRANT_CREDITS, help="Signed: -5 takes five."),
     ],
     adjustment_id: Annotated[str, typer.Option(help="The same id again changes nothing.", callback=read_identifier)],
-    reason: Annotated[str, typer.Option(help="For the ledger.")],
+    reason: Reason,
     create: Create = False,
     as_json: AsJson = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, is_identifier
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, MAX_NOTE_CHARACTERS, is_identifier
 
 ACTOR = "command line"
 """Who made a change, in the audit trail of admin changes."""
@@ -21,6 +21,7 @@ ToDay = Annotated[
 ]
 
 
+Text = TypeVar("Text", str, str | None)
 Moment = TypeVar("Moment", datetime, datetime | None)
 
 
@@ -34,10 +35,17 @@ def read_day(moment: datetime | None) -> date | None:
     return moment and moment.date()
 
 
-def read_identifier(text: str) -> str:
-    """Return `text`. Raises BadParameter for what is no id."""
-    if not is_identifier(text):
+def read_identifier(text: Text) -> Text:
+    """Return `text`, None where nothing is said. Raises BadParameter for what is no id."""
+    if text is not None and not is_identifier(text):
         raise typer.BadParameter(f"Must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters.")
+    return text
+
+
+def read_note(text: str | None) -> str | None:
+    """Return `text`. Raises BadParameter for what calls of the API would not take for a note."""
+    if text is not None and not (1 <= len(text) <= MAX_NOTE_CHARACTERS and text.isprintable()):
+        raise typer.BadParameter(f"Must be 1 to {MAX_NOTE_CHARACTERS} printable characters.")
     return text
 
 

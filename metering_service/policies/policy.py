@@ -16,6 +16,7 @@ MAX_LIMITS = 8
 """Rates of a policy, and quotas of one."""
 MAX_IDENTIFIER_CHARACTERS = 255
 """Of the ids that callers give: of policies and clients, of events, grants and adjustments."""
+MAX_NOTE_CHARACTERS = 1000
 MAX_PRICE_CREDITS = 1_000_000_000
 MAX_UNITS = 1_000_000
 MAX_GRANT_CREDITS = 1_000_000_000_000

@@ -209,7 +209,7 @@ class RateLimiter:
         kinds = tuple(list_kinds(error))
         if kinds not in self._told:
             self._told.add(kinds)
-            log_fault("rates_fail_open", error)
+            log_fault("rates_fail_open", error, variable="METERING_REDIS_URL")
 
     async def _drop(self, connection: Connection) -> None:
         with suppress(redis.exceptions.RedisError, OSError):

@@ -108,7 +108,7 @@ _IN_OUR_WORDS: Sequence[tuple[tuple[type[Exception], ...], str]] = (
     ((AnothersDatabase,), "{dsn} names the database of another service; nothing was changed"),
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError),
-        "this is not the service's database, or it is not migrated (run `migrate`)",
+        "the database of {dsn} is not this service's, or it is not migrated (run `migrate`)",
     ),
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),

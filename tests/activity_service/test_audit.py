@@ -272,10 +272,10 @@ def test_audit_that_cannot_look_gives_no_verdict_and_exits_3(
     key.write_text("k")
     joined = ["--metering-url", "http://127.0.0.1:1", "--metering-key-file", str(key)]
     cases: list[tuple[str, list[str], str]] = [
-        (NOWHERE, [], "a server cannot be reached"),
+        (NOWHERE, [], "the database of ACTIVITY_POSTGRES_DSN cannot be reached"),
         (activity_dsn.rpartition("/")[0] + "/nothing", [], "no database of the name"),
-        (empty_database(), [], "not the service's database, or it is not migrated"),
-        (metering_dsn, [], "not the service's database, or it is not migrated"),
+        (empty_database(), [], "not this service's, or it is not migrated"),
+        (metering_dsn, [], "not this service's, or it is not migrated"),
         ("", [], "ACTIVITY_POSTGRES_DSN"),
         (activity_dsn, joined, "metering at http://127.0.0.1:1 cannot be read: nobody listens there"),
     ]

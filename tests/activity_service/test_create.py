@@ -54,7 +54,7 @@ async def test_a_create_is_authorized_before_and_settled_after_with_the_same_eve
     await activity.settle_all()
 
     authorized, settled = activity.metering.events_of("authorize"), activity.metering.events_of("settle")
-    assert settled == [{name: authorized[0][name] for name in ("clientId", "holdId", "eventId")}]
+    assert settled == [{name: authorized[0][name] for name in ("clientId", "holdId", "eventId", "units")}]
     assert authorized[0].pop("holdId")
     assert authorized == [
         {

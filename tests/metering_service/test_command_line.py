@@ -28,6 +28,14 @@ def ended_plainly(done: Done, code: int) -> bool:
         (("grant", "acme", "5"), "--grant-id: must be given"),
         (("grant", "acme", "5", "--grant-id"), "--grant-id needs a value"),
         (("grant", "acme", "5", "--grant-idd", "g"), "no such option: --grant-idd (Possible options: --grant-id)"),
+        (
+            ("grant", "acme", "5", "--grant-id", "g", "--note", "x" * 1001),
+            "--note: must be 1 to 1000 printable characters",
+        ),
+        (
+            ("refund", "acme", "e", "--refund-id", "r", "--reason", "a\nb"),
+            "--reason: must be 1 to 1000 printable characters",
+        ),
         (("adjust", "acme", "5", "-x"), "no such option: -x"),
         (("balance", "-5x"), "no such option: -5"),
         (("export", "ledger", "acme", "--format", "xml"), "--format: 'xml' is not one of 'csv', 'ndjson'"),

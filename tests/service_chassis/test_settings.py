@@ -108,6 +108,8 @@ def test_a_file_that_is_not_there_is_named_by_its_variable(monkeypatch: pytest.M
     [
         ("APP_PORT", "eighty", "Must be a whole number."),
         ("APP_PORT", "", "Must be a whole number."),
+        ("APP_PORT", "8_082", "Must be a whole number."),
+        ("APP_PORT", "\u0668\u0660", "Must be a whole number."),
         ("APP_WAIT_SECONDS", "nan", "Must be a finite number."),
         ("APP_WAIT_SECONDS", "soon", "Must be a number."),
         ("APP_STRICT", "perhaps", "Must be true or false."),

@@ -74,10 +74,30 @@ async def test_all_that_read_a_databases_url_refuse_the_same_in_the_same_words(
 
 async def test_the_demos_seeding_names_the_url_that_it_cannot_call(catalog_dsn: str) -> None:
     code, [said] = await run(
-        "local_stack.seed", CATALOG_POSTGRES_DSN=catalog_dsn, SEED_METERING_URL="metering", SEED_METERING_KEY="k"
+        "local_stack.seed", SEED_POSTGRES_DSN=catalog_dsn, SEED_METERING_URL="metering", SEED_METERING_KEY="k"
     )
     assert code == 1
     assert said.startswith("seed: SEED_METERING_URL: ")
+
+
+@pytest.mark.parametrize(
+    ("find", "change", "said_of_it"),
+    [
+        ("://postgres:", "://nobody:", "does not accept its user or password"),
+        ("/test_", "/nothing_", "has no database of its name"),
+        ("?", "?sslmode=require&", "does not speak TLS"),
+    ],
+)
+async def test_a_server_that_refuses_the_url_for_good_is_one_line_and_no_process(
+    catalog_dsn: str, find: str, change: str, said_of_it: str
+) -> None:
+    url = catalog_dsn if find != "?" else f"{catalog_dsn}?"
+    assert find in url
+    code, said = await run("catalog_service", **service_at(url.replace(find, change).rstrip("?&")))
+    assert code == 1
+    assert [line for line in said if line.startswith("catalog_service: CATALOG_POSTGRES_DSN: ")]
+    assert said_of_it in said[-1]
+    assert "Traceback" not in "".join(said)
 
 
 @pytest.mark.parametrize("query", ["decode_responses=1", "protocol=9", "ssl_cert_reqs=none", "retry=3"])
