@@ -37,6 +37,8 @@ def import_file(
 ) -> None:
     """Add the plans of a file, all or none; one whose plan_id the client has already is replaced."""
     rows = read_plan_file(file)
+    if not rows:
+        raise OperatorError(f"{file.name}: holds no plans; nothing was imported")
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         try:

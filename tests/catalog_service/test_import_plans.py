@@ -53,6 +53,17 @@ async def test_the_example_file_is_imported_as_it_stands_by_the_command(catalog:
     assert str(example.relative_to(REPOSITORY)) in (REPOSITORY / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("name", "text"), [("plans.json", "[]"), ("plans.csv", CSV.splitlines()[0] + "\n")])
+async def test_a_file_without_plans_is_not_taken_for_one_that_was_imported(
+    catalog_dsn: str, tmp_path: Path, name: str, text: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    done = await run_command("catalog", catalog_dsn, "plans", "import", str(file), "--client", "acme")
+    assert (done.code, done.output) == (1, "")
+    assert f"{name}: holds no plans" in done.trace
+
+
 async def test_importing_again_replaces_by_id_and_keeps_when_it_was_created(catalog: Catalog) -> None:
     token = await catalog.token()
     await ImportPlans(catalog.pool, catalog.clock).write("acme", [{**PLAN, "plan_id": "p"}])
