@@ -165,7 +165,11 @@ async def test_rates_are_checked_again_while_requests_keep_a_connection_in_use(
 async def test_a_cluster_is_refused_at_the_start(start_limiter: StartLimiter, tmp_path: Path) -> None:
     """One script about several clients needs their keys on one node."""
     server = RedisServer(
-        tmp_path, choose_free_port(), "secret", tmp_path / "log", settings={"cluster-enabled": "yes"}
+        tmp_path,
+        choose_free_port(),
+        "secret",
+        tmp_path / "log",
+        settings={"cluster-enabled": "yes", "cluster-port": str(choose_free_port())},
     )
     server.start()
     try:

@@ -70,10 +70,10 @@ class Customer:
         """Return the event ids of all spends, once nothing of this client is held any more."""
         deadline = time.monotonic() + REST_TIMEOUT_SECONDS
         while True:
-            held = (await self.admin("GET", f"clients/{self.client_id}/quota")).get("held")
+            quotas = (await self.admin("GET", f"clients/{self.client_id}/quota"))["quotas"]
             balance = await self.balance()
             ledger = await self.admin("GET", f"clients/{self.client_id}/ledger?limit=1000")
-            if not held and not balance["held"]:
+            if not any(quota["held"] for quota in quotas) and not balance["held"]:
                 return [entry["eventId"] for entry in ledger["entries"] if entry["kind"] == "spend"]
             assert time.monotonic() < deadline, balance
             await asyncio.sleep(0.05)
