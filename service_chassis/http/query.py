@@ -113,7 +113,7 @@ def read_moment(text: str) -> datetime:
     return moment
 
 
-MONTH = {"type": "string", "format": "year-month", "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])$"}
+MONTH = {"type": "string", "format": "year-month", "pattern": "^(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])$"}
 """The schema of a month."""
 
 _FORMATS: Mapping[str, tuple[Callable[[str], Any], str]] = {

@@ -104,15 +104,17 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: A
         # Only a list itself can make one. What becomes of others is for the requests that are meant to be wrong.
         del case.query["cursor"]
     # Days and moments that must follow each other, or must not be over yet.
-    if case.operation.path.endswith("/usage"):
+    if case.operation.path.endswith(("/usage", "/usage/export", "/shadow-report")):
         for name in ("from", "to"):
             case.query.pop(name, None)
     if isinstance(case.body, dict):
-        for name in ("effectiveAt", "from", "until", "then"):
+        for name in ("effectiveAt", "expiresAt", "endsAt", "from", "until", "then"):
             case.body.pop(name, None)
+        if case.body.get("expires") == "never":
+            case.body.pop("rollover", None)
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = secrets.token_hex(16)
-    for name in ("clientId", "policyId", "eventId"):
+    for name in ("clientId", "policyId", "eventId", "grantId", "recurringId"):
         value = case.path_parameters.get(name)
         if isinstance(value, str) and not unquote(value).isprintable():
             case.path_parameters[name] = quote("".join(filter(str.isprintable, unquote(value))) or "x", safe="")
