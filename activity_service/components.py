@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -93,44 +94,39 @@ async def open_components(
         sweeper = Sweeper(
             shared_pool, metering, relay, metrics, OWN_EVENT_TYPES, settings.resolve_after_seconds, retention
         )
-        settling = BackgroundTask(
+        make_task = partial(BackgroundTask, rounds=metrics.background_rounds)
+        settling = make_task(
             "relay",
             relay.settle_committed,
             interval_seconds=WATCH_INTERVAL_SECONDS,
             gather_seconds=GATHER_SECONDS,
-            rounds=metrics.background_rounds,
         )
-        polling = BackgroundTask(
+        polling = make_task(
             "outbox poll",
             relay.settle_due,
             interval_seconds=settings.relay_poll_seconds,
-            rounds=metrics.background_rounds,
         )
-        sweeping = BackgroundTask(
+        sweeping = make_task(
             "sweeper",
             sweeper.run_once,
             interval_seconds=settings.sweep_interval_seconds,
-            rounds=metrics.background_rounds,
         )
-        watching = BackgroundTask(
+        watching = make_task(
             "outbox watch",
             relay.watch_once,
             interval_seconds=WATCH_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
 
-        comparing = BackgroundTask(
+        comparing = make_task(
             "clock watch",
             watch.run_once,
             interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
 
-        asking = BackgroundTask(
+        asking = make_task(
             "metering check",
             MeteringCheck(session, settings.metering_url, settings.metering_key, metrics).run_once,
             interval_seconds=RECHECK_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
 
         def settle_soon(event: BillableEvent) -> None:

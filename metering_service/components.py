@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -109,49 +110,43 @@ async def open_components(
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
         app[READINESS].require("clock", watch.check)
         policies = PolicyCache(pool, default_policy=default_policy)
-        forgetting = BackgroundTask(
+        make_task = partial(BackgroundTask, rounds=metrics.background_rounds)
+        forgetting = make_task(
             "forget released holds",
             ForgetReleased(pool, timedelta(seconds=settings.hold_retention_seconds)).run_once,
             interval_seconds=FORGET_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
-        comparing = BackgroundTask(
+        comparing = make_task(
             "clock watch",
             watch.run_once,
             interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
         refusals = KeepRefusals(pool)
-        writing = BackgroundTask(
+        writing = make_task(
             "write refusals",
             refusals.run_once,
             interval_seconds=WRITE_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
-        tidying = BackgroundTask(
+        tidying = make_task(
             "forget refusals",
             refusals.forget_old,
             interval_seconds=FORGET_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
-        moving = BackgroundTask(
+        moving = make_task(
             "move accounts on",
             MoveAccounts(pool).run_once,
             interval_seconds=MOVE_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
         shadow = KeepShadow(pool, policies, default_policy, metrics)
-        judging = BackgroundTask(
+        judging = make_task(
             "judge by shadow policies",
             shadow.run_once,
             interval_seconds=JUDGE_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
-        forgetting_shadow = BackgroundTask(
+        forgetting_shadow = make_task(
             "forget shadow refusals",
             shadow.forget_old,
             interval_seconds=FORGET_SHADOW_INTERVAL_SECONDS,
-            rounds=metrics.background_rounds,
         )
         accounts, quotas, usage = AdministerAccounts(pool, clock), ReadQuotas(pool, default_policy), ReadUsage(pool)
         async with run_tasks([forgetting, comparing, writing, tidying, moving, judging, forgetting_shadow]):
