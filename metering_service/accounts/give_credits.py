@@ -67,8 +67,6 @@ class GiveCredits:
                     actor=actor,
                     now=now,
                 )
-                if grant is None:
-                    raise ReferenceReused(grant_id)
                 await AdminAuditStore(connection).insert_line(now, actor, "grant", client_id, **grant.as_document())
         stands = (grant.credits, grant.effective_at, grant.expires_at, grant.priority, grant.source, grant.note)
         if stands != (credits, effective_at or grant.created_at, expires_at, priority, source, note):
@@ -163,8 +161,6 @@ class GiveCredits:
                     actor=actor,
                     now=now,
                 )
-                if refund is None:
-                    raise ReferenceReused(refund_id)
                 await AdminAuditStore(connection).insert_line(
                     now, actor, "refund", client_id, refundId=refund_id, eventId=event_id, credits=refund.credits
                 )

@@ -31,7 +31,6 @@ class GrantStore:
         INSERT INTO credit_grant (client_id, kind, grant_id, event_id, credits, effective_at, expires_at, priority,
                                   source, note, actor, created_at, state, remaining)
         VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, $12), $7, $8, $9, $10, $11, $12, 'booked', $5)
-        ON CONFLICT (client_id, kind, grant_id) DO NOTHING
         RETURNING {_COLUMNS}, remaining
     """
     _BEGIN = "SELECT begin_grants($1, $2, $2)"
@@ -51,15 +50,13 @@ class GrantStore:
         note: str | None,
         actor: str,
         now: datetime,
-    ) -> Grant | None:
-        """Give a locked account credits, from `effective_at` on, None for now; None where the id is taken."""
+    ) -> Grant:
+        """Give a locked account credits under an id that it has none of, from `effective_at` on, None for now."""
         row = await self._connection.fetchrow(
             self._INSERT,
             *(client_id, kind, grant_id, event_id, credits, effective_at, expires_at, priority, source, note),
             *(actor, now),
         )
-        if row is None:
-            return None
         await self._connection.execute(self._BEGIN, client_id, now)
         await self._schedule(client_id)
         return Grant(*row)
