@@ -65,14 +65,17 @@ class AdministerAccounts:
         async with self.pool.acquire() as connection:
             return cut_page(await LedgerStore(connection).list_entries(client_id, after, limit + 1), limit)
 
-    async def stream_entries(self, client_id: str) -> AsyncIterator[LedgerEntry]:
-        """Yield a client's whole ledger, oldest first, in constant memory."""
-        after: int | None = 0
-        while after is not None:
-            entries, last = await self.list_entries(client_id, after, STREAMED_ENTRIES)
-            for entry in entries:
-                yield entry
-            after = None if last is None else last.entry_id
+    async def stream_entries(self, client_id: str, after: int = 0) -> AsyncIterator[Sequence[LedgerEntry]]:
+        """Yield a client's ledger in batches, oldest first, from after the entry `after` on, in constant memory.
+
+        Whoever goes on after the last line that it has misses none: lines of one client get their numbers under its
+        account's lock and become visible in their order, so that none commits below one that was read.
+        """
+        begin: int | None = after
+        while begin is not None:
+            entries, last = await self.list_entries(client_id, begin, STREAMED_ENTRIES)
+            yield entries
+            begin = None if last is None else last.entry_id
 
     async def list_last_entries(self, client_id: str, limit: int) -> list[LedgerEntry]:
         """Return the last lines of a client's ledger, newest first."""

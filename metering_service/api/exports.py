@@ -98,7 +98,7 @@ ENDPOINTS = (
             200: Success(
                 "The lines.",
                 {"type": "string"},
-                f"{','.join(LEDGER_COLUMNS)}\r\n1,2026-07-01T09:00:00Z,grant,1000,,,,,,,order-1001,sales,\r\n",
+                f"{','.join(LEDGER_COLUMNS)}\r\n1,2026-07-01T09:00:00Z,grant,1000,,,,,,,order-1001,sales,,ops,\r\n",
                 _SENT_AS,
                 content_type=_CONTENT_TYPES[RowFormat.CSV],
                 also={

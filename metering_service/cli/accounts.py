@@ -98,7 +98,7 @@ def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
 
     async def read(accounts: AdministerAccounts) -> list[LedgerEntry]:
         await accounts.require_known(client_id)
-        return [entry async for entry in accounts.stream_entries(client_id)]
+        return [entry async for entries in accounts.stream_entries(client_id) for entry in entries]
 
     show([entry.as_document() for entry in _run(read)], as_json, _LEDGER_COLUMNS)
 

@@ -18,7 +18,6 @@ USAGE_COLUMNS = (
     *(f"refused.{code}" for code in (RATE_LIMITED, QUOTA_EXCEEDED, BALANCE_EXHAUSTED, NOT_SOLD)),
     "lastAt",
 )
-BATCH_ENTRIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +28,10 @@ class ExportClients:
     usage: ReadUsage
 
     async def stream_ledger(self, client_id: str, after: int = 0) -> AsyncIterator[Sequence[Row]]:
-        """Yield the lines of a client's ledger, oldest first, from after the entry `after` on.
-
-        Whoever goes on after the last line that it has misses none: lines of one client get their numbers under its
-        account's lock and become visible in their order, so that none commits below one that was read. Raises
-        ClientNotFound for a client that nobody ever named.
-        """
+        """Yield the lines of a client's ledger, as AdministerAccounts.stream_entries. Raises ClientNotFound."""
         await self.accounts.require_known(client_id)
-        begin: int | None = after
-        while begin is not None:
-            entries, last = await self.accounts.list_entries(client_id, begin, BATCH_ENTRIES)
+        async for entries in self.accounts.stream_entries(client_id, after):
             yield [entry.as_document() for entry in entries]
-            begin = None if last is None else last.entry_id
 
     async def stream_usage(
         self, client_id: str, from_day: date | None, to_day: date | None

@@ -10,8 +10,8 @@ import asyncpg
 import orjson
 import pytest
 
+from metering_service.accounts import administer
 from metering_service.accounts.ledger_store import LedgerStore
-from metering_service.exports import export
 from service_chassis.rows import RowFormat, RowWriter
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.operator_command import run_command
@@ -41,7 +41,7 @@ async def charge(metering: Metering, *events: dict[str, Any]) -> None:
 async def test_a_ledger_is_exported_whole_and_as_the_command_writes_it(
     metering: Metering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "BATCH_ENTRIES", 2)
+    monkeypatch.setattr(administer, "STREAMED_ENTRIES", 2)
     await metering.give("acme", grant=10)
     await charge(metering, *(event(userId=f"user-{number}") for number in range(6)))
     entries = (await metering.admin("GET", LEDGER))["entries"]
