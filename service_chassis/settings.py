@@ -98,6 +98,8 @@ def read_settings(settings_class: type[Settings]) -> Settings:
 def _find_text(name: str) -> str | None:
     """Return the text of a variable, or of the file that stands for it; None for neither. Raises InvalidValue."""
     if path := os.environ.get(f"{name}_FILE"):
+        if os.environ.get(name):
+            raise InvalidValue(f"is set, and so is {name}_FILE, which stands for it; keep one of them")
         try:
             return read_value_file(path)
         except InvalidValue as error:

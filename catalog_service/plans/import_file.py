@@ -22,6 +22,7 @@ from service_chassis.clock import Clock, system_clock
 from service_chassis.database.tenancy import begin_for
 from service_chassis.errors import InvalidRequest, say
 from service_chassis.http.json_body import load
+from service_chassis.schema.fields import UtcDateTime
 
 _ROWS_A_STATEMENT = 500
 _MOST_FAULTS = 20
@@ -34,7 +35,8 @@ ReportProgress = Callable[[str, int], None]
 class ImportedPlanSchema(PlanFieldsSchema):
     """A whole plan of a file; with a `plan_id` it replaces the plan that has it.
 
-    Unlike a caller of `sync-plan`, a person who wrote a field that there is not meant another one.
+    Unlike a caller of `sync-plan`, a person who wrote a field that there is not meant another one. A file may hold
+    what `get-plans` answered: a plan that is new here keeps its `created_at`.
     """
 
     class Meta:
@@ -42,6 +44,8 @@ class ImportedPlanSchema(PlanFieldsSchema):
 
         unknown = RAISE
 
+    created_at = UtcDateTime()
+    updated_at = UtcDateTime()
     associated_documents = associated_documents("raise")
     associated_supplemental_benefits = associated_supplemental_benefits("raise")
 
@@ -141,4 +145,5 @@ def _check(plans: Sequence[Mapping[str, Any]], now: datetime, report: ReportProg
 def _read_row(row: Mapping[str, Any], now: datetime) -> Plan:
     given = load(_SCHEMA, row)
     given.setdefault("plan_id", make_plan_id())
-    return Plan(**given, created_at=now, updated_at=now)
+    # Importing is a change: it is made now, whatever the file says of an earlier one.
+    return Plan(**{"created_at": now, **given, "updated_at": now})

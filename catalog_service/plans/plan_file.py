@@ -14,7 +14,8 @@ from service_chassis.errors import OperatorError
 from service_chassis.text_file import parse_json_text, read_text
 
 _JSON_COLUMNS = ("associated_documents", "associated_supplemental_benefits")
-_COLUMNS = ("plan_id", *REQUIRED_OF_A_PLAN, *_JSON_COLUMNS)
+_TIME_COLUMNS = ("created_at", "updated_at")
+_COLUMNS = ("plan_id", *REQUIRED_OF_A_PLAN, *_TIME_COLUMNS, *_JSON_COLUMNS)
 _LONGEST_CELL_CHARACTERS = 1024 * 1024
 """csv stops at 128 KiB by itself, which 500 documents with long names exceed."""
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\r?\n', re.IGNORECASE)
@@ -34,7 +35,8 @@ def read_plan_file(path: Path) -> list[PlanRow]:
 
     A CSV has a line of names first, and commas, semicolons or tabs between cells, as spreadsheets write them; rows
     of blank cells are left out. Its columns for documents and benefits hold JSON arrays; an empty cell there, or for
-    `plan_id`, is as if it were not given. Raises OperatorError that says where the file is not as it should be.
+    `plan_id` and the times, is as if it were not given. Raises OperatorError that says where the file is not as it
+    should be.
     """
     readers = {".json": _read_json, ".csv": _read_csv}
     read = readers.get(path.suffix.lower())
@@ -107,7 +109,7 @@ def _read_cells(columns: Sequence[str], cells: Sequence[str], where: str) -> dic
     if any(cell.strip() for column, cell in zip(columns, cells, strict=False) if not column):
         raise OperatorError(f"{where}: has a cell in a column without a name")
     values: dict[str, Any] = {column: cell for column, cell in zip(columns, cells, strict=False) if column}
-    for column in ("plan_id", *_JSON_COLUMNS):
+    for column in ("plan_id", *_TIME_COLUMNS, *_JSON_COLUMNS):
         if not values.get(column, " ").strip():
             values.pop(column, None)
     for column in _JSON_COLUMNS:

@@ -198,7 +198,10 @@ def admin_audit(
 
     async def read(pool: asyncpg.Pool) -> list[AdminAuditLine]:
         async with pool.acquire() as connection:
-            return await AdminAuditStore(connection).list_lines(target, limit)
+            lines = await AdminAuditStore(connection).list_lines(target, limit)
+        if target is not None and not lines:
+            raise OperatorError(f"no change of {target} is kept: was it spelled so?")
+        return lines
 
     rows = [
         {"at": line.at, "actor": line.actor, "action": line.action, "target": line.target, "detail": line.detail}

@@ -16,6 +16,7 @@ from service_chassis.cli.columns import print_columns
 from service_chassis.cli.usage import Commands, describe_usage
 from service_chassis.database.migrations import AnothersDatabase, Schema, apply_schema
 from service_chassis.database.pool import DATABASE_FAULTS, POOLER_IN_THE_WAY, open_pool
+from service_chassis.database.url import ignore_what_one_library_reads
 from service_chassis.errors import OperatorError, ServiceError, say
 from service_chassis.process_settings import DatabaseSettings
 from service_chassis.settings import InvalidSettings, read_settings
@@ -79,6 +80,7 @@ def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] |
 
     An audit that cannot look exits with NO_VERDICT.
     """
+    ignore_what_one_library_reads()
     try:
         code = commands(args=arguments, prog_name=f"python -m {service}", standalone_mode=False)
     except typer.TyperException as error:

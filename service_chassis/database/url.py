@@ -80,6 +80,12 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
 _OPTIONS = re.compile(r"\s*((-c\s*|--)[\w.-]+=(\\.|[^\s\\])*(\s+|$))*")
 """Settings of the server as its command line takes them."""
 _DEFAULT_PORT = "5432"
+_READ_BY_ONE = (
+    *("PGOPTIONS", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGHOSTADDR", "PGCONNECT_TIMEOUT", "PGREQUIREAUTH"),
+    *("PGCHANNELBINDING", "PGGSSENCMODE", "PGGSSDELEGATION", "PGREQUIRESSL", "PGSSLCERTMODE", "PGREQUIREPEER"),
+    *("PGLOADBALANCEHOSTS", "PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGAPPNAME"),
+)
+"""Variables of libpq that change what one of the libraries does and not, or not alike, what the other one does."""
 
 
 def read_database_url(text: str) -> dict[str, str]:
@@ -101,6 +107,12 @@ def read_database_url(text: str) -> dict[str, str]:
     parameters["port"] = ",".join(_list_ports(text, hosts, parameters.get("port", "").split(",")))
     _require_tls(parameters)
     return parameters
+
+
+def ignore_what_one_library_reads() -> None:
+    """Take out of the environment what would have `migrate` connect otherwise than what serves."""
+    for name in _READ_BY_ONE:
+        os.environ.pop(name, None)
 
 
 def _require_value(name: str, value: str) -> None:

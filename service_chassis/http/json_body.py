@@ -6,6 +6,7 @@ choose differently are how one request comes to mean two things, so everything a
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -25,9 +26,11 @@ MAX_DEPTH = 32
 _LONG_INTEGER = re.compile(rb"[1-9]\d{18}")
 _INT64 = range(-(2**63), 2**63)
 
-
 _MOST_DETAILS = 20
 """Wrong fields named in one answer: a body can hold thousands, and whoever mends twenty has seen what is wrong."""
+
+_LONGEST_QUOTE = 64
+"""Characters of a caller's own name that an error repeats."""
 
 
 class _Refused(ValueError):
@@ -137,7 +140,8 @@ def _is_written_so(document: Any, raw: bytes) -> bool:
 def _distinct_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = dict(pairs)
     if len(names) != len(pairs):
-        raise _Refused("Must not repeat a name in an object.")
+        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise _Refused(f"Must not repeat a name in an object, and repeats {repeated[:_LONGEST_QUOTE]!r}.")
     return names
 
 

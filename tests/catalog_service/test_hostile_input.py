@@ -19,7 +19,7 @@ HOSTILE_BODIES: list[tuple[bytes, str]] = [
     (b'{"plan_id": "\\ud800"}', BODY),
     (b'{"plan_id": "a\nb"}', BODY),
     (b'{"plan_id": "a\\u0000b"}', "body: Must not hold NUL characters."),
-    (b'{"plan_id": "a", "plan_id": "b"}', "body: Must not repeat a name in an object."),
+    (b'{"plan_id": "a", "plan_id": "b"}', "body: Must not repeat a name in an object, and repeats 'plan_id'."),
     (b'{"a": ' + b"9" * 400 + b"}", ""),
     (b'{"a": 18446744073709551616}', "body: Must not hold integers outside 64 bits."),
     (b"[" * 20_000 + b"]" * 20_000, BODY),

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 
 from catalog_service.errors import ClientNotFound, InvalidPlans
@@ -77,6 +78,20 @@ async def test_importing_again_replaces_by_id_and_keeps_when_it_was_created(cata
     )
 
 
+async def test_what_get_plans_answered_can_be_imported_and_keeps_when_it_was_created(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    token = await catalog.token()
+    await ImportPlans(catalog.pool, catalog.clock).write("acme", [{**PLAN, "plan_id": "p"}])
+    [answered] = await catalog.plans(token)
+    file = tmp_path / "plans.json"
+    file.write_bytes(orjson.dumps([{**answered, "plan_id": "q"}]))
+    catalog.clock.move(minutes=1)
+    await ImportPlans(catalog.pool, catalog.clock).write("acme", [row.values for row in read_plan_file(file)])
+    [imported] = [plan for plan in await catalog.plans(token) if plan["plan_id"] == "q"]
+    assert imported == {**answered, "plan_id": "q", "updated_at": "2030-01-02T03:05:05.678900Z"}
+
+
 async def test_one_wrong_row_keeps_all_out_and_every_wrong_row_is_named(catalog: Catalog) -> None:
     token = await catalog.token()
     good = {**PLAN, "plan_id": "p"}
@@ -113,7 +128,7 @@ async def test_progress_is_told_up_to_the_last_of_many(catalog: Catalog, clock: 
         ("plans.json", "{", "plans.json: character 2: Must be valid JSON"),
         ("plans.json", '[\n {"plan_name": "A"\n  "color": 1}]', "plans.json: line 3, column 3: Must be valid JSON"),
         ("plans.json", "{}", "must hold an array"),
-        ("plans.json", '[{"a": 1, "a": 2}]', "Must not repeat a name"),
+        ("plans.json", '[{"a": 1, "a": 2}]', "Must not repeat a name in an object, and repeats 'a'."),
         ("plans.csv", "plan_name,description\nx,y\n", "has no column collection_id, color"),
         ("plans.csv", CSV + "a,b,c,d,e,,,,too,many\n", "line 5: has more cells"),
         ("plans.csv", CSV + 'p,n,d,c,r,"{",\n', "line 5: associated_documents: character 2: Must be valid JSON"),

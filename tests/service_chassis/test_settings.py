@@ -36,6 +36,20 @@ def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert read_settings(Settings) == Settings("from a file")
 
 
+def test_a_value_and_a_file_that_stands_for_it_are_not_both_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "dsn").write_text("from a file")
+    monkeypatch.setenv("APP_DSN_FILE", str(tmp_path / "dsn"))
+    monkeypatch.setenv("APP_DSN", "from a shell")
+    with pytest.raises(InvalidSettings) as refused:
+        read_settings(Settings)
+    assert str(refused.value) == "APP_DSN: is set, and so is APP_DSN_FILE, which stands for it; keep one of them"
+    # As a compose file sets what its shell lacks.
+    monkeypatch.setenv("APP_DSN", "")
+    assert read_settings(Settings).dsn == "from a file"
+
+
 def test_all_faults_are_told_by_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_PORT", "eighty")
     monkeypatch.setenv("APP_STRICT", "perhaps")
@@ -87,7 +101,8 @@ def test_a_byte_order_mark_and_a_final_line_end_are_no_part_of_a_value(
 def test_an_empty_file_is_no_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, name: str
 ) -> None:
-    monkeypatch.setenv("APP_DSN", "x")
+    if name != "APP_DSN":
+        monkeypatch.setenv("APP_DSN", "x")
     (tmp_path / "file").write_bytes(content)
     monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "file"))
     with pytest.raises(InvalidSettings) as refused:

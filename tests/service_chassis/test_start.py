@@ -13,6 +13,7 @@ import typer
 
 from local_stack.ports import choose_free_port
 from service_chassis.cli import commands
+from tests.operator_command import run_command
 
 TIMEOUT_SECONDS = 30.0
 SECRET = "s3cr3t"
@@ -130,6 +131,13 @@ async def test_a_host_that_cannot_be_listened_on_is_named_with_its_variable(
     code, [said] = await run("catalog_service", **service_at(catalog_dsn, **{variable: host}))
     assert code == 1
     assert said.startswith(f"catalog_service: {variable}: {host} ")
+
+
+async def test_what_only_one_library_reads_of_the_environment_changes_nothing(metering_dsn: str) -> None:
+    variables = {"PGOPTIONS": "-c default_transaction_read_only=on", "PGSERVICE": "nowhere", "PGCONNECT_TIMEOUT": "x"}
+    for arguments in (["migrate"], ["policies", "list"]):
+        done = await run_command("metering", metering_dsn, *arguments, **variables)
+        assert done.code == 0, done.trace
 
 
 async def test_what_is_said_of_a_database_names_the_services_own_variable(catalog_dsn: str) -> None:
