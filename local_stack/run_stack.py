@@ -1,6 +1,7 @@
 """Start everything in order, announce it, stay, stop everything backwards."""
 
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def run_stack(environment: Mapping[str, str], report: Report) -> NoReturn:
             _start(plan, processes, stopping, report)
             state.write_stack_file(_describe(plan, processes))
             metering_pid = processes.pid("metering")
-            report(render_welcome(plan.environments, plan.secrets["admin_key"], metering_pid, state.path))
+            report(render_welcome(plan.environments, metering_pid, state.path))
             processes.watch()
         finally:
             # What follows is bounded in time; a second Ctrl-C would only leave it half done.
@@ -146,6 +147,8 @@ def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
     return services | {
         "postgres": {"dsn": {name: each.dsn for name, each in plan.environments.items()}},
         "redis": {"url": plan.redis_url},
+        "python": sys.executable,
+        "variables": {name: dict(each.variables) for name, each in plan.environments.items()},
         "pids": {name: processes.pid(name) for name in (*_service_names(), "postgres", "redis")},
         "service_keys": {"events": plan.secrets["events_key"], "admin": plan.secrets["admin_key"]},
         "clients": [

@@ -1,4 +1,5 @@
 export no_proxy=127.0.0.1,localhost # whatever proxy the shell names
+eval "$(./ctl addresses)" # of the stack that runs here: CATALOG=... and ACTIVITY=...
 
 echo; echo "--- a token for the demo's client; every demo client's secret is its name and -secret"
 field() { python3 -c "import json, sys; print(json.load(sys.stdin)['data']['$1'])"; }
@@ -27,5 +28,5 @@ for CLIENT in demo-rate demo-quota demo-credits; do
 done
 
 echo; echo "--- what was charged: the ledger and the balance of the demo's client"
-curl -s "$METERING/internal/clients/demo/ledger" -H "Authorization: Bearer $ADMIN_KEY"; echo
-curl -s "$METERING/internal/clients/demo/balance" -H "Authorization: Bearer $ADMIN_KEY"; echo
+./ctl metering ledger demo
+./ctl metering balance demo

@@ -1,17 +1,18 @@
 """What `make run` prints once everything is ready: where it is, and a tour to paste."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from local_stack.processes import REPOSITORY
 from local_stack.service_environment import ServiceEnvironment
+from local_stack.state_directory import DEFAULT_DIRECTORY
 
 TOUR = Path(__file__).with_name("tour.sh")
 """The tour as shell lines. No comments in it: an interactive zsh would run them."""
 
 
-def render_welcome(
-    environments: Mapping[str, ServiceEnvironment], admin_key: str, metering_pid: int | None, state: Path
-) -> str:
+def render_welcome(environments: Mapping[str, ServiceEnvironment], metering_pid: int | None, state: Path) -> str:
     """Return the whole text for a person at a terminal. `state` is the state directory."""
     addresses = "\n".join(
         f"  {name:<9} {each.url}   its API: {each.url}/docs   health: {each.operations_url}/readyz"
@@ -27,7 +28,7 @@ Everything is ready.
 
 Paste this into another terminal, as a whole or piece by piece:
 
-{render_tour(environments, admin_key)}
+{render_tour(state)}
 What to try next: send a create with the same Idempotency-Key twice; read demo's plays as demo-partner, with
 ?clientId=demo; freeze metering (kill -STOP {metering_pid}, then -CONT) and watch a create fail without a charge.
 
@@ -35,7 +36,7 @@ Ctrl-C here stops everything. The data stays for the next start; make clean-data
 """
 
 
-def render_tour(environments: Mapping[str, ServiceEnvironment], admin_key: str) -> str:
+def render_tour(state: Path) -> str:
     """Return lines for a shell with curl and Python: token, plans, play, completion, three refusals, ledger."""
-    variables = [f"{name.upper()}={each.url}" for name, each in environments.items()]
-    return "\n".join([*variables, f"ADMIN_KEY={admin_key}", "", TOUR.read_text()])
+    found = [] if state == REPOSITORY / DEFAULT_DIRECTORY else [f"export STACK_DIR={shlex.quote(str(state))}"]
+    return "\n".join([f"cd {shlex.quote(str(REPOSITORY))}", *found, TOUR.read_text()])

@@ -3,11 +3,13 @@
 import hashlib
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from local_stack.errors import StackError
 from local_stack.ports import choose_free_port
+from local_stack.processes import REPOSITORY
 from local_stack.redis_server import RedisServer
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import SECRET_NAMES
@@ -70,8 +72,9 @@ def test_a_busy_port_is_named_with_who_wanted_it_and_the_way_out(redis_server: R
 
 
 def test_the_tour_is_a_script_a_plain_shell_understands() -> None:
-    tour = render_tour(build(), "the-admin-key")
-    assert "CATALOG=http://127.0.0.1:9000\n" in tour
+    tour = render_tour(Path("/srv/it's here"))
+    assert "export STACK_DIR='/srv/it'\"'\"'s here'\n" in tour
+    assert "STACK_DIR" not in render_tour(REPOSITORY / ".local")
     shell = shutil.which("sh")
     assert shell
     subprocess.run([shell, "-n"], input=tour, text=True, check=True)

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Run an operator's command on the stack that runs here, of `make run` or of docker compose.
+
+    ./ctl catalog|activity|metering COMMAND...    as `python -m SERVICE_service COMMAND...`, with its settings
+    ./ctl addresses                               CATALOG=... and ACTIVITY=... of the public APIs, for a shell
+    ./ctl --compose ...                           the one of docker compose, where both run
+
+It looks for a stack of `make run` in STACK_DIR, or .local beside this file, and then for this directory's project of
+docker compose (ENGINE=podman for another engine). Files that are named are handed into the container.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parent
+SERVICES = ("catalog", "activity", "metering")
+PUBLIC = SERVICES[:2]
+ENGINE = os.environ.get("ENGINE", "docker")
+NOTHING_RUNS = "nothing runs here: start it with `make run`, or `make env && docker compose up --build --wait`"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Find the stack and do what is asked; exit as the command does."""
+    is_compose = arguments[:1] == ["--compose"]
+    wanted = arguments[1:] if is_compose else arguments
+    if not wanted or wanted[0] in ("-h", "--help"):
+        print(__doc__)
+        sys.exit(0 if wanted else 2)
+    if wanted[0] not in (*SERVICES, "addresses") or (wanted[0] == "addresses" and len(wanted) > 1):
+        fail(f"{' '.join(wanted)!r} is neither a service ({', '.join(SERVICES)}) with a command nor addresses", 2)
+    stack = None if is_compose else find_local_stack()
+    if wanted[0] == "addresses":
+        for name, url in (list_local_addresses(stack) if stack else list_published_addresses()).items():
+            print(f"{name.upper()}={url}")
+    elif stack:
+        run_here(stack, wanted[0], wanted[1:])
+    else:
+        run_in_container(wanted[0], wanted[1:])
+
+
+def find_local_stack() -> Mapping[str, Any] | None:
+    """Return what `make run` says of itself once all is ready; None where it does not run."""
+    directory = os.environ.get("STACK_DIR")
+    file = (Path(directory) if directory else ROOT / ".local") / "stack.json"
+    if file.exists():
+        stack: Mapping[str, Any] = json.loads(file.read_text())
+        return stack
+    if directory:
+        fail(f"no stack runs on STACK_DIR={directory}")
+    return None
+
+
+def list_local_addresses(stack: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the public services' own addresses."""
+    return {name: stack[name]["url"] for name in PUBLIC}
+
+
+def list_published_addresses() -> Mapping[str, str]:
+    """Return the address of the one public host, for both. Exit where no proxy runs."""
+    asked = compose("port", "proxy", "8080")
+    if asked.returncode or not asked.stdout.strip():
+        fail(NOTHING_RUNS)
+    host, _, port = asked.stdout.split()[0].rpartition(":")
+    speaks_tls = compose("exec", "-T", "proxy", "printenv", "TLS").stdout.strip() == "yes"
+    here = "127.0.0.1" if host in ("0.0.0.0", "[::]", "::") else host
+    return dict.fromkeys(PUBLIC, f"{'https' if speaks_tls else 'http'}://{here}:{port}")
+
+
+def run_here(stack: Mapping[str, Any], service: str, command: Sequence[str]) -> NoReturn:
+    """Become the command, with the variables that the running service has."""
+    os.environ.update({**stack["variables"][service], "PYTHONPATH": str(ROOT)})
+    os.execv(stack["python"], [stack["python"], "-m", f"{service}_service", *command])
+
+
+def run_in_container(service: str, command: Sequence[str]) -> NoReturn:
+    """Become the command in a container of its own, which has the service's settings."""
+    if not compose("ps", "--quiet", service).stdout.strip():
+        fail(NOTHING_RUNS)
+    inside = [str(Path(argument).resolve()) if is_file(argument) else argument for argument in command]
+    mounts = [part for file in inside if is_file(file) for part in ("--volume", f"{file}:{file}:ro,z")]
+    os.chdir(ROOT)
+    terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["-T"]
+    run = [ENGINE, "compose", "run", "--rm", "--no-deps", "--quiet-pull", *terminal, *mounts]
+    os.execvp(ENGINE, [*run, f"{service}-migrate", *inside])
+
+
+def is_file(argument: str) -> bool:
+    """Tell whether an argument names a file of this machine."""
+    return not argument.startswith("-") and Path(argument).is_file()
+
+
+def compose(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Ask the engine about this directory's project. Exit where there is no engine."""
+    try:
+        return subprocess.run(
+            [ENGINE, "compose", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        fail(NOTHING_RUNS)
+
+
+def fail(why: str, code: int = 1) -> NoReturn:
+    """Exit with one line."""
+    print(f"ctl: {why}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
