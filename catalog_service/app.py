@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from catalog_service.admin_app import create_admin_app
 from catalog_service.api.description import API, ENDPOINTS
 from catalog_service.api.responses import encode_plans, render_error
 from catalog_service.components import COMPONENTS, open_components
 from catalog_service.settings import CatalogSettings
-from service_chassis.application import create_web_app
+from service_chassis.application import add_admin_app, create_web_app
 from service_chassis.clock import Clock, system_clock
 from service_chassis.http.bounds import HttpBounds
 from service_chassis.http.json_body import PUBLIC_BODY_LIMIT_BYTES
@@ -16,7 +17,7 @@ from service_chassis.openapi.pages import add_endpoints
 
 
 def create_app(settings: CatalogSettings, *, clock: Clock = system_clock) -> web.Application:
-    """Make the application. It opens its connections when it is started."""
+    """Make the application, with that of administration. It opens its connections when it is started."""
     app = create_web_app(
         render_error=render_error,
         body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES,
@@ -30,4 +31,5 @@ def create_app(settings: CatalogSettings, *, clock: Clock = system_clock) -> web
             yield
 
     app.cleanup_ctx.append(keep_components)
+    add_admin_app(app, create_admin_app(app, settings))
     return app

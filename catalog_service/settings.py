@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 from service_chassis import process_settings
 from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
-from service_chassis.process_settings import CONNECTIONS, ops_port_variable, port_variable, role_variable, within
+from service_chassis.process_settings import (
+    CONNECTIONS,
+    admin_port_variable,
+    ops_port_variable,
+    port_variable,
+    role_variable,
+    within,
+)
 from service_chassis.settings import variable
 
 PREFIX = "CATALOG_"
@@ -20,13 +27,14 @@ class DatabaseSettings(process_settings.DatabaseSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatalogSettings(process_settings.ProcessSettings, DatabaseSettings):
+class CatalogSettings(process_settings.AdminSettings, DatabaseSettings):
     """The catalog service's settings, each read from its environment variable."""
 
     prefix = PREFIX
 
     port: int = port_variable(8081)
     ops_port: int = ops_port_variable(8084)
+    admin_port: int = admin_port_variable(8087)
     postgres_pool_size: int = variable(
         "POSTGRES_POOL_SIZE",
         "Most connections to PostgreSQL for requests; readiness uses one more.",

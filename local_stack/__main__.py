@@ -19,8 +19,8 @@ def run() -> None:
 
     STACK_DIR: where data, logs and stack.json live (.local).
 
-    STACK_PORT_BASE: the first of 8 ports, all on 127.0.0.1 (8081): catalog, activity, metering, their three
-    operations ports, PostgreSQL, Valkey.
+    STACK_PORT_BASE: the first of 10 ports, all on 127.0.0.1 (8081): catalog, activity, metering, their three
+    operations ports, administration of catalog and metering, PostgreSQL, Valkey.
 
     POSTGRES_DSN: URL of an existing server to use instead of the embedded one; it may create databases there.
 

@@ -49,6 +49,8 @@ class Plan:
         for name, environment in self.environments.items():
             ports[name] = environment.port
             ports[f"{name}'s health and metrics"] = environment.operations_port
+            if environment.admin_port is not None:
+                ports[f"{name}'s administration"] = environment.admin_port
         servers = {"PostgreSQL": self.postgres, "Redis": self.redis}
         return ports | {name: server.port for name, server in servers.items() if server}
 
@@ -142,7 +144,9 @@ def _start(plan: Plan, processes: Processes, stopping: ExitStack, report: Report
 def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
     """Build stack.json, for programs: tests, benchmarks, a fault campaign."""
     services: dict[str, object] = {
-        name: {"url": each.url, "ops_url": each.operations_url} for name, each in plan.environments.items()
+        name: {"url": each.url, "ops_url": each.operations_url}
+        | ({"admin_url": each.admin_url} if each.admin_url else {})
+        for name, each in plan.environments.items()
     }
     return services | {
         "postgres": {"dsn": {name: each.dsn for name, each in plan.environments.items()}},
@@ -151,6 +155,7 @@ def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
         "variables": {name: dict(each.variables) for name, each in plan.environments.items()},
         "pids": {name: processes.pid(name) for name in (*_service_names(), "postgres", "redis")},
         "service_keys": {"events": plan.secrets["events_key"], "admin": plan.secrets["admin_key"]},
+        "admin_keys": {"metering": plan.secrets["admin_key"]},
         "clients": [
             {"client_id": each.client_id, "client_secret": each.client_secret, "policy": each.policy_id}
             for each in CLIENTS

@@ -40,6 +40,16 @@ class ServiceEnvironment:
         return f"http://{LOOPBACK}:{self.operations_port}"
 
     @property
+    def admin_port(self) -> int | None:
+        """The port of its administration, None where it has none."""
+        return int(self._value("ADMIN_PORT")) if self.service.admin_port_offset is not None else None
+
+    @property
+    def admin_url(self) -> str | None:
+        """The root of its administration, without a slash at the end; None where it has none."""
+        return f"http://{LOOPBACK}:{self.admin_port}" if self.admin_port is not None else None
+
+    @property
     def dsn(self) -> str:
         """Its database."""
         return self._value("POSTGRES_DSN")
@@ -85,6 +95,8 @@ def _common(service: Service, port_base: int, dsn: str) -> dict[str, str]:
         "POSTGRES_DSN": dsn,
         "LOG_LEVEL": "info",
     }
+    if service.admin_port_offset is not None:
+        values |= {"ADMIN_HOST": LOOPBACK, "ADMIN_PORT": str(port_base + service.admin_port_offset)}
     # Somebody's own server, where one is named, may have any password: all of it listens on the loopback address.
     return {"LOCAL_ONLY": "yes"} | {service.prefix + name: value for name, value in values.items()}
 

@@ -8,10 +8,11 @@ from local_stack.errors import StackError
 from local_stack.ports import LOOPBACK, is_free
 
 DEFAULT_PORT_BASE = 8081
-PORT_BLOCK = 8
-"""Ports used from the first on: three services, their three operations ports, PostgreSQL, Redis."""
-POSTGRES_PORT_OFFSET = 6
-REDIS_PORT_OFFSET = 7
+PORT_BLOCK = 10
+"""Ports used from the first on: three services, their three operations ports, administration of catalog and metering,
+PostgreSQL, Redis."""
+POSTGRES_PORT_OFFSET = 8
+REDIS_PORT_OFFSET = 9
 
 HEALTH_PATH = "/readyz"
 
@@ -23,6 +24,8 @@ class Service:
     name: str
     port_offset: int
     needs: tuple[str, ...]
+    admin_port_offset: int | None = None
+    """Of the listener of administration, where there is one."""
 
     @property
     def package(self) -> str:
@@ -45,8 +48,8 @@ class Service:
 
 
 SERVICES = (
-    Service("catalog", 0, needs=("postgres",)),
-    Service("metering", 2, needs=("postgres", "redis")),
+    Service("catalog", 0, needs=("postgres",), admin_port_offset=6),
+    Service("metering", 2, needs=("postgres", "redis"), admin_port_offset=7),
     Service("activity", 1, needs=("postgres", "catalog", "metering")),
 )
 """In the order of starting: nobody before what it needs. Stopping goes backwards."""

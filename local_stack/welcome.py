@@ -18,10 +18,19 @@ def render_welcome(environments: Mapping[str, ServiceEnvironment], metering_pid:
         f"  {name:<9} {each.url}   its API: {each.url}/docs   health: {each.operations_url}/readyz"
         for name, each in environments.items()
     )
+    administration = "\n".join(
+        f"  {name:<9} {each.admin_url}   its API: {each.admin_url}/docs"
+        for name, each in environments.items()
+        if each.admin_url
+    )
     return f"""
 Everything is ready.
 
 {addresses}
+
+Administration, with the keys that stand in stack.json:
+
+{administration}
 
   for programs: {state / "stack.json"} (addresses, keys, database URLs, process ids)
   logs: {state / "logs"}

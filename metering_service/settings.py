@@ -11,6 +11,7 @@ from service_chassis.process_settings import (
     CONNECTIONS,
     NOT_EMPTY,
     RETENTION_SECONDS,
+    admin_port_variable,
     ops_port_variable,
     port_variable,
     within,
@@ -19,6 +20,7 @@ from service_chassis.settings import InvalidSettings, variable
 
 PREFIX = "METERING_"
 
+SCOPES = ("events", "admin")
 _KEY_ENTRY = re.compile(r"(events|admin):([a-z0-9_-]{1,64}):([0-9a-fA-F]{64})")
 
 
@@ -29,13 +31,14 @@ class DatabaseSettings(process_settings.DatabaseSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeteringSettings(process_settings.ProcessSettings):
+class MeteringSettings(process_settings.AdminSettings):
     """The metering service's settings, each read from its environment variable."""
 
     prefix = PREFIX
 
     port: int = port_variable(8083)
     ops_port: int = ops_port_variable(8086)
+    admin_port: int = admin_port_variable(8088)
     default_policy: str = variable(
         "DEFAULT_POLICY", "Policy of a client that has none assigned.", default="free", validate=NOT_EMPTY
     )

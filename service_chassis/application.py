@@ -5,6 +5,7 @@ import errno
 import gc
 import os
 import signal
+from collections.abc import AsyncIterator
 
 import structlog
 import uvloop
@@ -20,20 +21,28 @@ from service_chassis.http.server import HttpServer
 from service_chassis.operations.health import Readiness, create_operations_app, render_operations_error
 from service_chassis.operations.logging import log_access
 from service_chassis.operations.metrics import Metrics
-from service_chassis.process_settings import ProcessSettings
+from service_chassis.process_settings import AdminSettings, ProcessSettings
 
 READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)
+ADMIN_SERVER = web.AppKey("admin_server", HttpServer)
 _RENDER_ERROR = web.AppKey[RenderError]("render_error")
 
 _log = structlog.get_logger(__name__)
 
 
 def create_web_app(
-    *, render_error: RenderError, body_limit_bytes: int, bounds: HttpBounds = DEFAULT_BOUNDS
+    *,
+    render_error: RenderError,
+    body_limit_bytes: int,
+    bounds: HttpBounds = DEFAULT_BOUNDS,
+    metrics: Metrics | None = None,
 ) -> web.Application:
-    """Make an application with the frame that every service has: context, errors, bounds, metrics, readiness."""
-    metrics = Metrics()
+    """Make an application with the frame that every service has: context, errors, bounds, metrics, readiness.
+
+    `metrics` are those of another application of the same process, which counts what this one answers, too.
+    """
+    metrics = metrics or Metrics()
     deadlines = HandlerDeadlines(bounds.handler_seconds)
     app = web.Application(
         middlewares=[
@@ -59,9 +68,27 @@ async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = SERVER_NAME
 
 
-def create_server(app: web.Application) -> HttpServer:
+def create_server(app: web.Application, listener: str = "api") -> HttpServer:
     """Make the server of an application that `create_web_app` made."""
-    return HttpServer(app, render_error=app[_RENDER_ERROR], bounds=app[BOUNDS], metrics=app[METRICS])
+    return HttpServer(
+        app, render_error=app[_RENDER_ERROR], bounds=app[BOUNDS], metrics=app[METRICS], listener=listener
+    )
+
+
+def add_admin_app(app: web.Application, admin_app: web.Application) -> None:
+    """Have `admin_app` live within the life of `app`, which opened the components of both before this was added.
+
+    It has a server of its own, `app[ADMIN_SERVER]`, that `run` listens with on the admin port.
+    """
+    admin = create_server(admin_app, "admin")
+
+    async def live(_: web.Application) -> AsyncIterator[None]:
+        await admin.setup()
+        yield
+        await admin.close()
+
+    app[ADMIN_SERVER] = admin
+    app.cleanup_ctx.append(live)
 
 
 def run(app: web.Application, settings: ProcessSettings) -> None:
@@ -78,6 +105,7 @@ async def _serve(app: web.Application, settings: ProcessSettings) -> None:
     readiness = app[READINESS]
     readiness.phase = "starting"
     service = create_server(app)
+    servers, ports = [service], {"port": settings.port, "ops_port": settings.ops_port}
     operations = HttpServer(create_operations_app(readiness, app[METRICS]), render_error=render_operations_error)
     try:
         await operations.setup()
@@ -89,19 +117,25 @@ async def _serve(app: web.Application, settings: ProcessSettings) -> None:
         if not stop.is_set():
             await service.setup()
             await _listen(service, settings.prefix, settings.host, settings.port)
+            if isinstance(settings, AdminSettings):
+                servers.append(app[ADMIN_SERVER])
+                await _listen(servers[-1], f"{settings.prefix}ADMIN_", settings.admin_host, settings.admin_port)
+                ports["admin_port"] = settings.admin_port
             _spare_the_collector()
             readiness.phase = "serving"
             # Whoever has only this log reads there what keeps the process from being ready.
             await readiness.find_not_ready()
-            _log.info("listening", port=settings.port, ops_port=settings.ops_port)
+            _log.info("listening", **ports)
             await stop.wait()
             readiness.phase = "stopping"
             _log.info("stopping", drain_seconds=settings.drain_seconds)
-            service.drain()
+            for server in servers:
+                server.drain()
             await asyncio.sleep(settings.drain_seconds)
     finally:
         readiness.phase = "stopping"
-        await service.close()
+        # At once: what is under way at one must not wait for the other to be done. Components go after both.
+        await asyncio.gather(*(server.close() for server in servers))
         await operations.close()
     _log.info("stopped")
 

@@ -96,6 +96,16 @@ class ProcessSettings(DatabaseSettings):
         return {f"{self.prefix}POSTGRES_DSN": [read_database_url(self.postgres_dsn).get("password", empty)]}
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdminSettings(ProcessSettings):
+    """What a process has whose service is administered over HTTP, on a listener of its own."""
+
+    admin_host: str = variable(
+        "ADMIN_HOST", "Address that administration listens on.", default="127.0.0.1", validate=NOT_EMPTY
+    )
+    admin_port: int
+
+
 def port_variable(default: int) -> Any:
     """Declare the port of the API."""
     return variable("PORT", "Port the API listens on.", default=default, validate=PORT)
@@ -127,3 +137,8 @@ def role_variable(default: str) -> Any:
 def ops_port_variable(default: int) -> Any:
     """Declare the port of health and metrics."""
     return variable("OPS_PORT", "Port that health and metrics listen on.", default=default, validate=PORT)
+
+
+def admin_port_variable(default: int) -> Any:
+    """Declare the port of administration."""
+    return variable("ADMIN_PORT", "Port that administration listens on.", default=default, validate=PORT)

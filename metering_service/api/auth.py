@@ -1,6 +1,7 @@
 """Who is calling: the service key of a request, or the refusal."""
 
 import hashlib
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -9,9 +10,15 @@ from metering_service.settings import ServiceKey
 from service_chassis.auth.bearer import InvalidToken, read_bearer
 from service_chassis.errors import Forbidden, Unauthorized
 
+ACCEPTED_SCOPES = web.AppKey[Sequence[str]]("accepted_scopes")
+"""Of the keys that an application takes: the one of administration takes no others than its own."""
+
 
 def authenticate(request: web.Request, *scopes: str) -> ServiceKey:
-    """Return the key of the request. Raises Unauthorized, or Forbidden when its scope is none of `scopes`."""
+    """Return the key of the request.
+
+    Raises Unauthorized, or Forbidden when its scope is none of `scopes` that the application accepts.
+    """
     try:
         credential = read_bearer(request)
     except InvalidToken:
@@ -20,6 +27,7 @@ def authenticate(request: web.Request, *scopes: str) -> ServiceKey:
     key = request.app[COMPONENTS].service_keys.get(digest)
     if key is None:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
-    if key.scope not in scopes:
-        raise Forbidden(f"This call needs a key of scope {' or '.join(scopes)}")
+    accepted = [scope for scope in scopes if scope in request.app[ACCEPTED_SCOPES]]
+    if key.scope not in accepted:
+        raise Forbidden(f"This call needs a key of scope {' or '.join(accepted)}")
     return key

@@ -423,6 +423,9 @@ ENDPOINTS = (
         },
         failures=[describe_wrong_field("events.1.holdId", "Must not be named twice."), *_EVENTS],
     ),
+)
+
+READ_ENDPOINTS = (
     Endpoint(
         "GET",
         "/internal/events/{eventId}",

@@ -33,6 +33,8 @@ class HttpBounds:
 
 
 DEFAULT_BOUNDS = HttpBounds()
+ADMIN_CONNECTIONS = 128
+"""Of administration, at once: below what the bound on files leaves free beside the API's."""
 BOUNDS = web.AppKey("bounds", HttpBounds)
 
 

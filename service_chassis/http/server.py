@@ -33,7 +33,9 @@ class HttpServer:
         render_error: RenderError,
         bounds: HttpBounds = DEFAULT_BOUNDS,
         metrics: Metrics | None = None,
+        listener: str = "",
     ) -> None:
+        """`listener` is what `metrics` call it."""
         self._deadlines = app.get(DEADLINES)
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS, handler_cancellation=False
@@ -41,10 +43,12 @@ class HttpServer:
         self._render = render_error
         self._bounds = bounds
         self._metrics = metrics
+        self._listener = listener
         self._room = min(bounds.connections, _allow_descriptors(bounds.connections + _OTHER_DESCRIPTORS))
         self._is_draining = False
         self._listening: asyncio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def setup(self) -> None:
         """Start the application."""
@@ -66,7 +70,15 @@ class HttpServer:
         self._is_draining = True
 
     async def close(self) -> None:
-        """Take no more connections, let requests under way finish, close the rest and the application."""
+        """Take no more connections, let requests under way finish, close the rest and the application.
+
+        A second call waits for what the first one does.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await self._closing
+
+    async def _close(self) -> None:
         if self._listening is not None:
             self._listening.close()
         await self._runner.cleanup()
@@ -94,11 +106,8 @@ class HttpServer:
 
         refused = None
         if self._metrics is not None:
-            gauge = self._metrics.gauge("http_connections", "Open connections of callers.")
-            gauge.set_function(lambda: present)
-            refused = self._metrics.counter(
-                "http_connections_refused", "Connections ended without a request, by reason.", ["reason"]
-            )
+            self._metrics.connections.labels(self._listener).set_function(lambda: present)
+            refused = self._metrics.connections_refused
         return ServerContext(
             server=server,
             render=self._render,
@@ -106,7 +115,7 @@ class HttpServer:
             is_draining=lambda: self._is_draining,
             admit=admit,
             leave=leave,
-            refused=lambda reason: refused.labels(reason).inc() if refused is not None else None,
+            refused=lambda reason: refused.labels(self._listener, reason).inc() if refused is not None else None,
         )
 
     async def _watch(self, server: web.Server) -> None:

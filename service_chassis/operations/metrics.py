@@ -23,6 +23,12 @@ class Metrics:
         self._requests = self.histogram(
             "http_request_seconds", "Time to answer a request.", ["method", "route", "status"]
         )
+        self.connections = self.gauge("http_connections", "Open connections of callers, by listener.", ["listener"])
+        self.connections_refused = self.counter(
+            "http_connections_refused",
+            "Connections ended without a request, by listener and reason.",
+            ["listener", "reason"],
+        )
         self._requests_of: dict[tuple[str, str, int], Histogram] = {}
 
     def counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:

@@ -42,6 +42,7 @@ async def process(catalog_dsn: str) -> AsyncIterator[Process]:
         "CATALOG_POSTGRES_DSN": catalog_dsn,
         "CATALOG_PORT": str(port),
         "CATALOG_OPS_PORT": str(ops_port),
+        "CATALOG_ADMIN_PORT": str(choose_free_port()),
         "CATALOG_LOG_LEVEL": "debug",
     }
     command = [sys.executable, "-m", "catalog_service"]

@@ -41,17 +41,33 @@ def mounts(service: dict[str, Any]) -> list[list[str]]:
 
 
 def test_the_proxy_is_the_only_one_that_can_be_reached_and_has_no_way_to_metering_or_databases() -> None:
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
+    always = {name: service for name, service in SERVICES.items() if "profiles" not in service}
+    assert [name for name, service in always.items() if "ports" in service] == ["proxy"]
     assert len(SERVICES["proxy"]["ports"]) == 1
-    assert [name for name, network in COMPOSE["networks"].items() if not (network or {}).get("internal")] == [
-        "public"
-    ]
+    open_networks = [name for name, network in COMPOSE["networks"].items() if not (network or {}).get("internal")]
+    assert open_networks == ["public", "admin"]
     assert [name for name, service in SERVICES.items() if "public" in service["networks"]] == ["proxy"]
+    assert [name for name, service in always.items() if "admin" in service["networks"]] == []
     beside_it = {name for name, service in SERVICES.items() if "edge" in service["networks"]}
     assert beside_it == {"proxy", "catalog", "activity"}
 
 
-@pytest.mark.parametrize("name", [*PROCESSES, "proxy", "metering-proxy"])
+def test_administration_is_published_on_the_hosts_loopback_and_only_where_it_is_asked_for() -> None:
+    admin = SERVICES["admin-proxy"]
+    assert admin["profiles"] == ["admin"]
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy", "admin-proxy"]
+    ports = [port.split(":") for port in admin["ports"]]
+    listeners = [str(CatalogSettings.admin_port), str(MeteringSettings.admin_port)]
+    assert ports == [["127.0.0.1", port, port] for port in listeners]
+    leads_to = {
+        name: re.findall(r"server-template \w+ \d+ (\S+)", (ROOT / f"deploy/{name}/haproxy.cfg").read_text())
+        for name in ("admin-proxy", "proxy")
+    }
+    assert leads_to["admin-proxy"] == [f"catalog:{listeners[0]}", f"metering:{listeners[1]}"]
+    assert leads_to["proxy"] == ["catalog:8081", "activity:8082"]
+
+
+@pytest.mark.parametrize("name", [*PROCESSES, "proxy", "metering-proxy", "admin-proxy"])
 def test_what_serves_may_write_nothing_and_has_bounds(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
@@ -88,7 +104,7 @@ def test_a_process_has_time_to_drain_and_to_end(name: str) -> None:
 
 
 def test_demo_data_is_put_in_only_where_it_is_asked_for() -> None:
-    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["seed"]
+    assert [name for name, service in SERVICES.items() if "demo" in service.get("profiles", [])] == ["seed"]
 
 
 def test_bind_mounts_are_read_only_and_labelled() -> None:
@@ -161,7 +177,7 @@ def test_nobody_else_gets_into_the_secrets_and_containers_can_read_them(tmp_path
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed: its configuration is not read")
-@pytest.mark.parametrize("directory", ["proxy", "metering-proxy"])
+@pytest.mark.parametrize("directory", ["proxy", "metering-proxy", "admin-proxy"])
 def test_a_proxys_configuration_is_one_without_warnings(directory: str) -> None:
     command = ["haproxy", "-c", "-q", "-f", str(ROOT / "deploy" / directory / "haproxy.cfg")]
     read = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin"})

@@ -13,7 +13,14 @@ from local_stack.processes import REPOSITORY
 from local_stack.redis_server import RedisServer
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import SECRET_NAMES
-from local_stack.topology import SERVICES, port_base_from, require_free_ports
+from local_stack.topology import (
+    PORT_BLOCK,
+    POSTGRES_PORT_OFFSET,
+    REDIS_PORT_OFFSET,
+    SERVICES,
+    port_base_from,
+    require_free_ports,
+)
 from local_stack.welcome import render_tour
 
 SECRETS = {name: f"the-{name}" for name in SECRET_NAMES}
@@ -35,6 +42,13 @@ def test_services_take_the_first_three_ports_in_the_documented_order() -> None:
     environments = build()
     assert [environments[name].port for name in ("catalog", "activity", "metering")] == [9000, 9001, 9002]
     assert [environments[name].operations_port for name in ("catalog", "activity", "metering")] == [9003, 9004, 9005]
+    assert [environments[name].admin_port for name in ("catalog", "activity", "metering")] == [9006, None, 9007]
+
+
+def test_a_block_of_ports_has_one_for_each_that_listens() -> None:
+    services = [port for service in SERVICES for port in (service.port_offset, service.operations_port_offset)]
+    admin = [service.admin_port_offset for service in SERVICES if service.admin_port_offset is not None]
+    assert sorted([*services, *admin, POSTGRES_PORT_OFFSET, REDIS_PORT_OFFSET]) == list(range(PORT_BLOCK))
 
 
 def test_a_variable_the_caller_set_wins_and_the_others_follow_it() -> None:
@@ -55,7 +69,7 @@ def test_metering_knows_only_hashes_of_the_keys() -> None:
     assert not any("the-events_key" in value for value in variables.values())
 
 
-@pytest.mark.parametrize("text", ["80a", "0", "65529", "-1"])
+@pytest.mark.parametrize("text", ["80a", "0", "65527", "-1"])
 def test_a_port_base_that_is_none_is_refused_by_name(text: str) -> None:
     with pytest.raises(StackError, match="STACK_PORT_BASE must be a port number"):
         port_base_from({"STACK_PORT_BASE": text})

@@ -12,34 +12,34 @@ from activity_service.app import create_app as create_activity
 from activity_service.settings import ActivitySettings
 from catalog_service.app import create_app as create_catalog
 from catalog_service.settings import CatalogSettings
+from metering_service.admin_app import create_admin_app as create_metering_admin
 from metering_service.app import create_app as create_metering
 from metering_service.settings import MeteringSettings
 from service_chassis.openapi.pages import OPENAPI_BYTES
 from tests.openapi.documents import JSON, list_operations, publish, validator
 
-SERVICES = ("catalog", "activity", "metering")
+APPLICATIONS = tuple(publish())
 OF_THE_DOCUMENTS = {("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/{name}")}
 """What renders the documents is not in them."""
 
 
 def create_apps() -> dict[str, web.Application]:
     dsn, address, secret = "postgresql://nowhere/none", "http://nowhere.invalid", "a secret of the test"
+    metering_settings = MeteringSettings(
+        postgres_dsn=dsn, redis_url="redis://nowhere", service_keys=("admin:ops:" + "0" * 64,)
+    )
+    metering = create_metering(metering_settings)
     return {
         "catalog": create_catalog(CatalogSettings(postgres_dsn=dsn)),
         "activity": create_activity(
             ActivitySettings(postgres_dsn=dsn, jwks_url=address, metering_url=address, metering_key=secret)
         ),
-        "metering": create_metering(
-            MeteringSettings(
-                postgres_dsn=dsn,
-                redis_url="redis://nowhere",
-                service_keys=("admin:ops:" + "0" * 64,),
-            )
-        ),
+        "metering": metering,
+        "metering_admin": create_metering_admin(metering, metering_settings),
     }
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_the_document_is_valid_openapi_3_1(service: str) -> None:
     document = publish()[service]
     assert document["openapi"] == "3.1.0"
@@ -62,7 +62,7 @@ def test_an_application_serves_the_document_that_the_checks_look_at() -> None:
         assert orjson.loads(app[OPENAPI_BYTES]) == publish()[service]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_every_example_is_what_its_schema_says(service: str) -> None:
     document = publish()[service]
     for method, path, operation in list_operations(document):
@@ -76,7 +76,7 @@ def test_every_example_is_what_its_schema_says(service: str) -> None:
                     validator(media["schema"], document).validate(example["value"])
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_every_call_says_who_may_use_it_and_how_it_is_refused(service: str) -> None:
     document = publish()[service]
     names = [operation["operationId"] for _, _, operation in list_operations(document)]

@@ -20,20 +20,22 @@ REPOSITORY = Path(__file__).parent.parent.parent
 SERVICE = """
 import asyncio, json, sys
 from aiohttp import web
-from service_chassis.application import READINESS, create_web_app, run
+from service_chassis.application import METRICS, add_admin_app, create_web_app, run
 from service_chassis.http.bounds import HttpBounds
 from service_chassis.operations.logging import configure_logging
-from service_chassis.process_settings import ProcessSettings
+from service_chassis.process_settings import AdminSettings
 
-class Settings(ProcessSettings):
+class Settings(AdminSettings):
     prefix = "EXAMPLE_"
 
 configure_logging("info", "example")
 settings = Settings(**json.loads(sys.argv[1]))
-app = create_web_app(
+frame = dict(
     render_error=lambda error: web.Response(status=error.status), body_limit_bytes=10,
     bounds=HttpBounds(idle_seconds=settings.keep_alive_seconds),
 )
+app = create_web_app(**frame)
+admin = create_web_app(**frame, metrics=app[METRICS])
 go = asyncio.Event()
 
 async def quick(request):
@@ -51,10 +53,12 @@ async def release(app):
 async def let_go(app):
     go.set()
 
-app.router.add_get("/quick", quick)
-app.router.add_get("/slow", slow)
+for each in (app, admin):
+    each.router.add_get("/quick", quick)
+    each.router.add_get("/slow", slow)
 app.cleanup_ctx.append(release)
 app.on_shutdown.append(let_go)
+add_admin_app(app, admin)
 run(app, settings)
 """
 
@@ -62,11 +66,12 @@ run(app, settings)
 class Example:
     """A process of the example service, and the events that it has logged so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, ops_port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, port: int, ops_port: int, admin_port: int) -> None:
         self.process = process
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.ops_url = f"http://127.0.0.1:{ops_port}"
+        self.admin_url = f"http://127.0.0.1:{admin_port}"
         self.lines: list[dict[str, Any]] = []
 
     @property
@@ -74,11 +79,14 @@ class Example:
         return [line["event"] for line in self.lines]
 
     async def read_until(self, event: str) -> None:
-        assert self.process.stdout is not None
         while not self.lines or self.lines[-1]["event"] != event:
-            line = await self.process.stdout.readline()
-            assert line, self.lines
-            self.lines.append(json.loads(line))
+            await self.read_next()
+
+    async def read_next(self) -> None:
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        assert line, self.lines
+        self.lines.append(json.loads(line))
 
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Example]]
@@ -88,7 +96,7 @@ Start = Callable[..., contextlib.AbstractAsyncContextManager[Example]]
 def start(empty_database: Callable[[], str]) -> Start:
     @contextlib.asynccontextmanager
     async def start_example(**settings: Any) -> AsyncIterator[Example]:
-        ports = {"port": choose_free_port(), "ops_port": choose_free_port()}
+        ports = {name: choose_free_port() for name in ("port", "ops_port", "admin_port")}
         given = {"postgres_dsn": empty_database(), **ports, **settings}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", SERVICE, json.dumps(given)), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
@@ -123,20 +131,60 @@ async def test_a_stopping_process_finishes_what_is_under_way_and_exits_with_0(st
     assert example.events == ["listening", "slow began", "stopping", "request", "cleaned up", "stopped"]
 
 
+async def test_both_listeners_finish_what_is_under_way_at_once_and_components_close_after_both(start: Start) -> None:
+    async with start() as example:
+        await example.read_until("listening")
+        # The first one's application lets both go, when it closes: neither closes only when the other is done.
+        slow = []
+        for url in (example.admin_url, example.url):
+            slow.append(asyncio.create_task(ask(url + "/slow")))
+            await example.read_next()
+        example.process.send_signal(signal.SIGTERM)
+        assert [(await each)[:2] for each in slow] == [(200, "done")] * 2
+        await example.read_until("stopped")
+        assert await example.process.wait() == 0
+    assert example.events == [
+        "listening",
+        "slow began",
+        "slow began",
+        "stopping",
+        "request",
+        "request",
+        "cleaned up",
+        "stopped",
+    ]
+
+
+async def test_what_administration_answers_is_counted_with_the_rest_and_its_connections_apart(start: Start) -> None:
+    async with start() as example:
+        await example.read_until("listening")
+        async with aiohttp.ClientSession() as http:
+            for url in (example.admin_url, example.admin_url, example.url):
+                await (await http.get(url + "/quick")).read()
+            metrics = (await ask(example.ops_url + "/metrics"))[1]
+        assert 'http_connections{listener="admin"} 1.0' in metrics
+        assert 'http_connections{listener="api"} 1.0' in metrics
+        assert 'http_request_seconds_count{method="GET",route="/quick",status="200"} 3.0' in metrics
+        # Nothing but its own is on the operations port.
+        assert (await ask(example.ops_url + "/quick"))[0] == 404
+
+
 async def test_a_draining_process_is_not_ready_takes_new_connections_and_lets_go_of_each(start: Start) -> None:
     async with start(drain_seconds=1.5) as example:
         await example.read_until("listening")
         assert (await ask(example.url + "/quick"))[2] is None
         async with aiohttp.ClientSession() as http:
-            async with http.get(example.url + "/quick"):
-                pass  # the connection is kept
+            for url in (example.url, example.admin_url):
+                async with http.get(url + "/quick"):
+                    pass  # the connection is kept
             example.process.send_signal(signal.SIGTERM)
             await example.read_until("stopping")
             status, body, _ = await ask(example.ops_url + "/readyz")
             assert (status, json.loads(body)["notReady"]) == (503, ["stopping"])
             assert (await ask(example.ops_url + "/livez"))[0] == 200
-            async with http.get(example.url + "/quick") as kept:
-                assert (kept.status, kept.headers["Connection"]) == (200, "close")
+            for url in (example.url, example.admin_url):
+                async with http.get(url + "/quick") as kept:
+                    assert (kept.status, kept.headers["Connection"]) == (200, "close")
         assert await ask(example.url + "/quick") == (200, "done", "close")
         await example.read_until("stopped")
         assert await example.process.wait() == 0

@@ -83,7 +83,8 @@ class Running:
         return self.wires[-1]
 
     def refused(self, reason: str) -> float:
-        value = self.app[METRICS].registry.get_sample_value("http_connections_refused_total", {"reason": reason})
+        labels = {"listener": "api", "reason": reason}
+        value = self.app[METRICS].registry.get_sample_value("http_connections_refused_total", labels)
         return value or 0.0
 
 

@@ -42,6 +42,7 @@ def service_at(dsn: str, **variables: str) -> Mapping[str, str]:
         "CATALOG_POSTGRES_DSN": dsn,
         "CATALOG_PORT": str(choose_free_port()),
         "CATALOG_OPS_PORT": str(choose_free_port()),
+        "CATALOG_ADMIN_PORT": str(choose_free_port()),
         **variables,
     }
 
@@ -115,7 +116,7 @@ async def test_a_url_for_request_rates_that_cannot_be_used_is_one_line(metering_
     assert SECRET not in said
 
 
-@pytest.mark.parametrize("variable", ["CATALOG_PORT", "CATALOG_OPS_PORT"])
+@pytest.mark.parametrize("variable", ["CATALOG_PORT", "CATALOG_OPS_PORT", "CATALOG_ADMIN_PORT"])
 async def test_a_port_in_use_is_named_with_its_variable(catalog_dsn: str, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         port = somebody.getsockname()[1]
@@ -123,7 +124,7 @@ async def test_a_port_in_use_is_named_with_its_variable(catalog_dsn: str, variab
     assert (code, said) == (1, [f"catalog_service: {variable}: port {port} of 127.0.0.1 is in use"])
 
 
-@pytest.mark.parametrize("variable", ["CATALOG_HOST", "CATALOG_OPS_HOST"])
+@pytest.mark.parametrize("variable", ["CATALOG_HOST", "CATALOG_OPS_HOST", "CATALOG_ADMIN_HOST"])
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1", "a..b", "a" * 70])
 async def test_a_host_that_cannot_be_listened_on_is_named_with_its_variable(
     catalog_dsn: str, variable: str, host: str

@@ -23,7 +23,7 @@ class ServiceProcess:
 
     def __init__(self, service: str, log: Path, **variables: str) -> None:
         self.name = service.upper()
-        port = choose_free_block(2)
+        port = choose_free_block(3)
         self.url = f"http://127.0.0.1:{port}"
         self.ops_url = f"http://127.0.0.1:{port + 1}"
         self._log = log
@@ -31,6 +31,7 @@ class ServiceProcess:
             **os.environ,
             f"{self.name}_PORT": str(port),
             f"{self.name}_OPS_PORT": str(port + 1),
+            f"{self.name}_ADMIN_PORT": str(port + 2),
             **{f"{self.name}_{name}": value for name, value in variables.items()},
         }
         self._command = [sys.executable, "-m", f"{service}_service", "serve"]
