@@ -11,10 +11,22 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import RAISE, Schema, fields, validate
 
-from service_chassis.openapi.endpoint import Api, Endpoint, Failure, SchemaLike, Success, header
+from service_chassis.openapi.endpoint import (
+    MALFORMED,
+    UNAVAILABLE,
+    Api,
+    Endpoint,
+    Failure,
+    SchemaLike,
+    Success,
+    header,
+)
 
 _SECURITY = "bearer"
 _JSON = "application/json"
+_ANY_ERROR = "Error"
+_SHARED = {MALFORMED: "Malformed", UNAVAILABLE: "Unavailable"}
+"""Failures of every call that has none of its own of that status, by the name that they stand under."""
 _REQUEST_ID = header(
     "X-Request-ID",
     "An id for this request in responses and logs: 1 to 128 letters, digits and `._:-`. Anything else is replaced.",
@@ -95,6 +107,9 @@ def describe(endpoints: Sequence[Endpoint], api: Api) -> dict[str, Any]:
     spec.components.security_scheme(_SECURITY, {"type": "http", "scheme": "bearer", **api.bearer})
     for name, parameter in (("RequestId", _REQUEST_ID), ("Traceparent", _TRACEPARENT)):
         spec.components.parameter(name, "header", parameter)
+    spec.components.response(_ANY_ERROR, _any_error(api))
+    for failure, component in _SHARED.items():
+        spec.components.response(component, _error(failure, api))
     operations: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         operations.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, api)
@@ -139,16 +154,19 @@ def _component_name(schema: type[Schema] | Schema) -> str:
 
 
 def _operation(endpoint: Endpoint, api: Api) -> dict[str, Any]:
-    failures = {failure.status: failure for failure in (*api.list_common_failures(endpoint), *endpoint.failures)}
-    responses = {status: _success(success) for status, success in endpoint.responses.items()}
-    responses |= {status: _error(failures[status], api) for status in sorted(failures)}
+    failures = {failure.status: failure for failure in endpoint.failures}
+    responses: dict[str, Any] = {str(status): _success(success) for status, success in endpoint.responses.items()}
+    responses |= {str(status): _error(failures[status], api) for status in sorted(failures)}
+    for failure, component in _SHARED.items():
+        responses.setdefault(str(failure.status), component)
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
         "description": endpoint.description,
         "tags": [endpoint.tag],
         "parameters": [*(dict(parameter) for parameter in endpoint.parameters), "RequestId", "Traceparent"],
-        "responses": {str(status): response for status, response in responses.items()},
+        # Once for all, so that what is particular about a call is seen.
+        "responses": {**responses, "default": _ANY_ERROR},
         "security": [{_SECURITY: []}] if endpoint.secured else [],
     }
     if endpoint.body is not None:
@@ -189,6 +207,20 @@ def _error(failure: Failure, api: Api) -> dict[str, Any]:
         "description": failure.description,
         "headers": headers | {"X-Request-ID": _SENT_REQUEST_ID},
         "content": _content(_JSON, api.error_schema(failure.status), examples),
+    }
+
+
+def _any_error(api: Api) -> dict[str, Any]:
+    """Describe what any call may respond with, by one shape; each example is named by its status."""
+    failures = api.common_failures
+    return {
+        "description": "\n".join(f"- {failure.status}: {failure.description}" for failure in failures),
+        "headers": {"X-Request-ID": _SENT_REQUEST_ID},
+        "content": _content(
+            _JSON,
+            api.error_schema(500),
+            {str(each.status): orjson.loads(_body_of(api.render_error(each.errors[0]))) for each in failures},
+        ),
     }
 
 

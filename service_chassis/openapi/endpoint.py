@@ -54,7 +54,7 @@ class Failure:
 class Endpoint:
     """One call: its route, who may use it, what goes in and what comes out.
 
-    `failures` are its own; those that every call of the API may respond with are added to the document by themselves.
+    `failures` are its own; those that every call of the API may respond with stand once in the document.
     """
 
     method: str
@@ -91,28 +91,27 @@ class Api:
     body_limit: str
     """As a person would say it: "64 KiB"."""
 
-    def list_common_failures(self, endpoint: Endpoint) -> list[Failure]:
-        """Success what the frame itself may say to a call."""
-        malformed = [InvalidRequest.field("request", "Must be well-formed HTTP/1.1.")]
-        slow = [HttpFault(408, "Request headers took too long")]
-        common = [
-            Failure("The request line and headers are longer than is read.", _TOO_LONG),
-            Failure("A fault on our side, or its outcome is unknown.", ServiceError()),
-            Failure("The process has as many connections as it takes.", _FULL),
+    @property
+    def common_failures(self) -> Sequence[Failure]:
+        """What the frame may say to any call beside MALFORMED and UNAVAILABLE; of bodies, where there is one."""
+        return [
+            Failure("it took too long to arrive.", HttpFault(408, "Request body took too long")),
+            Failure(f"the body is larger than {self.body_limit}.", PayloadTooLarge()),
+            Failure("the body is not JSON in UTF-8 by its headers, or is encoded.", UnsupportedMediaType()),
+            Failure("request line and headers are longer than is read.", _TOO_LONG),
+            Failure("a fault on our side, or its outcome is unknown.", ServiceError()),
         ]
-        if endpoint.body is not None:
-            malformed.append(InvalidRequest.field("body", "Must be valid JSON in UTF-8."))
-            slow.append(HttpFault(408, "Request body took too long"))
-            common += [
-                Failure(f"The body is larger than {self.body_limit}.", PayloadTooLarge()),
-                Failure("The body is not JSON in UTF-8 by its headers, or is encoded.", UnsupportedMediaType()),
-            ]
-        invalid = Failure("Something in the request cannot be accepted; the fields are named.", *malformed[::-1])
-        return [invalid, Failure("The request took too long to arrive.", *slow), *common]
 
 
 _TOO_LONG = HttpFault(431, "Request line or headers too large")
 _FULL = HttpFault(503, "Too many connections", headers={"Retry-After": "1"})
+MALFORMED = Failure(
+    "The request cannot be read; the fields are named.",
+    InvalidRequest.field("body", "Must be valid JSON in UTF-8."),
+    InvalidRequest.field("request", "Must be well-formed HTTP/1.1."),
+)
+UNAVAILABLE = Failure("The process has as many connections, or as much to do, as it takes.", _FULL)
+"""Failures of every call that the frame says."""
 
 
 def query(name: str, description: str, schema: Mapping[str, Any] | None = None) -> dict[str, Any]:

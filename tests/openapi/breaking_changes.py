@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.openapi.documents import Document, list_operations
+from tests.openapi.documents import Document, list_operations, list_responses
 
 Node = dict[str, Any]
 
@@ -59,11 +59,12 @@ class _Comparison:
             yield self._change("security", "is asked for now")
         yield from self._compare_parameters(old, new)
         yield from self._compare_bodies(old.get("requestBody"), new.get("requestBody"))
-        for status, response in old["responses"].items():
-            if status not in new["responses"]:
+        responses = list_responses(self.new, new)
+        for status, response in list_responses(self.old, old).items():
+            if status not in responses:
                 yield self._change(status, "is not answered any more")
                 continue
-            later = new["responses"][status]
+            later = responses[status]
             for name, header in response["headers"].items():
                 if header.get("required") and not later["headers"].get(name, {}).get("required"):
                     yield self._change(name, f"is not always sent with {status} any more")

@@ -30,6 +30,19 @@ def publish() -> dict[str, Document]:
     }
 
 
+def list_responses(document: Document, operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what a call responds with, by status. An example of what any call may say is named by its status."""
+    shared = document["components"].get("responses", {})
+    responses = {
+        status: shared[response["$ref"].rpartition("/")[2]] if "$ref" in response else response
+        for status, response in operation["responses"].items()
+    }
+    any_error = responses.pop("default", None)
+    for status in next(iter(any_error["content"].values()))["examples"] if any_error else ():
+        responses.setdefault(status, any_error)
+    return responses
+
+
 def list_operations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield method, path and operation of every call."""
     for path, operations in document["paths"].items():
@@ -55,7 +68,7 @@ def read_answers(document: Document) -> dict[tuple[str, str, int], DescribedAnsw
             schema.setdefault("additionalProperties", False)
     answers = {}
     for method, path, operation in list_operations(document):
-        for status, response in operation["responses"].items():
+        for status, response in list_responses(document, operation).items():
             content = response["content"]
             body = validator(next(iter(content.values()))["schema"], {"components": components})
             answers[method.upper(), path, int(status)] = DescribedAnswer(response["headers"], set(content), body)
