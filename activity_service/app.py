@@ -21,6 +21,7 @@ def create_app(settings: ActivitySettings, *, clock: Clock = system_clock) -> we
         render_error=render_error,
         body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES,
         bounds=HttpBounds(idle_seconds=settings.keep_alive_seconds),
+        cors_origins=settings.cors_origins,
     )
     add_endpoints(app, ENDPOINTS, API)
 

@@ -9,6 +9,7 @@ from service_chassis.process_settings import (
     ONE_HOUR_SECONDS,
     PAUSE_SECONDS,
     RETENTION_SECONDS,
+    cors_origins_variable,
     ops_port_variable,
     port_variable,
     require_http_url,
@@ -47,6 +48,7 @@ class ActivitySettings(process_settings.ProcessSettings, DatabaseSettings):
 
     port: int = port_variable(8082)
     ops_port: int = ops_port_variable(8085)
+    cors_origins: tuple[str, ...] = cors_origins_variable()
     postgres_pool_size: int = variable(
         "POSTGRES_POOL_SIZE",
         "Most connections to PostgreSQL for requests. What requests share and the background work use up to a "

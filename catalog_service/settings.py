@@ -7,6 +7,7 @@ from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
 from service_chassis.process_settings import (
     CONNECTIONS,
     admin_port_variable,
+    cors_origins_variable,
     ops_port_variable,
     port_variable,
     role_variable,
@@ -35,6 +36,7 @@ class CatalogSettings(process_settings.AdminSettings, DatabaseSettings):
     port: int = port_variable(8081)
     ops_port: int = ops_port_variable(8084)
     admin_port: int = admin_port_variable(8087)
+    cors_origins: tuple[str, ...] = cors_origins_variable()
     postgres_pool_size: int = variable(
         "POSTGRES_POOL_SIZE",
         "Most connections to PostgreSQL for requests; readiness uses one more.",

@@ -5,7 +5,7 @@ import errno
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 import uvloop
@@ -14,6 +14,7 @@ from aiohttp import web
 from service_chassis.database.wait import wait_for_database
 from service_chassis.errors import OperatorError
 from service_chassis.http.bounds import BOUNDS, DEADLINES, DEFAULT_BOUNDS, HandlerDeadlines, HttpBounds
+from service_chassis.http.cors import cors_middleware, cors_signal
 from service_chassis.http.error_rendering import RenderError, error_middleware
 from service_chassis.http.json_response import SERVER_NAME
 from service_chassis.http.request_context import context_middleware, send_request_id
@@ -37,10 +38,12 @@ def create_web_app(
     body_limit_bytes: int,
     bounds: HttpBounds = DEFAULT_BOUNDS,
     metrics: Metrics | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> web.Application:
     """Make an application with the frame that every service has: context, errors, bounds, metrics, readiness.
 
-    `metrics` are those of another application of the same process, which counts what this one answers, too.
+    `metrics` are those of another application of the same process, which counts what this one answers, too. Pages of
+    `cors_origins` may call it from a browser.
     """
     metrics = metrics or Metrics()
     deadlines = HandlerDeadlines(bounds.handler_seconds)
@@ -57,6 +60,9 @@ def create_web_app(
     app[BOUNDS] = bounds
     app[DEADLINES] = deadlines
     app[_RENDER_ERROR] = render_error
+    if cors_origins:
+        app.middlewares.insert(1, cors_middleware(cors_origins))
+        app.on_response_prepare.append(cors_signal(cors_origins))
     # For streams and files: a JsonResponse writes these headers itself, and begins when its handler is done.
     for prepare in (send_request_id, _name_server, deadlines.lift):
         app.on_response_prepare.append(prepare)

@@ -13,6 +13,7 @@ from service_chassis.database.url import read_database_url
 from service_chassis.schema.fields import one_of
 from service_chassis.settings import variable
 
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
 _ROLE = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 
 
@@ -49,6 +50,24 @@ def require_http_url(text: str) -> None:
         raise ValidationError("Must be a URL: http://host:port, or https.")
     if is_more:
         raise ValidationError("Must be a URL without user, password, query and fragment (no @, ? or #).")
+
+
+def require_origins(origins: Sequence[str]) -> None:
+    """Raise ValidationError unless each is `*` or an origin as browsers send it, such as https://app.example.com."""
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValidationError("Each must be * or scheme://host[:port] in small letters, without a path.")
+
+
+def cors_origins_variable() -> Any:
+    """Declare the field of the origins whose pages may call a public API."""
+    return variable(
+        "CORS_ORIGINS",
+        "Origins of web pages that may call the API from a browser, such as https://app.example.com, comma "
+        "separated; * for all. None without it.",
+        default=(),
+        validate=require_origins,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

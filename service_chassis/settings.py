@@ -148,13 +148,17 @@ def _name_variable(settings_class: type[Any], field: dataclasses.Field[Any]) -> 
 def describe_settings(settings_class: type[Any]) -> Iterator[SettingDescription]:
     """Yield the configuration table of `settings_class`, in the order of its fields."""
     for field in dataclasses.fields(settings_class):
-        default = "required" if field.default is dataclasses.MISSING else str(field.default)
+        default = "required" if field.default is dataclasses.MISSING else _show(field.default)
         yield SettingDescription(
             variable=_name_variable(settings_class, field),
             unit=field.metadata["unit"],
             default=default,
             description=field.metadata["description"],
         )
+
+
+def _show(default: object) -> str:
+    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def is_local_only() -> bool:

@@ -30,7 +30,7 @@ def test_readme_lists_every_setting_with_its_unit_and_default(settings: type) ->
         [
             f"`{each.variable}`",
             each.unit,
-            each.default if each.default == "required" else f"`{each.default}`",
+            each.default if each.default in ("required", "") else f"`{each.default}`",
             each.description,
         ]
         for each in describe_settings(settings)

@@ -1,6 +1,6 @@
 """How responses are written: plan plays, lists of them, and errors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
@@ -43,6 +43,11 @@ class RefusalSchema(ErrorSchema):
 
     code = fields.String(required=True, validate=validate.OneOf(list(SENTENCES)))
     retry_after_seconds = fields.Integer(data_key="retryAfterSeconds", required=True, allow_none=True)
+
+
+def render_index(found: Mapping[str, str]) -> bytes:
+    """Write the body of what says where things are."""
+    return encode_json({"data": found})
 
 
 def encode_play(play: PlanPlay) -> bytes:

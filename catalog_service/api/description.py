@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from catalog_service.api import plans, tokens
-from catalog_service.api.responses import ErrorSchema, render_error
+from catalog_service.api.responses import ErrorSchema, render_error, render_index
 from service_chassis.openapi.endpoint import STRICT_JSON, Api, Endpoint
 from service_chassis.version import VERSION
 
@@ -14,17 +14,34 @@ ADMIN_ENDPOINTS: Sequence[Endpoint] = ()
 API = Api(
     title="Catalog",
     version=VERSION,
-    description=(
-        "Access tokens for clients and their users, and the clients' plans.\n\nEvery response is an envelope whose "
-        f"`statusCode` is the HTTP status. {STRICT_JSON} Unknown fields are ignored. An unknown path is answered "
-        "404, another method 405 with `Allow`, both in the envelope."
-    ),
+    description=f"""Access tokens for clients and their users, and the clients' plans.
+
+**How to use it.** Get a token with a client's id and secret, and send it with every other call:
+
+```sh
+curl -s localhost:8081/generate-client-auth-token -H 'Content-Type: application/json' \\
+  -d '{{"client_id": "demo", "client_secret": "demo-secret", "fingerprint": "my-device"}}'
+curl -s localhost:8081/get-plans -H 'Content-Type: application/json' -H "Authorization: Bearer $TOKEN" -d '{{}}'
+```
+
+With `user`, the token acts for that user of the client, without it for the whole client. It is good for 15 minutes
+unless the operator said otherwise (`expires_in`), here and at the API for plan plays. A client sees its own plans
+only.
+
+**Responses.** Always `{{"statusCode", "data", "message"}}`, and `statusCode` is the HTTP status. 200: `message` is
+`OKAY`. 400 names the field. 401 is a wrong id or secret, 403 a token that is missing, expired or not good. 404 is a
+plan that the client does not have, an unknown path too, 405 another method. Repeat a 500 or 503, the latter after
+`Retry-After` seconds.
+
+**Requests.** {STRICT_JSON} Unknown fields are ignored. Send an `X-Request-ID` of yours, or quote the one of the
+response, when you ask for help.""",
     tags={
         "tokens": "Access tokens, and the public keys that they are verified with.",
         "plans": "The plans of the client that the access token is for.",
     },
     bearer={"bearerFormat": "JWT", "description": "The `access_token` of generate-client-auth-token."},
     render_error=render_error,
+    render_index=render_index,
     error_schema=lambda _: ErrorSchema,
     body_limit="64 KiB",
 )

@@ -41,6 +41,11 @@ def respond(data: Any, headers: Mapping[str, str] | None = None) -> web.Response
     return JsonResponse(_encode(200, data, OKAY), headers=headers)
 
 
+def render_index(found: Mapping[str, str]) -> bytes:
+    """Write the body of what says where things are."""
+    return _encode(200, found, OKAY)
+
+
 def respond_encoded(plans: EncodedPlans) -> web.Response:
     """Make the response of a success from a body that is encoded already."""
     return JsonResponse(plans.body, headers=_GZIPPED if plans.gzipped else _PLAIN)

@@ -18,6 +18,7 @@ from metering_service.api import (
 )
 from metering_service.api.responses import ErrorSchema, render_error
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
+from service_chassis.schema.dump import encode_json
 from service_chassis.version import VERSION
 
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -43,11 +44,27 @@ ENDPOINTS = (*events.ENDPOINTS, *ADMIN_ENDPOINTS)
 API = Api(
     title="Metering",
     version=VERSION,
-    description=(
-        "Grants or denies billable events by each client's policy, and keeps the ledger. Internal.\n\n"
-        f"{STRICT_JSON} Unknown fields and unknown query parameters are refused. An unknown path is answered "
-        '404, another method 405 with `Allow`, both as `{"error", "code"}`.'
-    ),
+    description=f"""Grants or denies billable events by each client's policy, and keeps the ledger. Internal.
+
+**How to use it.** With a service key of scope `events`: before anything happens, authorize it under a `holdId` of
+this attempt and an `eventId` of the fact; when it has happened, settle it; when it will not happen, release it. All
+three may be repeated.
+
+```sh
+EVENT='{{"holdId": "attempt-1", "eventId": "answer-17", "clientId": "acme", "eventType": "llm.tokens", "units": 500}}'
+curl -s localhost:8083/internal/events/authorize -H "Authorization: Bearer $KEY" \\
+  -H 'Content-Type: application/json' -d "{{\\"events\\": [$EVENT]}}"
+```
+
+`granted` is held until it is settled or released: a hold never ends by itself. `denied` says in `code` what is used
+up, `api_rate_limited`, `api_quota_exceeded`, `api_balance_exhausted` or `event_type_not_sold`, and when it would
+pass.
+`error` was not decided: ask again. Keys of scope `admin` are for operators: policies, credits, usage, decisions.
+
+**Responses.** The document itself, or `{{"error", "code"}}`; a 400 adds `details`, field by field. 401: no good key.
+403: the key has another scope. An unknown path is 404, another method 405. 503: wait `Retry-After` seconds.
+
+**Requests.** {STRICT_JSON} Unknown fields and unknown query parameters are refused.""",
     tags={
         "events": "Decisions about billable events, and what became of them.",
         "policies": "Terms, and which client has which.",
@@ -55,6 +72,7 @@ API = Api(
     },
     bearer={"description": "A service key, of the scope that the call names.", "bearerFormat": "key"},
     render_error=render_error,
+    render_index=encode_json,
     error_schema=lambda _: ErrorSchema,
     body_limit="1 MiB",
 )

@@ -86,6 +86,8 @@ class Api:
     bearer: Mapping[str, str]
     """`description` and `bearerFormat` of what goes into the Authorization header."""
     render_error: RenderError
+    render_index: Callable[[Mapping[str, str]], bytes]
+    """Returns the body of what says where things are."""
     error_schema: Callable[[int], SchemaLike]
     """Returns the shape that `render_error` gives to errors of a status."""
     body_limit: str

@@ -7,6 +7,7 @@ import orjson
 import swagger_ui
 from aiohttp import web
 
+from service_chassis.http.json_response import JsonResponse
 from service_chassis.openapi.document import describe
 from service_chassis.openapi.endpoint import Api, Endpoint
 
@@ -37,6 +38,11 @@ def add_endpoints(app: web.Application, endpoints: Sequence[Endpoint], api: Api)
     document = orjson.dumps(describe(endpoints, api))
     page = _DOCS_PAGE.format(title=api.title)
     app[OPENAPI_BYTES] = document
+    places = {"docs": "/docs", "openapi": "/openapi.json"}
+    index = api.render_index({"title": api.title, "version": api.version, **places})
+
+    async def show_index(_: web.Request) -> web.Response:
+        return JsonResponse(index)
 
     async def show_document(_: web.Request) -> web.Response:
         return web.Response(body=document, content_type="application/json")
@@ -51,6 +57,7 @@ def add_endpoints(app: web.Application, endpoints: Sequence[Endpoint], api: Api)
             raise web.HTTPNotFound
         return web.FileResponse(_SWAGGER_FILES / name, headers={"Content-Type": _SERVED_FILES[name]})
 
+    app.router.add_get("/", show_index)
     app.router.add_get("/openapi.json", show_document)
     app.router.add_get("/docs", show_page)
     app.router.add_get("/docs/{name}", show_file)

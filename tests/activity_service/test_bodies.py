@@ -195,7 +195,7 @@ async def test_a_body_that_is_too_large_is_413(activity: Activity) -> None:
 async def test_wrong_paths_and_methods_are_404_and_405(activity: Activity) -> None:
     for method, path, status in (
         ("GET", "/api/plan-play", 404),
-        ("GET", "/", 404),
+        ("GET", "/api", 404),
         ("GET", "/api/plan-plays/", 404),
         ("DELETE", "/api/plan-plays", 405),
         ("PUT", "/api/plan-plays/7", 405),

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
-import jsonschema
 import orjson
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
@@ -47,7 +46,6 @@ class Catalog:
         self.pool = pool
         self.clock = clock
         self.operator = RegisterClients(pool, clock)
-        self._document: dict[str, Any] | None = None
 
     async def register(self, client_id: str = "acme", **options: Any) -> str:
         """Register a client and answer its secret."""
@@ -84,7 +82,7 @@ class Catalog:
             sent["Authorization"] = f"Bearer {token}"
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
         response = await self.http.post(path, data=data, headers=sent)
-        await self._check(path, response)
+        await _check(response)
         return response
 
     async def plans(self, token: str, collection_id: str | None = None) -> list[dict[str, Any]]:
@@ -106,13 +104,7 @@ class Catalog:
         assert response.headers["Cache-Control"] == "public, max-age=300"
         return [key["kid"] for key in (await response.json())["keys"]]
 
-    async def _check(self, path: str, response: ClientResponse) -> None:
-        envelope = orjson.loads(await response.read())
-        assert envelope["statusCode"] == response.status
-        if self._document is None:
-            self._document = await (await self.http.get("/openapi.json")).json()
-        described = self._document["paths"].get(path, {}).get("post", {}).get("responses", {})
-        if response.status in (404, 405) and str(response.status) not in described:
-            return  # of a path that is not ours
-        schema = described[str(response.status)]["content"]["application/json"]["schema"]
-        jsonschema.validate(envelope, {**schema, "components": self._document["components"]})
+
+async def _check(response: ClientResponse) -> None:
+    envelope = orjson.loads(await response.read())
+    assert envelope["statusCode"] == response.status

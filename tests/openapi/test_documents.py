@@ -19,7 +19,7 @@ from service_chassis.openapi.pages import OPENAPI_BYTES
 from tests.openapi.documents import JSON, list_operations, list_responses, publish, validator
 
 APPLICATIONS = tuple(publish())
-OF_THE_DOCUMENTS = {("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/{name}")}
+OF_THE_DOCUMENTS = {("GET", "/"), ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/{name}")}
 """What renders the documents is not in them."""
 
 

@@ -8,7 +8,7 @@ from catalog_service.clients.register import RegisterClients
 from catalog_service.components import COMPONENTS
 from tests.security.house import KEYS, House
 
-PAGES = {"/openapi.json", "/docs", "/docs/{name}"}
+PAGES = {"/", "/openapi.json", "/docs", "/docs/{name}"}
 """Public in every service: they describe it and hold no data."""
 
 
