@@ -65,11 +65,11 @@ async def sync_plan(request: web.Request) -> web.Response:
 _PLAN = {
     "plan_id": "plan-abc-123",
     "plan_name": "Basic Plan",
-    "description": "The basic plan.",
+    "description": "This is a basic plan",
     "collection_id": "collection-123",
-    "color": "#336699",
-    "created_at": "2025-01-15T10:30:00Z",
-    "updated_at": "2025-01-15T10:30:00Z",
+    "color": "#FF5733",
+    "created_at": "2024-01-15T10:30:00Z",
+    "updated_at": "2024-01-15T10:30:00Z",
     "associated_documents": [{"document_id": "doc-123", "document_name": "Plan Overview"}],
     "associated_supplemental_benefits": [],
 }

@@ -32,7 +32,8 @@ async def show_public_keys(request: web.Request) -> web.Response:
     return JsonResponse(encode_json({"keys": keys}), headers={"Cache-Control": cache_control})
 
 
-_CREDENTIALS = {"client_id": "demo", "client_secret": "the client's secret", "fingerprint": "device-123"}
+# The demo's: what the page of the API sends as it stands works there.
+_CREDENTIALS = {"client_id": "demo", "client_secret": "demo-secret", "fingerprint": "device-123"}
 # The example of RFC 7517, A.1.
 _PUBLIC_KEY = {
     "kty": "EC",
@@ -54,11 +55,11 @@ ENDPOINTS = (
         tag="tokens",
         body=TokenRequestSchema,
         body_examples={
+            "For the client": _CREDENTIALS,
             "For a user": {
                 **_CREDENTIALS,
                 "user": {"first_name": "Ada", "last_name": "Lovelace", "email": "ada@example.org"},
             },
-            "For the client": _CREDENTIALS,
         },
         responses=describe_success(
             "The token.",

@@ -25,6 +25,11 @@ class Api:
         token: str = answer["data"]["access_token"]
         return token
 
+    async def document(self, service: str) -> Any:
+        """Return the OpenAPI document of a service."""
+        _, document = await self._send("GET", f"{self.stack[service]['url']}/openapi.json", None, None)
+        return document
+
     async def catalog(self, path: str, body: Any = None, token: str | None = None) -> Answer:
         """POST to the catalog."""
         return await self._send("POST", f"{self.stack['catalog']['url']}/{path}", token, body)

@@ -193,6 +193,29 @@ async def _settled_balance(api: Api, spent: int) -> Any:
     return balance
 
 
+async def test_what_the_pages_of_the_apis_send_as_it_stands_works_on_the_demo(api: Api) -> None:
+    documents = {name: await api.document(name) for name in ("catalog", "activity")}
+
+    def find_example(service: str, path: str, method: str = "post") -> Any:
+        body = documents[service]["paths"][path][method]["requestBody"]
+        return next(iter(body["content"]["application/json"]["examples"].values()))["value"]
+
+    status, answer = await api.catalog(
+        "generate-client-auth-token", find_example("catalog", "/generate-client-auth-token")
+    )
+    assert status == 200
+    token = answer["data"]["access_token"]
+    for path in ("/get-plans", "/get-plan-details", "/sync-plan"):
+        status, answer = await api.catalog(path.removeprefix("/"), find_example("catalog", path), token)
+        assert status == 200, (path, answer)
+    await api.catalog("sync-plan", {"plan_id": answer["data"]["plan_id"], "is_delete": True}, token)
+    status, answer = await api.plays("POST", token, body=find_example("activity", "/api/plan-plays"))
+    assert status == 201, answer
+    change = find_example("activity", "/api/plan-plays/{id}", "patch")
+    status, answer = await api.plays("PATCH", token, f"/{answer['data']['id']}", change)
+    assert status == 200, answer
+
+
 def test_the_printed_tour_runs_as_it_is(log_directory: Path) -> None:
     tour = subprocess.run(
         ["bash", "-eu", "local_stack/tour.sh"],
