@@ -8,6 +8,7 @@ RUN python -m venv --without-pip /venv && \
 
 COPY deploy/ready /app/bin/ready
 COPY service_chassis /app/service_chassis
+COPY metering_client /app/metering_client
 COPY catalog_service /app/catalog_service
 COPY activity_service /app/activity_service
 COPY metering_service /app/metering_service

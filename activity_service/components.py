@@ -1,23 +1,14 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
-import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import aiohttp
 import asyncpg
 from aiohttp import web
 
-from activity_service.billing.event import BillableEvent
-from activity_service.billing.metering_check import RECHECK_INTERVAL_SECONDS, MeteringCheck
-from activity_service.billing.metering_client import MeteringClient
-from activity_service.billing.relay import GATHER_SECONDS, WATCH_INTERVAL_SECONDS, Relay
-from activity_service.billing.sweeper import Sweeper
-from activity_service.billing.usage_read import ReadUsage
 from activity_service.metrics import ActivityMetrics
 from activity_service.plays.admission import Admission
 from activity_service.plays.create import DATABASE_DEADLINE_SECONDS, CreatePlanPlays
@@ -26,6 +17,8 @@ from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import POOL_SETTINGS
 from activity_service.plays.update import UpdatePlanPlays
 from activity_service.settings import ActivitySettings
+from activity_service.usage.read import ReadUsage
+from metering_client.billing import Billing, BillingTimes, open_billing
 from service_chassis.application import METRICS, READINESS
 from service_chassis.auth.bearer import TokenVerifier
 from service_chassis.auth.jwks import RemoteKeys
@@ -49,8 +42,7 @@ class Components:
     read_plays: ReadPlanPlays
     update_plays: UpdatePlanPlays
     usage: ReadUsage
-    relay: Relay
-    sweeper: Sweeper
+    billing: Billing
 
 
 COMPONENTS = web.AppKey("components", Components)
@@ -81,66 +73,16 @@ async def open_components(
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
         app[READINESS].require("clock", watch.check)
 
-        retention = timedelta(seconds=settings.hold_retention_seconds)
-        metering = MeteringClient(
-            session,
-            url=settings.metering_url,
-            key=settings.metering_key,
-            deadline_seconds=settings.metering_deadline_seconds,
-            resolve_within_seconds=settings.resolve_after_seconds + math.ceil(settings.sweep_interval_seconds),
-            metrics=metrics,
-        )
-        relay = Relay(shared_pool, metering, metrics)
-        sweeper = Sweeper(
-            shared_pool, metering, relay, metrics, OWN_EVENT_TYPES, settings.resolve_after_seconds, retention
-        )
-        make_task = partial(BackgroundTask, rounds=metrics.background_rounds)
-        settling = make_task(
-            "relay",
-            relay.settle_committed,
-            interval_seconds=WATCH_INTERVAL_SECONDS,
-            gather_seconds=GATHER_SECONDS,
-        )
-        polling = make_task(
-            "outbox poll",
-            relay.settle_due,
-            interval_seconds=settings.relay_poll_seconds,
-        )
-        sweeping = make_task(
-            "sweeper",
-            sweeper.run_once,
-            interval_seconds=settings.sweep_interval_seconds,
-        )
-        watching = make_task(
-            "outbox watch",
-            relay.watch_once,
-            interval_seconds=WATCH_INTERVAL_SECONDS,
-        )
-
-        comparing = make_task(
+        comparing = BackgroundTask(
             "clock watch",
             watch.run_once,
             interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
+            rounds=metrics.background_rounds,
         )
-
-        asking = make_task(
-            "metering check",
-            MeteringCheck(session, settings.metering_url, settings.metering_key, metrics).run_once,
-            interval_seconds=RECHECK_INTERVAL_SECONDS,
-        )
-
-        def settle_soon(event: BillableEvent) -> None:
-            relay.remember(event)
-            settling.kick()
-
-        async def finish() -> None:
-            await relay.settle_committed()
-            await sweeper.finish()
-
         read_plays = ReadPlanPlays(pool)
         # As long as a first attempt may take: a caller that still waits after that has waited long enough.
         attempt_seconds = settings.metering_deadline_seconds + DATABASE_DEADLINE_SECONDS
-        async with run_tasks([settling, polling, sweeping, watching, comparing, asking], last_round=finish):
+        async with run_tasks([comparing]), _open_billing(settings, shared_pool, metrics) as billing:
             yield Components(
                 verifier=TokenVerifier(
                     issuer=settings.token_issuer,
@@ -151,23 +93,32 @@ async def open_components(
                 ),
                 admission=Admission(settings.requests_under_way_limit, metrics),
                 create_plays=CreatePlanPlays(
-                    shared_pool,
-                    metering,
-                    sweeper,
-                    settle_soon=settle_soon,
-                    attempt_seconds=attempt_seconds,
-                    retention=retention,
-                    clock=clock,
-                    metrics=metrics,
+                    shared_pool, billing, attempt_seconds=attempt_seconds, clock=clock, metrics=metrics
                 ),
                 read_plays=read_plays,
-                update_plays=UpdatePlanPlays(
-                    pool, read_plays, metering, sweeper, settle_soon, attempt_seconds, retention, clock
-                ),
-                usage=ReadUsage(metering, clock),
-                relay=relay,
-                sweeper=sweeper,
+                update_plays=UpdatePlanPlays(pool, read_plays, billing, attempt_seconds, clock),
+                usage=ReadUsage(billing.metering, clock),
+                billing=billing,
             )
+
+
+def _open_billing(
+    settings: ActivitySettings, pool: asyncpg.Pool, metrics: ActivityMetrics
+) -> AbstractAsyncContextManager[Billing]:
+    return open_billing(
+        pool,
+        url=settings.metering_url,
+        key=settings.metering_key,
+        event_types=OWN_EVENT_TYPES,
+        times=BillingTimes(
+            deadline=settings.metering_deadline_seconds,
+            resolve_after=settings.resolve_after_seconds,
+            retention=settings.hold_retention_seconds,
+            sweep=settings.sweep_interval_seconds,
+            poll=settings.relay_poll_seconds,
+        ),
+        metrics=metrics,
+    )
 
 
 def _open_pool(

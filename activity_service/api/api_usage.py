@@ -7,10 +7,10 @@ from aiohttp import web
 
 from activity_service.api.api_usage_schemas import OneSummarySchema, UsageEventListSchema
 from activity_service.api.auth import authenticate
-from activity_service.billing.usage import ClientSummary, TypeUsage
 from activity_service.components import COMPONENTS
 from activity_service.errors import Overloaded, UsageUnavailable
 from activity_service.plays.plan_play import PLAY_COMPLETED, PLAY_CREATED
+from metering_client.usage import ClientSummary, TypeUsage
 from service_chassis.errors import Forbidden, InvalidRequest, Unauthorized
 from service_chassis.http.json_response import JsonResponse
 from service_chassis.http.query import MONTH, read_query

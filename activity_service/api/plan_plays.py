@@ -19,11 +19,12 @@ from activity_service.api.plan_play_schemas import (
     drop_absent,
 )
 from activity_service.api.responses import respond_created, respond_list, respond_play
-from activity_service.billing.limits import RATE_LIMIT, RATE_LIMIT_POLICY, Limit, as_headers
 from activity_service.components import COMPONENTS
-from activity_service.errors import EventRefused, Overloaded, PlanPlayNotFound
+from activity_service.errors import Overloaded, PlanPlayNotFound
 from activity_service.plays.idempotency import HEADER, identify
 from activity_service.plays.plan_play import STATUSES, NewPlanPlay, PlanPlayChanges, Position
+from metering_client.errors import EventRefused
+from metering_client.limits import RATE_LIMIT, RATE_LIMIT_POLICY, Limit, as_headers
 from service_chassis.errors import Forbidden, InvalidRequest, ServiceError, Unauthorized
 from service_chassis.http.cursor import decode_cursor, encode_cursor, parse_moment
 from service_chassis.http.json_body import read_body

@@ -6,10 +6,10 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from activity_service.api.plan_play_schemas import PlanPlaySchema
-from activity_service.billing.limits import Limit, as_headers
-from activity_service.errors import SENTENCES, EventRefused
 from activity_service.plays.create import Created
 from activity_service.plays.plan_play import PlanPlay
+from metering_client.errors import SENTENCES, EventRefused
+from metering_client.limits import Limit, as_headers
 from service_chassis.errors import ServiceError
 from service_chassis.http.json_response import JsonResponse
 from service_chassis.schema.dump import compile_dump, encode_json

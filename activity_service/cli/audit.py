@@ -7,10 +7,10 @@ import aiohttp
 import asyncpg
 import typer
 
-from activity_service.audit.charges_client import ChargesClient
 from activity_service.audit.run import AuditPlays
 from activity_service.audit.store import CONNECTION_SETTINGS
 from activity_service.settings import DatabaseSettings
+from metering_client.charges_client import ChargesClient
 from service_chassis.cli.audit_report import AuditReport, show_report
 from service_chassis.cli.commands import AsJson, audit_errors, run_with_pool
 from service_chassis.clock import system_clock
@@ -44,6 +44,7 @@ def audit(
             lambda pool: _audit(pool, metering_url, key, in_flight_seconds),
             command="activity_service audit",
             settings=CONNECTION_SETTINGS,
+            connections=2,  # plays are read by one while what looks wrong is read again by the other
         )
     show_report(report, as_json=as_json)
     if not report.is_sound:

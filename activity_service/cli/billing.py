@@ -9,14 +9,15 @@ import aiohttp
 import asyncpg
 import typer
 
-from activity_service.audit.charges_client import ChargesClient
-from activity_service.audit.recharge import Recharged, RechargeFacts
+from activity_service.audit.run import AuditPlays
 from activity_service.audit.store import CONNECTION_SETTINGS
-from activity_service.billing.metering_check import ask_metering
-from activity_service.billing.outbox_store import OutboxStore
 from activity_service.cli.audit import InFlightSeconds, MeteringKeyFile, MeteringUrl
 from activity_service.errors import NotParked
 from activity_service.settings import DatabaseSettings, MeteringAccess
+from metering_client.charges_client import ChargesClient
+from metering_client.key_check import ask_metering
+from metering_client.outbox_store import OutboxStore
+from metering_client.recharge import Recharged
 from service_chassis.cli.commands import AsJson, Result, audit_errors, run_with_pool, show
 from service_chassis.cli.usage import Commands
 from service_chassis.clock import system_clock
@@ -99,11 +100,15 @@ def recharge(
     async def with_client(pool: asyncpg.Pool) -> Recharged:
         async with aiohttp.ClientSession() as session:
             charges = ChargesClient(session, url=metering_url, key=key)
-            return await RechargeFacts(pool, system_clock(), in_flight_seconds).recharge(charges, dry_run=dry_run)
+            return await AuditPlays(pool, system_clock(), in_flight_seconds).recharge(charges, dry_run=dry_run)
 
     with audit_errors():
         done = run_with_pool(
-            DatabaseSettings, with_client, command="activity_service billing recharge", settings=CONNECTION_SETTINGS
+            DatabaseSettings,
+            with_client,
+            command="activity_service billing recharge",
+            settings=CONNECTION_SETTINGS,
+            connections=2,  # facts are read by one while others of them are written by the other
         )
     show({"uncharged": done.uncharged, "announced": done.announced, "dryRun": dry_run}, as_json)
 

@@ -1,29 +1,21 @@
 """Create a plan play, and bill it exactly once."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import asyncpg
 from uuid_utils import uuid7
 
-from activity_service.billing.event import BillableEvent, Grant, Outcome
-from activity_service.billing.limits import Limit
-from activity_service.billing.metering_client import MeteringClient
-from activity_service.billing.sweeper import Sweeper
-from activity_service.errors import (
-    EventOfOtherContent,
-    HoldAbandoned,
-    HoldReleased,
-    HoldTaken,
-    MeteringUnavailable,
-)
 from activity_service.metrics import ActivityMetrics
 from activity_service.plays.caller import Caller
 from activity_service.plays.creation_store import REFUSED_ROWS, Creation, CreationStore, Stored
 from activity_service.plays.idempotency import IdempotentRequest
 from activity_service.plays.plan_play import NewPlanPlay, PlanPlay, play_created, start_plan_play
+from metering_client.billing import Billing
+from metering_client.errors import EventOfOtherContent, HoldAbandoned, HoldReleased, HoldTaken, MeteringUnavailable
+from metering_client.event import BillableEvent, Grant, Outcome
+from metering_client.limits import Limit
 from service_chassis.batching import Batcher
 from service_chassis.clock import Clock
 from service_chassis.errors import ServiceError
@@ -56,21 +48,18 @@ class CreatePlanPlays:
     def __init__(
         self,
         pool: asyncpg.Pool,
-        metering: MeteringClient,
-        sweeper: Sweeper,
+        billing: Billing,
         *,
-        settle_soon: Callable[[BillableEvent], None],
         attempt_seconds: float,
-        retention: timedelta,
         clock: Clock,
         metrics: ActivityMetrics,
     ) -> None:
         self._pool = pool
-        self._metering = metering
-        self._sweeper = sweeper
-        self._settle_soon = settle_soon
+        self._metering = billing.metering
+        self._sweeper = billing.sweeper
+        self._settle_soon = billing.settle_soon
         self._attempt_seconds = attempt_seconds
-        self._retention = retention
+        self._retention = billing.retention
         self._clock = clock
         self._plays: Batcher[str, tuple[PlanPlay, bytes | None] | None] = Batcher(
             self._list_plays,

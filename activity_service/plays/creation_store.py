@@ -7,10 +7,10 @@ from datetime import timedelta
 import asyncpg
 import orjson
 
-from activity_service.billing.event import BillableEvent, Grant
-from activity_service.billing.outbox_store import LEASE_SECONDS
 from activity_service.plays.plan_play import PlanPlay
 from activity_service.plays.store import PLAN_PLAY
+from metering_client.event import BillableEvent, Grant
+from metering_client.fence_store import insert_fences
 
 REFUSED_ROWS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What a single creation of a batch can cause: the database refused it for certain, and nothing of it is stored.
@@ -45,9 +45,9 @@ class Stored:
 class CreationStore:
     """Inserts into `plan_play` and `billable_event`, all or nothing per creation.
 
-    `billable_event` is billing's table (billing/outbox_store.py): the fence of a create is written here because it
-    must be in one statement with its play, for many creates in one trip to the server. The rules are the same:
-    a hold that the fence has, or that is older than half the retention, is not used.
+    `billable_event` is the library's table, and so is the part of the statement that writes it
+    (metering_client/fence_store.py): the fence of a create is in one statement with its play, for many creates in one
+    trip to the server.
 
     Closes: two creations of one play (the fence lets one of those that share a hold through, the play's key one of
     all), a creation against the sweeper (the fence again), creations of two processes that wait for each other
@@ -67,17 +67,7 @@ class CreationStore:
                 units bigint, id uuid, client_id text, user_id text, plan_id text, planned_lessons text[], email text,
                 display_name text, photo_url text, assignment_source text, risk_level text, created_at timestamptz,
                 fingerprint bytea)
-        ), fence AS (
-            INSERT INTO billable_event
-                (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at, next_attempt_at)
-            SELECT hold_id, event_id, 'happened', client_id, event_type, user_id, units, created_at,
-                   utc_now() + interval '{LEASE_SECONDS} s'
-            FROM item
-            WHERE held_at IS NOT NULL
-              AND least(held_at, to_timestamp(attempted / 1000.0)) > utc_now() - $2::interval / 2
-            ORDER BY hold_id
-            ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING
-            RETURNING hold_id
+        ), fence AS ({insert_fences(retention="$2")}
         ), play AS (
             INSERT INTO plan_play
                 (id, client_id, user_id, plan_id, status, planned_lessons, current_lesson_index, completed_lessons,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, get_args
 
-from activity_service.billing.event import BillableEvent, start_attempt
+from metering_client.event import BillableEvent, start_attempt
 
 Status = Literal["active", "paused", "ended", "cancelled"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -141,8 +141,3 @@ def start_plan_play(play_id: str, client_id: str, user_id: str | None, new: NewP
 def play_created(play: PlanPlay) -> BillableEvent:
     """Make an attempt to bill the creation of `play`."""
     return start_attempt(PLAY_CREATED, play.id, play.client_id, play.user_id)
-
-
-def play_completed(play: PlanPlay) -> BillableEvent:
-    """Make an attempt to bill the first completion of `play`."""
-    return start_attempt(PLAY_COMPLETED, play.id, play.client_id, play.user_id)

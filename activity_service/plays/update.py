@@ -1,29 +1,20 @@
 """Change a plan play, and bill its first completion exactly once."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import asyncpg
 
-from activity_service.billing.event import BillableEvent, Outcome
-from activity_service.billing.limits import Limit
-from activity_service.billing.metering_client import MeteringClient
-from activity_service.billing.sweeper import Sweeper
-from activity_service.errors import (
-    HoldAbandoned,
-    HoldReleased,
-    HoldTaken,
-    MeteringUnavailable,
-    NotCommitted,
-    PlanPlayNotFound,
-)
+from activity_service.errors import PlanPlayNotFound
 from activity_service.plays.caller import Caller
-from activity_service.plays.completion_store import Completion, CompletionStore
-from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges, play_completed
+from activity_service.plays.completion_store import CompletionStore
+from activity_service.plays.plan_play import PLAY_COMPLETED, PlanPlay, PlanPlayChanges
 from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import PlanPlayStore
+from metering_client.billing import Billing
+from metering_client.errors import HoldAbandoned, HoldReleased
+from metering_client.limits import Limit
 from service_chassis.clock import Clock
 from service_chassis.database.tenancy import begin_for
 
@@ -45,11 +36,8 @@ class UpdatePlanPlays:
 
     pool: asyncpg.Pool
     read: ReadPlanPlays
-    metering: MeteringClient
-    sweeper: Sweeper
-    settle_soon: Callable[[BillableEvent], None]
+    billing: Billing
     attempt_seconds: float
-    retention: timedelta
     clock: Clock
 
     async def update(self, caller: Caller, play_id: str, changes: PlanPlayChanges) -> Changed:
@@ -76,34 +64,12 @@ class UpdatePlanPlays:
 
     async def _complete(self, play: PlanPlay, changes: PlanPlayChanges) -> Changed:
         """Raises HoldAbandoned where the hold is over, and released."""
-        event = play_completed(play)
-        try:
-            grant = await self.metering.authorize(event)
-        except MeteringUnavailable as error:
-            if error.may_be_held:
-                await self.sweeper.give_up(event)
-            raise
-        event.hold_id = grant.hold_id
-        now = self.clock()
-        try:
-            async with self.pool.acquire() as connection:
-                outcome = await CompletionStore(connection).complete_plan_play(
-                    play.id, changes, event, grant, now, self.retention
-                )
-        except NotCommitted:
-            await self.sweeper.give_up(event)
-            raise
-        match outcome.completion:
-            case Completion.VANISHED:
-                await self.sweeper.give_up(event)
-                raise PlanPlayNotFound
-            case Completion.ABANDONED:
-                is_over = await self.sweeper.give_up(event) is Outcome.ABANDONED
-                if is_over and await self.sweeper.await_release(event):
-                    raise HoldAbandoned
-                raise HoldTaken
-            case Completion.COMPLETED:
-                event.happened_at = now
-                self.settle_soon(event)
-        assert outcome.play is not None  # noqa: S101 - says what the two cases left have in common
-        return Changed(outcome.play, grant.limits)
+        async with self.billing.authorize(
+            PLAY_COMPLETED, play.id, client_id=play.client_id, user_id=play.user_id
+        ) as hold:
+            now = self.clock()
+            async with self.pool.acquire() as connection, hold.charge(connection, at=now) as charge:
+                changed = await CompletionStore(connection).complete_plan_play(play, changes, charge, now)
+                if changed is None:
+                    raise PlanPlayNotFound
+        return Changed(changed, hold.limits)

@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 
 from activity_service import components
-from activity_service.billing.event import BillableEvent, Grant
-from activity_service.billing.metering_client import MeteringClient
-from activity_service.billing.relay import Relay
 from activity_service.cli.main import run
 from activity_service.plays.create import CreatePlanPlays
 from activity_service.plays.creation_store import Creation, Stored
 from activity_service.plays.plan_play import PlanPlay
+from metering_client import billing
+from metering_client.client import MeteringClient
+from metering_client.event import BillableEvent, Grant
+from metering_client.relay import Relay
 
 
 class RememberedCreations(CreatePlanPlays):
@@ -52,14 +53,14 @@ class IdleRelay(Relay):
 
 def main() -> None:
     """Put the stand-ins in and run the service's own command line."""
-    for name, stand_in in (
-        ("CreatePlanPlays", RememberedCreations),
-        ("MeteringClient", OpenMetering),
-        ("Relay", IdleRelay),
+    for module, name, stand_in in (
+        (components, "CreatePlanPlays", RememberedCreations),
+        (billing, "MeteringClient", OpenMetering),
+        (billing, "Relay", IdleRelay),
     ):
-        if not hasattr(components, name):
-            raise SystemExit(f"activity's components have no {name} any more: the stand-in has to follow it")
-        setattr(components, name, stand_in)
+        if not hasattr(module, name):
+            raise SystemExit(f"{module.__name__} has no {name} any more: the stand-in has to follow it")
+        setattr(module, name, stand_in)
     run()
 
 

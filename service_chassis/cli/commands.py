@@ -165,15 +165,16 @@ def run_with_pool(
     *,
     command: str,
     settings: Mapping[str, str] | None = None,
+    connections: int = 1,
 ) -> Result:
-    """Do `work` with a pool of one connection, whose server `settings` differ as told, and return what it returns.
+    """Do `work` with a pool of few connections, whose server `settings` differ as told, and return what it returns.
 
     `command` names the connection in the server's own lists. Raises OperatorError where the database is away.
     """
     dsn = read_settings(settings_class).postgres_dsn
 
     async def with_pool() -> Result:
-        async with open_pool(dsn, size=1, application_name=command, settings=settings) as pool:
+        async with open_pool(dsn, size=connections, application_name=command, settings=settings) as pool:
             try:
                 # The work may speak to other servers, too: now it is plain which one is away.
                 async with pool.acquire():

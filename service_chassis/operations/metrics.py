@@ -9,7 +9,7 @@ from prometheus_client.process_collector import ProcessCollector
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 
 
 class Metrics:
@@ -45,7 +45,7 @@ class Metrics:
 
     def size_histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
         """Make a histogram of batch sizes, 1 to 500."""
-        return Histogram(name, text, labels or [], registry=self.registry, buckets=_SIZES)
+        return Histogram(name, text, labels or [], registry=self.registry, buckets=BATCH_SIZES)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request. `method` and `route` must be of a small set."""

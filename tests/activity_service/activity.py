@@ -112,13 +112,13 @@ class Activity:
         """Have the relay go round, and wait until nothing is left that it has not tried yet."""
         first_try = "parked_at IS NULL AND attempts = 0 AND outcome = 'happened'"
         async with asyncio.timeout(10):
-            await self.components.relay.settle_committed()
+            await self.components.billing.relay.settle_committed()
             await self.pool.execute(f"UPDATE billable_event SET next_attempt_at = utc_now() WHERE {first_try}")
             while await self.pool.fetchval(f"SELECT count(*) FROM billable_event WHERE {first_try}"):
-                await self.components.relay.settle_due()
+                await self.components.billing.relay.settle_due()
 
     async def sweep(self) -> None:
-        await self.components.sweeper.run_once()
+        await self.components.billing.sweeper.run_once()
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Everything in `table`."""

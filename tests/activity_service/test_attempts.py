@@ -7,12 +7,12 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from activity_service.billing.event import BillableEvent, Grant, Outcome
 from activity_service.plays.caller import Caller
 from activity_service.plays.creation_store import Creation, CreationStore
 from activity_service.plays.idempotency import identify
 from activity_service.plays.plan_play import NewPlanPlay, play_created, start_plan_play
 from local_stack.ports import choose_free_port
+from metering_client.event import BillableEvent, Grant, Outcome
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
@@ -69,7 +69,7 @@ async def test_an_authorize_without_an_answer_gives_its_hold_back_at_once(start_
         gate.close()
         assert (await activity.create(key=key)).status == 500
         gate.open()
-        await activity.components.sweeper.finish()
+        await activity.components.billing.sweeper.finish()
         assert set(activity.metering.states()) == {"released"}
         assert await activity.outcomes() == outcomes
     assert (await activity.create(key="k")).status == 201
@@ -99,7 +99,7 @@ async def test_two_requests_share_a_hold_and_one_gives_up_the_other_attempts_ane
     # The one that gave up did so for a hold of its own; now for the one that both were granted.
     [shared] = [hold_id for hold_id, hold in activity.metering.holds.items() if hold.state == "held"]
     event = activity.metering.holds[shared].event
-    outcome = await activity.components.sweeper.give_up(
+    outcome = await activity.components.billing.sweeper.give_up(
         BillableEvent(shared, event["eventId"], event["clientId"], event["eventType"])
     )
     gate.open()

@@ -16,12 +16,12 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from activity_service.audit.charges_client import ChargesClient
-from activity_service.audit.checks import Charge, Fact, pair_in_order
-from activity_service.audit.recharge import RechargeFacts
 from activity_service.audit.run import AuditPlays
 from activity_service.cli.main import commands
-from activity_service.errors import ChargesUnreadable, OutOfOrder
+from metering_client.audit import pair_in_order
+from metering_client.charges_client import Charge, ChargesClient
+from metering_client.errors import ChargesUnreadable, OutOfOrder
+from metering_client.event import Fact
 from service_chassis.cli.audit_report import AuditReport, Finding
 from tests.activity_service.conftest import Run
 from tests.metering_service.conftest import (  # noqa: F401 - fixtures
@@ -88,7 +88,7 @@ async def test_plays_with_what_waits_of_them_are_sound(pool: asyncpg.Pool) -> No
 
 TAMPERINGS = {
     "fact_missing": "UPDATE plan_play SET first_ended_at = NULL",
-    "event_differs": "UPDATE billable_event SET client_id = 'other' WHERE event_type = 'plan_play.created'",
+    "event_differs": "UPDATE billable_event SET user_id = 'other' WHERE event_type = 'plan_play.created'",
     "parked": "UPDATE billable_event SET parked_at = now(), last_error = 'state conflict' "
     "WHERE event_type = 'plan_play.created'",
 }
@@ -177,7 +177,7 @@ async def test_recharge_has_charged_what_lacks_its_charge_and_nothing_else(
     lost = [*await add_play(pool, is_ended=True), *await add_play(pool)]
     await add_play(pool, at=NOW)  # still in flight
     await pool.execute("UPDATE plan_play SET user_id = 'erased-1' WHERE id::text = split_part($1, ':', 2)", lost[0])
-    recharge = RechargeFacts(pool, NOW, 60)
+    recharge = AuditPlays(pool, NOW, 60)
     dry = await recharge.recharge(charges, dry_run=True)
     assert (dry.uncharged, dry.announced) == (3, 0)
     assert await pool.fetch("SELECT FROM billable_event") == []
@@ -223,11 +223,11 @@ async def test_unreadable_metering_is_an_error_and_no_verdict(pool: asyncpg.Pool
 
 
 def fact(event_id: str) -> Fact:
-    return Fact(event_id, "acme", None, OLD)
+    return Fact(event_id, "acme", "t", None, 1, OLD)
 
 
 def charged(event_id: str) -> Charge:
-    return Charge(event_id, "acme", "t", OLD, late=False)
+    return Charge(event_id, "h", "acme", "t", OLD, late=False)
 
 
 async def stream(items: Iterable[Any]) -> AsyncIterator[Any]:

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from activity_service.billing.event import Grant
 from activity_service.plays.creation_store import Creation, CreationStore, Stored
 from activity_service.plays.plan_play import NewPlanPlay, PlanPlay, play_created, start_plan_play
+from metering_client.event import Grant
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity, until
 
@@ -160,7 +160,7 @@ async def test_one_creation_that_the_database_refuses_leaves_its_neighbours_alon
     gate.open()
     replies = await asyncio.gather(early, *late)
 
-    await activity.components.sweeper.finish()
+    await activity.components.billing.sweeper.finish()
 
     assert activity.metric("activity_batch_items_count", work="create") == 2
     assert [reply.status for reply in replies] == [201, 500] + [201] * 9

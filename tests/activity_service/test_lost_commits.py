@@ -76,7 +76,7 @@ async def test_a_completion_that_fails_before_its_commit_gives_its_hold_back_at_
     lost = await wired.update(play["id"], status="ended")
     assert (lost.status, lost.json) == (500, FAULT)
     assert (await wired.read(play["id"])).play == play
-    await wired.components.sweeper.finish()
+    await wired.components.billing.sweeper.finish()
     assert wired.metering.states() == ["released", "settled"]
     assert await wired.outcomes() == ["abandoned"]
 

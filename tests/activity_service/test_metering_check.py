@@ -9,8 +9,8 @@ import pytest
 import structlog
 from aiohttp.pytest_plugin import AiohttpServer
 
-from activity_service.billing.metering_check import MeteringCheck, ask_metering
 from local_stack.ports import choose_free_port
+from metering_client.key_check import MeteringCheck, ask_metering
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import Run
 from tests.activity_service.metering_double import KEY
@@ -29,7 +29,7 @@ async def test_a_key_that_may_not_authorize_is_a_log_line_and_a_metric(
     assert activity.metric(SERIES) == 1
     url = str((await aiohttp_server(activity.metering.create_app())).make_url("/"))
     async with aiohttp.ClientSession() as session:
-        check = MeteringCheck(session, url, KEY, activity.components.sweeper.metrics)
+        check = MeteringCheck(session, url, KEY, activity.components.billing.sweeper.metrics)
         with structlog.testing.capture_logs() as logs:
             for status in (403, 403, 403, 401):
                 activity.metering.says["try_out"] = (status, b"")
@@ -62,7 +62,7 @@ async def test_a_metering_that_cannot_be_reached_is_told_with_address_and_cause_
     address = url.format(port=choose_free_port(), plain=plain.port)
     async with aiohttp.ClientSession() as session:
         with structlog.testing.capture_logs() as logs:
-            check = MeteringCheck(session, address, "marked-key", activity.components.sweeper.metrics)
+            check = MeteringCheck(session, address, "marked-key", activity.components.billing.sweeper.metrics)
             for _ in range(2):
                 await check.run_once()
     assert told(logs) == [(False, f"cannot be reached: {found}")]
@@ -77,7 +77,7 @@ async def test_it_is_asked_once_a_minute_and_each_time_while_the_key_is_not_acce
     activity.metering.calls.clear()
     activity.metering.says["try_out"] = (401, b"")
     async with aiohttp.ClientSession() as session:
-        check = MeteringCheck(session, url, KEY, activity.components.sweeper.metrics)
+        check = MeteringCheck(session, url, KEY, activity.components.billing.sweeper.metrics)
         for _ in range(3):
             await check.run_once()
         del activity.metering.says["try_out"]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activity_service.billing.event import BillableEvent
-from activity_service.billing.metering_answers import read_decisions
-from activity_service.billing.sweeper import Sweeper
-from activity_service.errors import EventConflict, EventRefused, MalformedResponse, MeteringUnavailable
 from local_stack.ports import choose_free_port
+from metering_client.answers import read_decisions
+from metering_client.errors import EventConflict, EventRefused, MalformedResponse, MeteringUnavailable
+from metering_client.event import BillableEvent
+from metering_client.sweeper import Sweeper
 from service_chassis.errors import ServiceError
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity

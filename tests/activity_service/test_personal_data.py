@@ -177,7 +177,7 @@ async def test_a_completion_under_way_does_not_name_a_user_who_is_erased_meanwhi
     await erase(activity)
     gate.open()
     assert (await paused).status == 404
-    await activity.components.sweeper.finish()
+    await activity.components.billing.sweeper.finish()
     assert "marked" not in await everything(activity)
     assert activity.metering.states() == ["released", "settled"]
     assert (await activity.update(play["id"], status="ended")).status == 200

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from activity_service.billing.outbox_store import BATCH_EVENTS, OutboxStore
-from activity_service.billing.relay import Relay
+from metering_client.outbox_store import BATCH_EVENTS, OutboxStore
+from metering_client.relay import Relay
 from tests.activity_service.activity import Activity, until
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.metering_double import Hold
@@ -18,7 +18,7 @@ async def unsettled(activity: Activity) -> list[dict[str, object]]:
 async def settle_due(activity: Activity) -> None:
     """Let the time come of everything that waits, and have it settled."""
     await activity.pool.execute("UPDATE billable_event SET next_attempt_at = utc_now() WHERE parked_at IS NULL")
-    await activity.components.relay.settle_due()
+    await activity.components.billing.relay.settle_due()
 
 
 async def insert_happened(activity: Activity, count: int) -> None:
@@ -74,7 +74,7 @@ async def test_two_relays_at_once_take_different_events(activity: Activity, star
     await insert_happened(activity, 2 * BATCH_EVENTS)
     gate = activity.metering.answered["settle"]
     gate.close()
-    rounds = [asyncio.create_task(each.components.relay.settle_due()) for each in (activity, other)]
+    rounds = [asyncio.create_task(each.components.billing.relay.settle_due()) for each in (activity, other)]
     await until(lambda: len(activity.metering.events_of("settle")) == 2 * BATCH_EVENTS)
     gate.open()
     await asyncio.gather(*rounds)
@@ -113,7 +113,7 @@ async def test_before_its_next_attempt_an_event_is_left_alone(activity: Activity
     await insert_happened(activity, 1)
     activity.metering.says["settle"] = (503, b"")
     await settle_due(activity)
-    await activity.components.relay.settle_due()
+    await activity.components.billing.relay.settle_due()
 
     assert len(activity.metering.events_of("settle")) == 1
 
@@ -125,7 +125,7 @@ async def test_what_is_charged_leaves_the_outbox(activity: Activity) -> None:
     activity.metering.open_all()
     await activity.settle_all()
     await until(lambda: len(activity.metering.charges) == 1)
-    await activity.components.relay.settle_committed()
+    await activity.components.billing.relay.settle_committed()
     assert await activity.rows("billable_event") == []
 
 
@@ -136,7 +136,7 @@ async def test_a_process_that_dies_after_its_commit_leaves_a_row_that_another_se
     activity.metering.says["list_held"] = (200, b'{"events":[],"nextCursor":null}')  # it is not old yet
     await activity.create_play()
     other = await start_activity()
-    await other.components.relay.settle_due()
+    await other.components.billing.relay.settle_due()
     assert len(await unsettled(other)) == 1, "it is the first one's, for a while"
     await settle_due(other)
     assert await unsettled(other) == []

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from uuid_utils import uuid7
 
-from activity_service.billing.relay import Relay
+from metering_client.relay import Relay
 from tests.activity_service.activity import Activity, until
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.metering_double import Hold
@@ -75,7 +75,7 @@ async def test_a_round_cut_short_between_abandoning_and_releasing_is_mended_by_t
     hold_id = leave_hold(activity)
     activity.metering.says["release"] = (503, b"")
     activity.metering.answered["release"].close()
-    cut = asyncio.create_task(activity.components.sweeper.run_once())
+    cut = asyncio.create_task(activity.components.billing.sweeper.run_once())
     await activity.metering.answered["release"].reached.wait()
     cut.cancel()
     await asyncio.gather(cut, return_exceptions=True)
@@ -167,7 +167,7 @@ async def test_a_create_that_overtakes_the_sweeper_keeps_its_hold_and_is_settled
     request = asyncio.create_task(activity.create())
     await authorized.reached.wait()
     listed.close()
-    sweep = asyncio.create_task(activity.components.sweeper.run_once())
+    sweep = asyncio.create_task(activity.components.billing.sweeper.run_once())
     await listed.reached.wait()  # the sweeper has seen the hold, and is paused
     authorized.open()
     assert (await request).status == 201

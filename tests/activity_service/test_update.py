@@ -9,10 +9,12 @@ import asyncpg
 import pytest
 from uuid_utils import uuid7
 
-from activity_service.billing.event import BillableEvent, Grant
-from activity_service.billing.outbox_store import OutboxStore
-from activity_service.plays.completion_store import Completion, CompletionOutcome, CompletionStore
-from activity_service.plays.plan_play import PlanPlayChanges
+from activity_service.plays.caller import Caller
+from activity_service.plays.completion_store import CompletionStore
+from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges
+from metering_client.event import BillableEvent, Grant
+from metering_client.hold import Hold
+from metering_client.outbox_store import OutboxStore
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
@@ -208,18 +210,19 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
     await asyncio.gather(*(complete_without_guard(activity.pool, event, barrier) for event in attempts(unguarded)))
     assert await count_completions() == 2  # the bug
 
-    async def complete(event: BillableEvent) -> CompletionOutcome:
-        changes = PlanPlayChanges(status="ended")
-        async with activity.pool.acquire() as connection:
-            return await CompletionStore(connection).complete_plan_play(
-                guarded, changes, event, granted(event), system_clock(), timedelta(days=1)
-            )
+    play = await activity.components.read_plays.fetch(Caller("client-a", None), guarded)
 
-    outcomes = await asyncio.gather(*map(complete, attempts(guarded)))
+    async def complete(event: BillableEvent) -> PlanPlay | None:
+        changes, now = PlanPlayChanges(status="ended"), system_clock()
+        hold = Hold(event, granted(event), timedelta(days=1), lambda _: None)
+        async with activity.pool.acquire() as connection, hold.charge(connection, at=now) as charge:
+            return await CompletionStore(connection).complete_plan_play(play, changes, charge, now)
+
+    ended = await asyncio.gather(*map(complete, attempts(guarded)))
     # Two holds can only be where metering forgot a charge: the second is announced, to be charged once, and the play
     # was ended once.
-    assert [outcome.completion for outcome in outcomes] == [Completion.COMPLETED] * 2
-    assert len({outcome.play.first_ended_at for outcome in outcomes if outcome.play}) == 1
+    assert await count_completions() == 4
+    assert len({each.first_ended_at for each in ended if each}) == 1
     await activity.settle_all()
     assert activity.metering.charges[f"plan_play.completed:{guarded}"] == 1
 
@@ -242,7 +245,7 @@ async def test_a_completion_of_a_play_that_vanishes_gives_its_hold_back_at_once(
 
     reply = await request
     assert (reply.status, reply.json) == (404, {"error": "Plan play not found"})
-    await activity.components.sweeper.finish()
+    await activity.components.billing.sweeper.finish()
     assert activity.metering.states() == ["released", "settled"]
     assert await activity.outcomes() == ["abandoned"]
 

@@ -30,7 +30,7 @@ class FailPoint:
 
 
 def _around(name: str, service: str, module: str, owner: str, method: str) -> tuple[FailPoint, FailPoint]:
-    path = f"{service}_service.{module}"
+    path = module if module.startswith("metering_client.") else f"{service}_service.{module}"
     return (
         FailPoint(f"before-{name}", service, path, owner, method, is_after=False),
         FailPoint(f"after-{name}", service, path, owner, method, is_after=True),
@@ -40,13 +40,13 @@ def _around(name: str, service: str, module: str, owner: str, method: str) -> tu
 FAIL_POINTS: dict[str, FailPoint] = {
     point.name: point
     for pair in (
-        _around("authorize", "activity", "billing.metering_client", "MeteringClient", "_authorize_batch"),
+        _around("authorize", "activity", "metering_client.client", "MeteringClient", "_authorize_batch"),
         _around("create-statement", "activity", "plays.creation_store", "CreationStore", "insert_plan_plays"),
-        _around("completion-writes", "activity", "plays.completion_store", "CompletionStore", "_write"),
-        _around("completion-commit", "activity", "plays.completion_store", "CompletionStore", "complete_plan_play"),
-        _around("settle-call", "activity", "billing.metering_client", "MeteringClient", "settle"),
-        _around("abandon", "activity", "billing.outbox_store", "OutboxStore", "insert_abandoned"),
-        _around("release-call", "activity", "billing.metering_client", "MeteringClient", "release"),
+        _around("completion-writes", "activity", "metering_client.hold", "Charge", "finish"),
+        _around("completion-commit", "activity", "metering_client.hold", "Hold", "_commit"),
+        _around("settle-call", "activity", "metering_client.client", "MeteringClient", "settle"),
+        _around("abandon", "activity", "metering_client.outbox_store", "OutboxStore", "insert_abandoned"),
+        _around("release-call", "activity", "metering_client.client", "MeteringClient", "release"),
         _around("hold", "metering", "events.hold_store", "HoldStore", "authorize"),
         _around("charge", "metering", "events.hold_store", "HoldStore", "settle_held"),
         _around("free", "metering", "events.hold_store", "HoldStore", "release"),

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import aiohttp
 import asyncpg
 
-from activity_service.audit.charges_client import ChargesClient
 from activity_service.audit.run import AuditPlays
 from activity_service.plays.caller import Caller
 from activity_service.plays.idempotency import identify
+from metering_client.charges_client import ChargesClient
 from metering_service.audit.run import audit_ledger
 from prove.history import Attempt
 from service_chassis.cli.audit_report import Finding

@@ -77,7 +77,7 @@ def _outbox_after_the_commit() -> None:
 
 
 def _hold_released_by_a_timer() -> None:
-    from activity_service.billing.sweeper import Sweeper
+    from metering_client.sweeper import Sweeper
 
     async def run_once(self: Sweeper) -> None:
         page = await self.metering.list_held(self.older_than_seconds, None)
@@ -104,9 +104,9 @@ def _release_on_an_unknown_commit() -> None:
 
 
 def _new_event_id_per_attempt() -> None:
-    from activity_service.billing.event import BillableEvent, start_attempt
     from activity_service.plays import create as create_plan_play
     from activity_service.plays.plan_play import PLAY_CREATED, PlanPlay
+    from metering_client.event import BillableEvent, start_attempt
 
     def play_created(play: PlanPlay) -> BillableEvent:
         return start_attempt(PLAY_CREATED, uuid.uuid4(), play.client_id, play.user_id)
@@ -115,9 +115,9 @@ def _new_event_id_per_attempt() -> None:
 
 
 def _open_when_metering_is_down() -> None:
-    from activity_service.billing.event import BillableEvent, Grant
-    from activity_service.billing.metering_client import MeteringClient
-    from activity_service.errors import MeteringUnavailable
+    from metering_client.client import MeteringClient
+    from metering_client.errors import MeteringUnavailable
+    from metering_client.event import BillableEvent, Grant
 
     authorize = MeteringClient.authorize
 

@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from activity_service.billing.metering_check import ask_metering
+from metering_client.key_check import ask_metering
 from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, event
 
 

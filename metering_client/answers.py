@@ -11,9 +11,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from activity_service.billing.event import BillableEvent, Grant
-from activity_service.billing.limits import Limit, as_headers
-from activity_service.errors import (
+from metering_client.errors import (
     SENTENCES,
     EventConflict,
     EventNotSold,
@@ -24,6 +22,8 @@ from activity_service.errors import (
     MeteringUnavailable,
     NotDecided,
 )
+from metering_client.event import BillableEvent, Grant
+from metering_client.limits import Limit, as_headers
 from service_chassis.errors import ServiceError
 
 MAX_SENTENCE_CHARACTERS = 500

@@ -1,18 +1,30 @@
-"""Metering's list of charges, and one event's state, for the audit that holds them against the plays."""
+"""Metering's list of charges, and one event's state, for the audit that holds them against the facts."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
-from activity_service.audit.checks import Charge
-from activity_service.errors import ChargesUnreadable
+from metering_client.errors import ChargesUnreadable
 from service_chassis.http.outgoing import describe_fault, show_address
 
 PAGE_CHARGES = 1000
 REQUEST_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A charge as metering lists it; `at` is when it was written."""
+
+    event_id: str
+    hold_id: str
+    client_id: str
+    event_type: str
+    at: datetime
+    late: bool
 
 
 class ChargesClient:
@@ -30,7 +42,9 @@ class ChargesClient:
             page = await self._get("/internal/charges", query)
             for entry in page["charges"]:
                 at = datetime.fromisoformat(entry["at"])
-                yield Charge(entry["eventId"], entry["clientId"], entry["eventType"], at, entry["late"])
+                yield Charge(
+                    entry["eventId"], entry["holdId"], entry["clientId"], entry["eventType"], at, entry["late"]
+                )
             if page["nextCursor"] is None:
                 return
             query = {**query, "cursor": page["nextCursor"]}

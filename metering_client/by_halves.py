@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from activity_service.billing.event import BillableEvent
-from activity_service.errors import MeteringFault, MeteringRefusedCall, MeteringUnavailable
+from metering_client.errors import MeteringFault, MeteringRefusedCall, MeteringUnavailable
+from metering_client.event import BillableEvent
 
 MAX_FAILED_CALLS = 40
 """Of one batch; enough to find four bad events among 500. What is not found by then waits for the next round."""

@@ -9,15 +9,13 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from activity_service.billing.event import BillableEvent, Fenced, Grant, Outcome
+from metering_client.event import BillableEvent, Fenced, Grant, Outcome
+from metering_client.fence_store import LEASE_SECONDS, insert_fences
 from service_chassis.database.pool import count_changed
 
 BATCH_EVENTS = 500
 """Events in one statement and in one call to metering, which takes no more."""
 
-LEASE_SECONDS = 10.0
-"""How long an event is left to the process that committed or claimed it: several times what a settle may take.
-Another process settles it after that, and if both do, it is charged once."""
 BACKOFF_INITIAL_SECONDS = 1.0
 BACKOFF_LIMIT_SECONDS = 15.0
 """A failed settle is tried again after 1, 2, 4, 8, then every 15 s: once metering is back, bills follow soon."""
@@ -59,24 +57,24 @@ class OutboxStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    # The hold may be of an attempt that stood still for very long. What was given up is remembered for a retention,
-    # so a hold older than half of it, by either of the clocks that dated it, is not used any more.
-    _INSERT_HAPPENED = """
-        INSERT INTO billable_event
-            (hold_id, event_id, outcome, client_id, event_type, user_id, units, created_at, next_attempt_at)
-        SELECT $1::uuid, $2, 'happened', $3, $4, $5, $6::bigint, $7::timestamptz, utc_now() + $10::interval
-        WHERE least($8::timestamptz, to_timestamp($9::bigint / 1000.0)) > utc_now() - $11::interval / 2
-        ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING
-        RETURNING true
+    _INSERT_HAPPENED = f"""
+        WITH item AS (
+            SELECT $1::uuid AS hold_id, $2 AS event_id, $3 AS client_id, $4 AS event_type, $5 AS user_id,
+                   $6::bigint AS units, coalesce($7::timestamptz, utc_now()) AS created_at,
+                   $8::timestamptz AS held_at, $9::bigint AS attempted
+        ), fence AS ({insert_fences(retention="$10")})
+        SELECT item.created_at FROM item JOIN fence USING (hold_id)
     """
 
-    async def insert_happened(self, event: BillableEvent, grant: Grant, now: datetime, retention: timedelta) -> bool:
+    async def insert_happened(
+        self, event: BillableEvent, grant: Grant, at: datetime | None, retention: timedelta
+    ) -> datetime | None:
         """Write that the fact of `event` happened under `grant`, in the transaction that stores the fact.
 
-        False when the fence has the hold already, given up or used for the same fact by another request, or when the
-        hold is too old to be used.
+        Returns when it happened: `at`, or the database's present moment. None when the fence has the hold already,
+        given up or used for the same fact by another request, or when the hold is too old to be used.
         """
-        is_written = await self._connection.fetchval(
+        happened_at: datetime | None = await self._connection.fetchval(
             self._INSERT_HAPPENED,
             grant.hold_id,
             event.event_id,
@@ -84,13 +82,12 @@ class OutboxStore:
             event.event_type,
             event.user_id,
             event.units,
-            now,
+            at,
             datetime.fromisoformat(grant.held_at or ""),
             grant.attempted_milliseconds,
-            timedelta(seconds=LEASE_SECONDS),
             retention,
         )
-        return bool(is_written)
+        return happened_at
 
     # Where the fact is there, nothing was left behind: the hold is to be settled.
     _INSERT_ABANDONED = """

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from activity_service.billing.metering_answers import (
+from metering_client.answers import (
     take_count,
     take_cursor,
     take_entries,
     take_moment,
     take_text,
 )
-from activity_service.billing.usage import ClientSummary, DecisionPage, TypeUsage
-from activity_service.errors import MalformedResponse
+from metering_client.errors import MalformedResponse
+from metering_client.usage import ClientSummary, DecisionPage, TypeUsage
 
 _OF_EVERY_ENTRY = ("kind", "at", "eventType", "userId", "receipt")
 _OF_KIND = {

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from activity_service.billing.metering_client import MeteringClient
-from activity_service.billing.usage import ClientSummary, DecisionPage
-from activity_service.errors import MeteringUnavailable, UsageUnavailable
+from activity_service.errors import UsageUnavailable
+from metering_client.client import MeteringClient
+from metering_client.errors import MeteringUnavailable
+from metering_client.usage import ClientSummary, DecisionPage
 from service_chassis.clock import Clock
 
 

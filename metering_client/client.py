@@ -15,17 +15,14 @@ import aiohttp
 import orjson
 import structlog
 
-from activity_service.billing.event import BillableEvent, Grant
-from activity_service.billing.metering_answers import (
+from metering_client.answers import (
     HeldPage,
     read_decisions,
     read_held_page,
     read_releases,
     read_settlements,
 )
-from activity_service.billing.usage import ClientSummary, DecisionPage
-from activity_service.billing.usage_answers import read_decision_page, read_summary
-from activity_service.errors import (
+from metering_client.errors import (
     EventNotSold,
     MalformedResponse,
     MeteringFault,
@@ -34,7 +31,10 @@ from activity_service.errors import (
     MeteringUnavailable,
     NotDecided,
 )
-from activity_service.metrics import ActivityMetrics
+from metering_client.event import BillableEvent, Grant
+from metering_client.metrics import BillingMetrics
+from metering_client.usage import ClientSummary, DecisionPage
+from metering_client.usage_answers import read_decision_page, read_summary
 from service_chassis.batching import Batcher
 from service_chassis.errors import InvalidRequest, ServiceError
 from service_chassis.http.outgoing import show_address
@@ -93,7 +93,7 @@ class MeteringClient:
         key: str,
         deadline_seconds: float,
         resolve_within_seconds: int,
-        metrics: ActivityMetrics,
+        metrics: BillingMetrics,
     ) -> None:
         self._session = session
         self._url = url.rstrip("/")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from uuid_utils import uuid7
 
-from activity_service.billing.limits import Limit
+from metering_client.limits import Limit
 
 
 @dataclass(slots=True)
@@ -69,6 +69,20 @@ class Fenced(NamedTuple):
     units: int | None
 
 
-def start_attempt(event_type: str, fact_id: object, client_id: str, user_id: str | None) -> BillableEvent:
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something billable that the caller's rows say happened, and when: `units` of a type, of a user or of none."""
+
+    event_id: str
+    client_id: str
+    event_type: str
+    user_id: str | None
+    units: int
+    at: datetime
+
+
+def start_attempt(
+    event_type: str, fact_id: object, client_id: str, user_id: str | None, units: int = 1
+) -> BillableEvent:
     """Make an attempt to bill the fact of this type that `fact_id` names, with a hold id of its own."""
-    return BillableEvent(str(uuid7()), f"{event_type}:{fact_id}", client_id, event_type, user_id)
+    return BillableEvent(str(uuid7()), f"{event_type}:{fact_id}", client_id, event_type, user_id, units)

@@ -8,11 +8,11 @@ from functools import partial
 import asyncpg
 import structlog
 
-from activity_service.billing.by_halves import NOT_NOW, call_by_halves
-from activity_service.billing.event import BillableEvent
-from activity_service.billing.metering_client import MeteringClient
-from activity_service.billing.outbox_store import BATCH_EVENTS, OutboxStore
-from activity_service.metrics import ActivityMetrics
+from metering_client.by_halves import NOT_NOW, call_by_halves
+from metering_client.client import MeteringClient
+from metering_client.event import BillableEvent
+from metering_client.metrics import BillingMetrics
+from metering_client.outbox_store import BATCH_EVENTS, OutboxStore
 
 GATHER_SECONDS = 0.02
 """How long a charge waits for others after its commit. Requests that follow each other share a round, instead of each
@@ -39,7 +39,7 @@ class Relay:
 
     pool: asyncpg.Pool
     metering: MeteringClient
-    metrics: ActivityMetrics
+    metrics: BillingMetrics
     _committed: deque[BillableEvent] = field(default_factory=deque)
 
     def remember(self, event: BillableEvent) -> None:

@@ -4,23 +4,26 @@ The fence (commit record) knows: what happened is settled (captured), what was g
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import asyncpg
 import structlog
 
-from activity_service.billing.by_halves import NOT_NOW, call_by_halves
-from activity_service.billing.event import BillableEvent, Outcome
-from activity_service.billing.metering_client import MeteringClient
-from activity_service.billing.outbox_store import OutboxStore
-from activity_service.billing.relay import MAX_STATE_CHARACTERS, Relay
-from activity_service.errors import MalformedResponse
-from activity_service.metrics import ActivityMetrics
+from metering_client.by_halves import NOT_NOW, call_by_halves
+from metering_client.client import MeteringClient
+from metering_client.errors import MalformedResponse
+from metering_client.event import BillableEvent, Outcome
+from metering_client.metrics import BillingMetrics
+from metering_client.outbox_store import OutboxStore
+from metering_client.relay import MAX_STATE_CHARACTERS, Relay
 from service_chassis.batching import Batcher
 from service_chassis.operations.logging import log_fault
+
+Result = TypeVar("Result")
 
 GIVE_UP_TIMEOUT_SECONDS = 2.0
 """A request that gives up waits for its row in the fence, and an error it has already: what takes longer is left to
@@ -44,12 +47,12 @@ class Sweeper:
     pool: asyncpg.Pool
     metering: MeteringClient
     relay: Relay
-    metrics: ActivityMetrics
+    metrics: BillingMetrics
     own_event_types: AbstractSet[str]
     older_than_seconds: int
     retention: timedelta
     _releases: Batcher[BillableEvent, str] = field(init=False)
-    _giving_back: set[asyncio.Task[None]] = field(default_factory=set)
+    _under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._releases = Batcher(self._release, in_flight=2)
@@ -86,8 +89,11 @@ class Sweeper:
         """Give up the hold of `event` through the fence, and return what now stands there; None when that failed.
 
         Where that is ABANDONED the release is on its way. Tried once, and never raises: what fails here is done by a
-        later search.
+        later search. For a caller that is cancelled meanwhile it is done all the same.
         """
+        return await asyncio.shield(self._keep(self._give_up(event)))
+
+    async def _give_up(self, event: BillableEvent) -> Outcome | None:
         try:
             async with asyncio.timeout(GIVE_UP_TIMEOUT_SECONDS), self.pool.acquire() as connection:
                 outcomes = await OutboxStore(connection).insert_abandoned([event])
@@ -103,10 +109,15 @@ class Sweeper:
 
     def give_back(self, event: BillableEvent) -> None:
         """Send the release of a hold that no request can use any more, beside whatever goes on; tried once."""
-        if len(self._giving_back) < MAX_GIVING_BACK:
-            task = asyncio.create_task(self._give_back(event))
-            self._giving_back.add(task)
-            task.add_done_callback(self._giving_back.discard)
+        if len(self._under_way) < MAX_GIVING_BACK:
+            self._keep(self._give_back(event))
+
+    def _keep(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+        """Begin work beside whatever goes on; `finish` waits for it."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _give_back(self, event: BillableEvent) -> None:
         try:
@@ -122,8 +133,9 @@ class Sweeper:
         return await self._releases.submit(event) == "released"
 
     async def finish(self) -> None:
-        """Wait for the releases that are on their way."""
-        await asyncio.gather(*self._giving_back, return_exceptions=True)
+        """Wait for what is given up and the releases that are on their way."""
+        while self._under_way:
+            await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _resolve(self, events: Sequence[BillableEvent]) -> None:
         """Resolve the holds of `events`, up to 500: release what was given up, settle what happened, as many units as

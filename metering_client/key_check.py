@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import aiohttp
 import structlog
 
-from activity_service.billing.metering_client import AUTHORIZE_PATH
-from activity_service.metrics import ActivityMetrics
+from metering_client.client import AUTHORIZE_PATH
+from metering_client.metrics import BillingMetrics
 from service_chassis.http.outgoing import describe_fault, show_address
 
 CHECK_INTERVAL_SECONDS = 60.0
@@ -62,7 +62,7 @@ class MeteringCheck:
     session: aiohttp.ClientSession
     url: str
     key: str
-    metrics: ActivityMetrics
+    metrics: BillingMetrics
     _told: MeteringState = field(default=MeteringState(True, ""))
     _asked_at: float = field(default=-math.inf)
 

@@ -1,0 +1,1 @@
+"""Shows clients their usage, which metering keeps."""

@@ -1,0 +1,54 @@
+"""Recharge: have facts charged that lack their charge, after metering was restored to an earlier moment."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from uuid_utils import uuid7
+
+from metering_client.audit import AuditFacts
+from metering_client.charges_client import ChargesClient
+from metering_client.event import BillableEvent, Fact
+from metering_client.outbox_store import BATCH_EVENTS, OutboxStore
+
+
+@dataclass(slots=True)
+class Recharged:
+    """How many facts lack their charge, and how many of them were put into the outbox again."""
+
+    uncharged: int = 0
+    announced: int = 0
+
+
+async def recharge_facts(
+    audit: AuditFacts, facts: AsyncIterator[Fact], charges: ChargesClient, *, dry_run: bool
+) -> Recharged:
+    """Put the facts without a charge into the outbox, with a new hold id each: they are charged late.
+
+    A dry run counts them and changes nothing. Harmless twice, and for a fact that is charged meanwhile: an event is
+    charged once. `facts` are sorted by event id; an erased user's come without the user, who is nobody's to be told
+    of. They are read from a connection of their own while others are written. Raises ChargesUnreadable, OutOfOrder.
+    """
+    done = Recharged()
+    batch: list[Fact] = []
+
+    async def finish_batch() -> None:
+        done.uncharged += len(batch)
+        if batch and not dry_run:
+            done.announced += await _announce(audit, batch)
+        batch.clear()
+
+    async for fact in audit.list_uncharged(facts, charges):
+        batch.append(fact)
+        if len(batch) == BATCH_EVENTS:
+            await finish_batch()
+    await finish_batch()
+    return done
+
+
+async def _announce(audit: AuditFacts, facts: Sequence[Fact]) -> int:
+    events = [
+        BillableEvent(str(uuid7()), fact.event_id, fact.client_id, fact.event_type, fact.user_id, fact.units, fact.at)
+        for fact in facts
+    ]
+    async with audit.pool.acquire() as connection:
+        return await OutboxStore(connection).insert_uncharged(events)

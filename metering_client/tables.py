@@ -1,0 +1,40 @@
+"""The tables of billing in the caller's database: made by one call, or as SQL for its own migrations."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+
+from metering_client.audit_store import AuditStore
+from metering_client.event import Fact
+from service_chassis.database.pool import open_snapshot
+
+_DIRECTORY = Path(__file__).parent
+
+
+def write_sql(facts: str | None = None) -> str:
+    """Return the SQL that makes the tables; it may be run again. `facts` as in `create_tables`, else an example."""
+    tables, view = (_read(name) for name in ("tables", "facts"))
+    return tables + view.replace("{facts}", (facts or _read("example_facts")).strip().rstrip(";"))
+
+
+def _read(name: str) -> str:
+    return (_DIRECTORY / f"{name}.sql").read_text()
+
+
+async def create_tables(connection: asyncpg.Connection, *, facts: str) -> None:
+    """Make what billing needs, where it is not there: all or nothing; harmless twice, at once too.
+
+    `facts` is a SELECT over the caller's own rows, one row for each billable fact: event_id text (as
+    `Hold.event_id`, with a unique index), client_id text, event_type text, user_id text or null, units bigint,
+    and when it happened, timestamptz.
+    """
+    async with connection.transaction():
+        await connection.execute(write_sql(facts))
+
+
+async def stream_facts(pool: asyncpg.Pool) -> AsyncIterator[Fact]:
+    """Yield the facts that the view `billable_fact` says there are, sorted by event id, from one snapshot."""
+    async with open_snapshot(pool) as connection:
+        async for fact in AuditStore(connection).stream_facts():
+            yield fact
