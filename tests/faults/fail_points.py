@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LIBRARY = "metering_client"
+BILLED_BY_LIBRARY = ("activity", "llm")
+
 
 @dataclass(frozen=True, slots=True)
 class FailPoint:
@@ -30,7 +33,7 @@ class FailPoint:
 
 
 def _around(name: str, service: str, module: str, owner: str, method: str) -> tuple[FailPoint, FailPoint]:
-    path = module if module.startswith("metering_client.") else f"{service}_service.{module}"
+    path = module if service == LIBRARY else f"{service}_service.{module}"
     return (
         FailPoint(f"before-{name}", service, path, owner, method, is_after=False),
         FailPoint(f"after-{name}", service, path, owner, method, is_after=True),
@@ -40,27 +43,27 @@ def _around(name: str, service: str, module: str, owner: str, method: str) -> tu
 FAIL_POINTS: dict[str, FailPoint] = {
     point.name: point
     for pair in (
-        _around("authorize", "activity", "metering_client.client", "MeteringClient", "_authorize_batch"),
+        _around("authorize", LIBRARY, "metering_client.client", "MeteringClient", "_authorize_batch"),
         _around("create-statement", "activity", "plays.creation_store", "CreationStore", "insert_plan_plays"),
-        _around("completion-writes", "activity", "metering_client.hold", "Charge", "finish"),
-        _around("completion-commit", "activity", "metering_client.hold", "Hold", "_commit"),
-        _around("settle-call", "activity", "metering_client.client", "MeteringClient", "settle"),
-        _around("abandon", "activity", "metering_client.outbox_store", "OutboxStore", "insert_abandoned"),
-        _around("release-call", "activity", "metering_client.client", "MeteringClient", "release"),
+        _around("fact-writes", LIBRARY, "metering_client.hold", "Charge", "finish"),
+        _around("fact-commit", LIBRARY, "metering_client.hold", "Hold", "_commit"),
+        _around("settle-call", LIBRARY, "metering_client.client", "MeteringClient", "settle"),
+        _around("abandon", LIBRARY, "metering_client.outbox_store", "OutboxStore", "insert_abandoned"),
+        _around("release-call", LIBRARY, "metering_client.client", "MeteringClient", "release"),
         _around("hold", "metering", "events.hold_store", "HoldStore", "authorize"),
         _around("charge", "metering", "events.hold_store", "HoldStore", "settle_held"),
         _around("free", "metering", "events.hold_store", "HoldStore", "release"),
     )
     for point in pair
 }
-"""By name. `after-completion-writes` is inside the open transaction; `after-abandon` is between abandoning and
+"""By name. `after-fact-writes` is inside the open transaction; `after-abandon` is between abandoning and
 releasing; the create's statement is its own transaction, so `after-create-statement` is after its commit."""
 
 
 def install(service: str, control: Path) -> None:
     """Wrap the points of `service` in this process; they are armed by files in `control`."""
     for point in FAIL_POINTS.values():
-        if point.service == service:
+        if point.service == service or (point.service == LIBRARY and service in BILLED_BY_LIBRARY):
             owner = getattr(importlib.import_module(point.module), point.owner)
             setattr(owner, point.method, _wrap(getattr(owner, point.method), point, control))
 

@@ -306,7 +306,7 @@ for _name in FAIL_POINTS:
 for _name in (
     "after-authorize",
     "before-create-statement",
-    "after-completion-writes",
+    "after-fact-writes",
     "after-settle-call",
     "before-charge",
 ):

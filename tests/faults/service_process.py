@@ -1,5 +1,7 @@
 """Run a service with the campaign's hands inside: `python -m tests.faults.service_process activity serve`.
 
+`llm` is the example of the guide, docs/examples/llm_service.py.
+
 The only way to a fail point, a shifted clock or a seeded bug. FAULTS_CONTROL names the directory that arms them.
 """
 
@@ -11,9 +13,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from local_stack.processes import REPOSITORY
 from tests.faults import fail_points, seeded_bugs
 
 CLOCK_REREAD_SECONDS = 0.1
+SECOND_PRODUCT = "llm"
 
 
 class ShiftedClock:
@@ -42,6 +46,10 @@ def main() -> None:
         create_app = importlib.import_module(f"{service}_service.app").create_app
         create_app.__kwdefaults__["clock"] = ShiftedClock(control / f"clock-{os.environ['FAULTS_PROCESS']}")
         fail_points.install(service, control)
+    if service == SECOND_PRODUCT:
+        fail_points.install(service, control)
+        runpy.run_path(str(REPOSITORY / "docs" / "examples" / "llm_service.py"), run_name="__main__")
+        return
     seeded_bugs.install(os.environ.get("FAULTS_BUG", ""), service)
     sys.argv = [f"{service}_service", *arguments]
     runpy.run_module(f"{service}_service", run_name="__main__")

@@ -91,7 +91,7 @@ async def test_activity_dies_with_a_grant_in_hand(row: Row) -> None:
 
 async def test_activity_dies_inside_its_transaction(row: Row) -> None:
     play = (await row.create()).play_id
-    answer = await row.kill_at("after-completion-writes", lambda: row.complete(play))
+    answer = await row.kill_at("after-fact-writes", lambda: row.complete(play))
     assert (answer.status, await row.end()) == (None, End(facts=1, charges=1, holds=("settled", "released")))
 
 
