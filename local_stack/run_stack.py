@@ -15,6 +15,7 @@ from local_stack.servers import Database, PostgresServer, RedisServer, create_da
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import StateDirectory, directory_from, lock_state_directory
 from local_stack.topology import (
+    GUEST,
     POSTGRES_PORT_OFFSET,
     REDIS_PORT_OFFSET,
     SERVICES,
@@ -39,6 +40,7 @@ class Plan:
     secrets: Mapping[str, str]
     postgres: PostgresServer | None
     administrator_dsn: str
+    dsns: Mapping[str, str]
     redis: RedisServer | None
     redis_url: str
     environments: Mapping[str, ServiceEnvironment]
@@ -88,7 +90,7 @@ def _make_plan(environment: Mapping[str, str], port_base: int, state: StateDirec
     secrets = state.load_secrets()
     postgres: PostgresServer | None = None
     if administrator_dsn := environment.get("POSTGRES_DSN", ""):
-        dsns = {service.name: dsn_for_database(administrator_dsn, service.name) for service in SERVICES}
+        dsns = {name: dsn_for_database(administrator_dsn, name) for name in _database_names()}
     else:
         postgres = PostgresServer(
             state.server_directory("postgres"),
@@ -98,7 +100,7 @@ def _make_plan(environment: Mapping[str, str], port_base: int, state: StateDirec
             inherited_descriptors=[state.children_lock],
         )
         administrator_dsn = postgres.dsn()
-        dsns = {name: postgres.dsn(name, name, secrets[f"{name}_password"]) for name in _service_names()}
+        dsns = {name: postgres.dsn(name, name, secrets[f"{name}_password"]) for name in _database_names()}
     redis: RedisServer | None = None
     if not (redis_url := environment.get("REDIS_URL", "")):
         redis = RedisServer(
@@ -110,7 +112,7 @@ def _make_plan(environment: Mapping[str, str], port_base: int, state: StateDirec
         )
         redis_url = redis.url
     environments = build_environments(port_base, dsns, redis_url, secrets, environment)
-    return Plan(port_base, secrets, postgres, administrator_dsn, redis, redis_url, environments)
+    return Plan(port_base, secrets, postgres, administrator_dsn, dsns, redis, redis_url, environments)
 
 
 def _start(plan: Plan, processes: Processes, stopping: ExitStack, report: Report) -> None:
@@ -126,7 +128,7 @@ def _start(plan: Plan, processes: Processes, stopping: ExitStack, report: Report
             report(f"using the {name} of the environment")
     report("creating and migrating the databases")
     passwords = plan.secrets if plan.postgres else {}
-    databases = [Database(name, passwords.get(f"{name}_password")) for name in _service_names()]
+    databases = [Database(name, passwords.get(f"{name}_password")) for name in _database_names()]
     create_databases(plan.administrator_dsn, databases)
     processes.migrate(plan.environments.values())
     for service_environment in plan.environments.values():
@@ -149,12 +151,17 @@ def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
         for name, each in plan.environments.items()
     }
     return services | {
-        "postgres": {"dsn": {name: each.dsn for name, each in plan.environments.items()}},
+        # A service's own, which its environment may have changed, before the stack's.
+        "postgres": {"dsn": {**plan.dsns, **{name: each.dsn for name, each in plan.environments.items()}}},
         "redis": {"url": plan.redis_url},
         "python": sys.executable,
         "variables": {name: dict(each.variables) for name, each in plan.environments.items()},
         "pids": {name: processes.pid(name) for name in (*_service_names(), "postgres", "redis")},
-        "service_keys": {"events": plan.secrets["events_key"], "admin": plan.secrets["admin_key"]},
+        "service_keys": {
+            "events": plan.secrets["events_key"],
+            GUEST: plan.secrets[f"{GUEST}_key"],
+            "admin": plan.secrets["admin_key"],
+        },
         "admin_keys": {"metering": plan.secrets["admin_key"]},
         "clients": [
             {"client_id": each.client_id, "client_secret": each.client_secret, "policy": each.policy_id}
@@ -165,6 +172,10 @@ def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
 
 def _service_names() -> list[str]:
     return [service.name for service in SERVICES]
+
+
+def _database_names() -> list[str]:
+    return [*_service_names(), GUEST]
 
 
 def _request_stop(_number: int, _frame: FrameType | None) -> None:

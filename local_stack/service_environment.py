@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from local_stack.ports import LOOPBACK
-from local_stack.topology import SERVICES, Service
+from local_stack.topology import GUEST, SERVICES, Service
 
 TOKEN_ISSUER = "catalog_service"  # noqa: S105 - the name in the `iss` claim, no secret
 TOKEN_AUDIENCE = "plans-api"  # noqa: S105 - the name in the `aud` claim, no secret
@@ -111,8 +111,12 @@ def _catalog() -> dict[str, str]:
 
 def _metering(redis_url: str, secrets: Mapping[str, str]) -> dict[str, str]:
     keys = [
-        f"{scope}:{name}:{_sha256(secrets[f'{scope}_key'])}"
-        for scope, name in (("events", "activity"), ("admin", "ops"))
+        f"{scope}:{name}:{_sha256(secrets[key])}"
+        for scope, name, key in (
+            ("events", "activity", "events_key"),
+            ("events", GUEST, f"{GUEST}_key"),
+            ("admin", "ops", "admin_key"),
+        )
     ]
     return {
         "METERING_REDIS_URL": redis_url,

@@ -26,8 +26,10 @@ SECRET_NAMES = (
     "catalog_password",
     "activity_password",
     "metering_password",
+    "llm_password",
     "redis_password",
     "events_key",
+    "llm_key",
     "admin_key",
 )
 """Generated once per state directory. Those of PostgreSQL must last as long as its data."""

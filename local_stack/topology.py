@@ -54,6 +54,9 @@ SERVICES = (
 )
 """In the order of starting: nobody before what it needs. Stopping goes backwards."""
 
+GUEST = "llm"
+"""The service that docs/meter-your-endpoint.md makes: not started here, and has a database and a key of its own."""
+
 
 def port_base_from(environment: Mapping[str, str]) -> int:
     """Return the first port of the block that STACK_PORT_BASE names. Raises StackError when it is no such port."""

@@ -186,9 +186,8 @@ async def complete_without_guard(pool: asyncpg.Pool, event: BillableEvent, both_
         if first:
             grant, now = granted(event), system_clock()
             await OutboxStore(connection).insert_happened(event, grant, now, timedelta(days=1))
-        await connection.execute(
-            "UPDATE plan_play SET status = 'ended', first_ended_at = now() WHERE id = $1", play_id
-        )
+        end = "UPDATE plan_play SET status = 'ended', first_ended_at = now() WHERE id = $1"
+        await connection.execute(end, play_id)
 
 
 def granted(event: BillableEvent) -> Grant:
@@ -209,7 +208,6 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
     barrier = asyncio.Barrier(2)
     await asyncio.gather(*(complete_without_guard(activity.pool, event, barrier) for event in attempts(unguarded)))
     assert await count_completions() == 2  # the bug
-
     play = await activity.components.read_plays.fetch(Caller("client-a", None), guarded)
 
     async def complete(event: BillableEvent) -> PlanPlay | None:
@@ -219,8 +217,7 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
             return await CompletionStore(connection).complete_plan_play(play, changes, charge, now)
 
     ended = await asyncio.gather(*map(complete, attempts(guarded)))
-    # Two holds can only be where metering forgot a charge: the second is announced, to be charged once, and the play
-    # was ended once.
+    # Two holds can only be where metering forgot a charge: both are announced, and the play was ended once.
     assert await count_completions() == 4
     assert len({each.first_ended_at for each in ended if each}) == 1
     await activity.settle_all()

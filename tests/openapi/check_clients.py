@@ -8,16 +8,20 @@ said.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from local_stack.processes import REPOSITORY
 from tests.openapi.documents import publish
 from tests.openapi.fuzz import open_stack
 
 CLIENTS = Path(__file__).parent / "clients"
+GUIDE = REPOSITORY / "docs" / "meter-your-endpoint.md"
+"""Whose TypeScript is compiled, too; its test runs it."""
 OLDEST_NODE = 20
 
 
@@ -60,6 +64,8 @@ def find_missing() -> str | None:
 def _tour_in_typescript(directory: Path, environment: dict[str, str]) -> None:
     for name in ("package.json", "package-lock.json", "spectral.yaml", "tsconfig.json", "tour.ts"):
         shutil.copy(CLIENTS / name, directory)
+    [code] = re.findall(r"^```ts\n(.*?)^```$", GUIDE.read_text(), re.M | re.S)
+    (directory / "guide.ts").write_text(code)
 
     def run(*command: str) -> None:
         subprocess.run(command, cwd=directory, env=environment, check=True)
