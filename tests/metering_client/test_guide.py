@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 120.0
 def stack(tmp_path: Path, metering_url: str, empty_database: Callable[..., str]) -> Path:
     """A directory with the stack.json of a stack, as far as the guide reads it."""
     document = {
-        "services": {"metering": {"url": metering_url.rstrip("/")}},
+        "metering": {"url": metering_url.rstrip("/")},
         "service_keys": {"llm": EVENTS_KEY, "admin": ADMIN_KEY},
         "postgres": {"dsn": {"llm": empty_database()}},
     }
