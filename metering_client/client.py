@@ -37,8 +37,8 @@ from metering_client.usage import ClientSummary, DecisionPage
 from metering_client.usage_answers import read_decision_page, read_summary
 from service_chassis.batching import Batcher
 from service_chassis.errors import InvalidRequest, ServiceError
-from service_chassis.http.outgoing import show_address
-from service_chassis.http.request_context import onward_headers
+from service_chassis.http.outgoing import OutgoingCall, show_address
+from service_chassis.http.request_context import Origin, find_origin
 
 Result = TypeVar("Result")
 
@@ -70,11 +70,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Question:
-    """An event to be authorized, until when its request waits, and what ties the call to the request."""
+    """An event to be authorized, and until when its request waits."""
 
     event: BillableEvent
     deadline: float
-    onward: Mapping[str, str]
 
 
 class MeteringClient:
@@ -119,7 +118,7 @@ class MeteringClient:
         when metering knows its ids otherwise, MeteringSlow when there is not enough time to ask.
         """
         deadline = asyncio.get_running_loop().time() + self._deadline_seconds
-        return self._questions.submit(_Question(event, deadline, onward_headers()))
+        return self._questions.submit(_Question(event, deadline))
 
     async def _authorize_batch(self, questions: list[_Question]) -> list[Grant | ServiceError]:
         loop = asyncio.get_running_loop()
@@ -140,7 +139,8 @@ class MeteringClient:
                     "events": [_as_json(event) for event in events],
                     "resolveWithinSeconds": self._resolve_within_seconds,
                 },
-                headers={**in_time[0].onward, "X-Time-Left-Ms": str(max(1, int(seconds_left * 1000)))},
+                origins=_list_origins(events),
+                headers={"X-Time-Left-Ms": str(max(1, int(seconds_left * 1000)))},
                 # What became of the call is to be known before its callers are gone.
                 seconds=seconds_left * _OF_THE_TIME_LEFT,
             )
@@ -170,14 +170,20 @@ class MeteringClient:
         """
         tell = _as_whole if whole else _as_charge
         body = {"events": [tell(event) for event in events]}
-        return await self._ask("settle", lambda document: read_settlements(document, events), body=body)
+        origins = _list_origins(events)
+        return await self._ask(
+            "settle", lambda document: read_settlements(document, events), body=body, origins=origins, is_part=False
+        )
 
     async def release(self, events: Sequence[BillableEvent]) -> list[str]:
         """Give back the holds of `events`, up to 500, whose fact will never be; return the state of each, in
         order.
         """
         body = {"events": [_as_ids(event) for event in events]}
-        return await self._ask("release", lambda document: read_releases(document, events), body=body)
+        origins = _list_origins(events)
+        return await self._ask(
+            "release", lambda document: read_releases(document, events), body=body, origins=origins, is_part=False
+        )
 
     async def list_held(self, older_than_seconds: int, cursor: str | None) -> HeldPage:
         """Return a page of the holds that nobody has resolved for so long."""
@@ -218,20 +224,40 @@ class MeteringClient:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
         malformed: InvalidRequest | None = None,
+        origins: Sequence[Origin] | None = None,
+        is_part: bool = True,
     ) -> Result:
         """Send one call, again while the connection is lost and there is time, and read what comes back.
 
-        `malformed` is raised where metering says 400: the mistake is our caller's then.
+        `malformed` is raised where metering says 400: the mistake is our caller's then. `origins` are the requests
+        that the call is made for, if not the present one, and `is_part` says whether they wait for it.
         """
         path = _PATHS[call].format(client_id=quote(client_id, safe=""))
+        if origins is None:
+            present = find_origin()
+            origins = [] if present is None else [present]
         headers = {**self._headers, **(headers or {})}
+        with OutgoingCall(f"metering {call}", origins, headers, is_part=is_part) as outgoing:
+            return await self._try(call, outgoing, path, body, query, read, seconds, malformed)
+
+    async def _try(
+        self,
+        call: str,
+        outgoing: OutgoingCall,
+        path: str,
+        body: Mapping[str, object] | None,
+        query: Mapping[str, str] | None,
+        read: Callable[[Any], Result],
+        seconds: float | None,
+        malformed: InvalidRequest | None,
+    ) -> Result:
         pause_seconds = 0.0
         was_sent = False
         try:
             async with asyncio.timeout(self._deadline_seconds if seconds is None else seconds):
                 while True:
                     try:
-                        raw = await self._send(path, body, query, headers, malformed)
+                        raw = await self._send(outgoing, path, body, query, malformed)
                         break
                     except aiohttp.ClientConnectorError:
                         pass  # nobody was there to hear it
@@ -251,18 +277,19 @@ class MeteringClient:
 
     async def _send(
         self,
+        outgoing: OutgoingCall,
         path: str,
         body: Mapping[str, object] | None,
         query: Mapping[str, str] | None,
-        headers: Mapping[str, str],
         malformed: InvalidRequest | None,
     ) -> bytes:
         method = "GET" if body is None else "POST"
         data = None if body is None else orjson.dumps(body)
         # A redirect would take the key and the events to wherever it says.
         async with self._session.request(
-            method, self._url + path, data=data, params=query, headers=headers, allow_redirects=False
+            method, self._url + path, data=data, params=query, headers=outgoing.headers, allow_redirects=False
         ) as response:
+            outgoing.status = response.status
             if response.status == 200:
                 self._told_status = None
                 return await response.read()
@@ -283,6 +310,10 @@ class MeteringClient:
             self._told_status = status
             why = "it does not accept our service key" if status in _WRONG_KEY else None
             _log.error("metering_call_refused", status=status, metering_url=show_address(self._url), why=why)
+
+
+def _list_origins(events: Sequence[BillableEvent]) -> list[Origin]:
+    return [event.origin for event in events if event.origin is not None]
 
 
 def _as_ids(event: BillableEvent) -> dict[str, object]:

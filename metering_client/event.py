@@ -1,7 +1,7 @@
 """Billable events: what metering is asked about before a fact, and told after it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
@@ -9,14 +9,16 @@ from typing import NamedTuple
 from uuid_utils import uuid7
 
 from metering_client.limits import Limit
+from service_chassis.http.request_context import Origin, find_origin
 
 
 @dataclass(slots=True)
 class BillableEvent:
     """One attempt (`hold_id`, a UUID as text, new each time) to bill one fact (`event_id`, the same for ever).
 
-    `happened_at` is the moment of the fact, for an event that is told whole. Nobody changes an event; it is not
-    frozen because making a frozen one takes three times as long.
+    `happened_at` is the moment of the fact, for an event that is told whole. `origin` is the request that made the
+    attempt, for logs and traces alone. Nobody changes an event; it is not frozen because making a frozen one takes
+    three times as long.
     """
 
     hold_id: str
@@ -26,6 +28,7 @@ class BillableEvent:
     user_id: str | None = None
     units: int = 1
     happened_at: datetime | None = None
+    origin: Origin | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -63,10 +66,11 @@ class Outcome(Enum):
 
 
 class Fenced(NamedTuple):
-    """What stands of a hold, and how many units its fact was; None where there is no row."""
+    """What stands of a hold, how many units its fact was, and whose request's; None where there is no row."""
 
     outcome: Outcome
     units: int | None
+    origin: Origin | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +89,5 @@ def start_attempt(
     event_type: str, fact_id: object, client_id: str, user_id: str | None, units: int = 1
 ) -> BillableEvent:
     """Make an attempt to bill the fact of this type that `fact_id` names, with a hold id of its own."""
-    return BillableEvent(str(uuid7()), f"{event_type}:{fact_id}", client_id, event_type, user_id, units)
+    event_id = f"{event_type}:{fact_id}"
+    return BillableEvent(str(uuid7()), event_id, client_id, event_type, user_id, units, origin=find_origin())

@@ -1,7 +1,7 @@
 """The table `billable_event` in PostgreSQL: outbox of what is to be settled, fence (commit record) of each hold."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ import orjson
 from metering_client.event import BillableEvent, Fenced, Grant, Outcome
 from metering_client.fence_store import LEASE_SECONDS, insert_fences
 from service_chassis.database.pool import count_changed
+from service_chassis.http.request_context import Origin
 
 BATCH_EVENTS = 500
 """Events in one statement and in one call to metering, which takes no more."""
@@ -43,7 +44,7 @@ class UnsettledEvent:
     last_error: str | None
 
 
-_COLUMNS = "hold_id::text, event_id, client_id, event_type, user_id, units, created_at"
+_COLUMNS = "hold_id::text, event_id, client_id, event_type, user_id, units, created_at, request_id, traceparent"
 
 
 class OutboxStore:
@@ -61,7 +62,7 @@ class OutboxStore:
         WITH item AS (
             SELECT $1::uuid AS hold_id, $2 AS event_id, $3 AS client_id, $4 AS event_type, $5 AS user_id,
                    $6::bigint AS units, coalesce($7::timestamptz, utc_now()) AS created_at,
-                   $8::timestamptz AS held_at, $9::bigint AS attempted
+                   $8::timestamptz AS held_at, $9::bigint AS attempted, $11 AS request_id, $12 AS traceparent
         ), fence AS ({insert_fences(retention="$10")})
         SELECT item.created_at FROM item JOIN fence USING (hold_id)
     """
@@ -86,6 +87,8 @@ class OutboxStore:
             datetime.fromisoformat(grant.held_at or ""),
             grant.attempted_milliseconds,
             retention,
+            event.origin and event.origin.request_id,
+            event.origin and event.origin.traceparent,
         )
         return happened_at
 
@@ -101,7 +104,8 @@ class OutboxStore:
         ON CONFLICT ON CONSTRAINT billable_event_pkey DO NOTHING
     """
     _LIST_OUTCOMES = """
-        SELECT item.hold_id::text, coalesce(fence.outcome, 'charged'), fence.units
+        SELECT item.hold_id::text, coalesce(fence.outcome, 'charged'), fence.units,
+               fence.request_id, fence.traceparent
         FROM json_to_recordset($1::json) AS item (hold_id uuid, event_id text, client_id text)
         LEFT JOIN billable_event AS fence ON fence.hold_id = item.hold_id
         WHERE fence.hold_id IS NOT NULL OR billable_fact_exists(item.client_id, item.event_id)
@@ -117,7 +121,7 @@ class OutboxStore:
         await self._connection.execute(self._INSERT_ABANDONED, items)
         # A statement of its own: it must see what committed while the one above waited.
         rows = await self._connection.fetch(self._LIST_OUTCOMES, items)
-        return {hold_id: Fenced(Outcome(outcome), units) for hold_id, outcome, units in rows}
+        return {row[0]: Fenced(Outcome(row[1]), row[2], _read_origin(*row[3:])) for row in rows}
 
     _LIST_HAPPENED = """
         SELECT hold_id::text FROM json_to_recordset($1::json) AS item (hold_id uuid, event_id text, client_id text)
@@ -141,11 +145,9 @@ class OutboxStore:
     """
 
     async def claim_due(self, after: str, limit: int = BATCH_EVENTS) -> list[BillableEvent]:
-        """Take up to `limit` events that are due, by hold id from after `after` on; nobody else gets them for a
-        while.
-        """
+        """Take up to `limit` events that are due, by hold id from after `after` on, for a while."""
         rows = await self._connection.fetch(self._CLAIM_DUE, timedelta(seconds=LEASE_SECONDS), limit, after)
-        return sorted((BillableEvent(*row) for row in rows), key=lambda event: event.hold_id)
+        return sorted(map(_read_event, rows), key=lambda event: event.hold_id)
 
     _DELETE_SETTLED = "DELETE FROM billable_event WHERE hold_id = ANY($1::uuid[]) AND outcome = 'happened'"
 
@@ -234,6 +236,15 @@ class OutboxStore:
     async def insert_uncharged(self, events: Sequence[BillableEvent]) -> int:
         """Put facts that lack their charge into the outbox again, unless they wait in it; return how many."""
         return count_changed(await self._connection.execute(self._INSERT_UNCHARGED, _as_json(events)))
+
+
+def _read_event(row: asyncpg.Record) -> BillableEvent:
+    *columns, request_id, traceparent = row
+    return replace(BillableEvent(*columns), origin=_read_origin(request_id, traceparent))
+
+
+def _read_origin(request_id: str | None, traceparent: str | None) -> Origin | None:
+    return None if request_id is None else Origin(request_id, traceparent)
 
 
 def _as_json(events: Sequence[BillableEvent]) -> str:

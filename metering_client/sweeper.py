@@ -148,7 +148,7 @@ class Sweeper:
         known = [(event, outcomes[event.hold_id]) for event in events if event.hold_id in outcomes]
         abandoned = [event for event, fenced in known if fenced.outcome is Outcome.ABANDONED]
         happened = [
-            event if fenced.units is None else replace(event, units=fenced.units)
+            event if fenced.units is None else replace(event, units=fenced.units, origin=fenced.origin)
             for event, fenced in known
             if fenced.outcome is not Outcome.ABANDONED
         ]

@@ -9,6 +9,7 @@ from activity_service.settings import ActivitySettings
 from catalog_service.settings import CatalogSettings
 from local_stack.welcome import TOUR
 from metering_service.settings import MeteringSettings
+from service_chassis.operations.tracing import TracingSettings
 from service_chassis.settings import describe_settings
 
 ROOT = Path(__file__).parent.parent
@@ -18,9 +19,17 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 @pytest.mark.parametrize("settings", [CatalogSettings, ActivitySettings, MeteringSettings])
 def test_readme_lists_every_setting_with_its_unit_and_default(settings: type) -> None:
-    section = README.split(f"### {settings.__name__.removesuffix('Settings').lower()}_service\n")[1].split("\n### ")[
-        0
-    ]
+    name = settings.__name__.removesuffix("Settings").lower()
+    require_table(README.split(f"### {name}_service\n")[1].split("\n### ")[0], settings)
+
+
+def test_the_page_about_configuration_lists_what_is_read_of_opentelemetrys_variables() -> None:
+    require_table(
+        (ROOT / "docs" / "operations" / "configuration.md").read_text().split("\n## Traces\n")[1], TracingSettings
+    )
+
+
+def require_table(section: str, settings: type) -> None:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in section.splitlines()

@@ -6,6 +6,7 @@ from activity_service.components import COMPONENTS
 from activity_service.plays.caller import Caller
 from service_chassis.auth.bearer import InvalidToken
 from service_chassis.errors import Forbidden, Unauthorized
+from service_chassis.http.request_context import name_in_log
 
 SCOPE = "plan_plays"
 ALL_CLIENTS_SCOPE = "plan_plays:all_clients"
@@ -17,6 +18,7 @@ async def authenticate(request: web.Request) -> Caller:
         token = await request.app[COMPONENTS].verifier.verify_request(request)
     except InvalidToken:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"}) from None
+    name_in_log(client_id=token.client_id)
     if SCOPE not in token.scopes:
         raise Forbidden
     return Caller(token.client_id, token.user_id, ALL_CLIENTS_SCOPE in token.scopes)

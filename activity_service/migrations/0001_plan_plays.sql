@@ -58,6 +58,9 @@ CREATE TABLE billable_event (
     next_attempt_at timestamptz NOT NULL,
     parked_at timestamptz,
     last_error text,
+    -- Of the request that made it, for the logs and traces of whoever has it charged.
+    request_id text,
+    traceparent text,
     CONSTRAINT billable_event_pkey PRIMARY KEY (hold_id),
     CONSTRAINT billable_event_outcome CHECK (outcome IN ('happened', 'abandoned')),
     CONSTRAINT billable_event_units CHECK (units > 0)

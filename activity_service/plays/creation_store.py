@@ -66,7 +66,7 @@ class CreationStore:
                 n integer, hold_id uuid, held_at timestamptz, attempted bigint, event_id text, event_type text,
                 units bigint, id uuid, client_id text, user_id text, plan_id text, planned_lessons text[], email text,
                 display_name text, photo_url text, assignment_source text, risk_level text, created_at timestamptz,
-                fingerprint bytea)
+                fingerprint bytea, request_id text, traceparent text)
         ), fence AS ({insert_fences(retention="$2")}
         ), play AS (
             INSERT INTO plan_play
@@ -135,4 +135,6 @@ def _as_item(number: int, creation: Creation) -> dict[str, object]:
         "risk_level": play.risk_level,
         "created_at": play.created_at,
         "fingerprint": None if creation.fingerprint is None else f"\\x{creation.fingerprint.hex()}",
+        "request_id": event.origin and event.origin.request_id,
+        "traceparent": event.origin and event.origin.traceparent,
     }

@@ -7,6 +7,7 @@ from aiohttp import web
 from catalog_service.components import COMPONENTS
 from catalog_service.errors import InvalidAccessToken
 from service_chassis.auth.bearer import InvalidToken
+from service_chassis.http.request_context import name_in_log
 
 PLANS_SCOPE = "plans"
 
@@ -26,6 +27,7 @@ async def authenticate(request: web.Request) -> Caller:
         token = await components.verifier.verify_request(request)
     except InvalidToken:
         raise InvalidAccessToken from None
+    name_in_log(client_id=token.client_id)
     state = await components.client_states.fetch(token.client_id) if PLANS_SCOPE in token.scopes else None
     if state is None or state.disabled:
         raise InvalidAccessToken

@@ -10,6 +10,7 @@ from catalog_service.tokens.signing_key import JWKS_MAX_AGE
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.json_body import read_body
 from service_chassis.http.json_response import JsonResponse
+from service_chassis.http.request_context import name_in_log
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success
 from service_chassis.schema.dump import encode_json
 
@@ -21,6 +22,7 @@ async def generate_client_auth_token(request: web.Request) -> web.Response:
     tokens = request.app[COMPONENTS].tokens
     wanted = await read_body(request, _TOKEN_REQUEST)
     token = await tokens.issue(wanted, address=request.remote or "")
+    name_in_log(client_id=wanted["client_id"])
     data = {"access_token": token, "token_type": "Bearer", "expires_in": tokens.lifetime_seconds}
     return respond(data, headers={"Cache-Control": "no-store"})
 

@@ -9,6 +9,7 @@ from metering_service.components import COMPONENTS
 from metering_service.settings import ServiceKey
 from service_chassis.auth.bearer import InvalidToken, read_bearer
 from service_chassis.errors import Forbidden, Unauthorized
+from service_chassis.http.request_context import name_in_log
 
 ACCEPTED_SCOPES = web.AppKey[Sequence[str]]("accepted_scopes")
 """Of the keys that an application takes: the one of administration takes no others than its own."""
@@ -27,6 +28,7 @@ def authenticate(request: web.Request, *scopes: str) -> ServiceKey:
     key = request.app[COMPONENTS].service_keys.get(digest)
     if key is None:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+    name_in_log(caller=key.name)
     accepted = [scope for scope in scopes if scope in request.app[ACCEPTED_SCOPES]]
     if key.scope not in accepted:
         raise Forbidden(f"This call needs a key of scope {' or '.join(accepted)}")

@@ -56,6 +56,7 @@ from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_moment, read_query
+from service_chassis.http.request_context import name_requests_in_log
 from service_chassis.openapi.endpoint import Endpoint, Success, header, query
 from service_chassis.schema.load import compile_load
 
@@ -90,6 +91,7 @@ _HELD_PARAMETERS = (
 async def authorize_events(request: web.Request) -> web.Response:
     """POST /internal/events/authorize."""
     key = authenticate(request, "events")
+    name_requests_in_log(request)
     until = _read_until(request)
     frame = await read_body(request, _load_events_frame)
     resolve_within = frame["resolve_within_seconds"]
@@ -109,6 +111,7 @@ async def authorize_events(request: web.Request) -> web.Response:
 async def settle_events(request: web.Request) -> web.Response:
     """POST /internal/events/settle."""
     key = authenticate(request, "events")
+    name_requests_in_log(request)
     frame = await read_body(request, _load_frame)
     events, faults = _read_events(frame["events"], _load_whole_or_ids, SettledEvent)
     settlements = await request.app[COMPONENTS].settlements.settle(events, service=key.name)
@@ -119,6 +122,7 @@ async def settle_events(request: web.Request) -> web.Response:
 async def release_holds(request: web.Request) -> web.Response:
     """POST /internal/events/release."""
     key = authenticate(request, "events")
+    name_requests_in_log(request)
     frame = await read_body(request, _load_frame)
     events, faults = _read_events(frame["events"], _load_hold, ReleasedEvent)
     _require_distinct(events)

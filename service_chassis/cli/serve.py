@@ -7,6 +7,7 @@ from aiohttp import web
 
 from service_chassis.application import run
 from service_chassis.operations.logging import configure_logging
+from service_chassis.operations.tracing import start_tracing
 from service_chassis.own_secrets import require_own_secrets
 from service_chassis.process_settings import ProcessSettings
 from service_chassis.settings import read_settings
@@ -21,4 +22,8 @@ def serve_app(
     settings = read_settings(settings_class)
     require_own_secrets(settings)
     configure_logging(settings.log_level, service)
-    run(create_app(settings), settings)
+    stop_tracing = start_tracing(service)
+    try:
+        run(create_app(settings), settings)
+    finally:
+        stop_tracing()

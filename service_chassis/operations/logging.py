@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 import orjson
 import structlog
 
-log_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})  # noqa: B039 - nobody changes it
-"""What every log line of the present context carries: of the request, its id and its trace."""
+log_fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields", default={})  # noqa: B039 - nobody changes it
+"""What every log line of the present context carries: of the request, its id, its trace and who calls."""
 
 _PROJECT_ROOT = str(Path(__file__).resolve().parents[2])
 _PLUMBING = ("database/pool.py", "service_chassis/batching.py", "http/error_rendering.py", "http/bounds.py")

@@ -16,6 +16,7 @@ from metering_service.settings import MeteringSettings
 from service_chassis import background
 from service_chassis.database import pool
 from service_chassis.http.server import SHUTDOWN_TIMEOUT_SECONDS
+from service_chassis.operations import spans
 from service_chassis.settings import describe_settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -95,8 +96,9 @@ def test_every_variable_of_a_process_is_one_of_its_settings(name: str) -> None:
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_process_has_time_to_drain_and_to_end(name: str) -> None:
     drain_seconds = SERVICES[name]["environment"][f"{name.upper()}_DRAIN_SECONDS"]
-    # Last rounds of background work and their calls, and the pools.
+    # Last rounds of background work and their calls, the pools, and the last spans.
     closing_seconds = 2 * background.CLOSE_TIMEOUT_SECONDS + 3 * pool.CLOSE_TIMEOUT_SECONDS
+    closing_seconds += spans.CLOSE_TIMEOUT_SECONDS
     longest = drain_seconds + SHUTDOWN_TIMEOUT_SECONDS + closing_seconds
     assert longest <= float(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     # Two looks of a proxy, and the time it may take to ask the engine for addresses.

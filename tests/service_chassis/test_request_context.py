@@ -10,7 +10,15 @@ from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 
 from service_chassis.http.error_rendering import error_middleware
-from service_chassis.http.request_context import context_middleware, onward_headers, send_request_id
+from service_chassis.http.request_context import (
+    Origin,
+    context_middleware,
+    find_origin,
+    name_in_log,
+    name_requests_in_log,
+    onward_headers,
+    send_request_id,
+)
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 observed: list[tuple[str, str, int]] = []
@@ -22,8 +30,12 @@ async def http(aiohttp_client: AiohttpClient) -> TestClient[Any, Any]:
     observed.clear()
     logs.clear()
 
-    async def show(_: web.Request) -> web.Response:
-        return web.json_response(onward_headers())
+    async def show(request: web.Request) -> web.Response:
+        name_in_log(client_id="client-a")
+        name_requests_in_log(request)
+        origin = find_origin()
+        assert origin is not None
+        return web.json_response(onward_headers([origin]))
 
     async def stream(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -90,5 +102,35 @@ async def test_the_route_is_logged_and_measured_not_the_path(http: TestClient[An
     assert "marked" not in str(logs)
 
 
-def test_outside_of_a_request_nothing_goes_on() -> None:
-    assert onward_headers() == {}
+def test_outside_of_a_request_there_is_none_and_nothing_goes_on() -> None:
+    assert find_origin() is None
+    assert onward_headers([]) == {}
+
+
+async def test_the_access_line_says_who_called_and_no_other_requests_line_does(http: TestClient[Any, Any]) -> None:
+    await show(http, {})
+    async with http.get("/stream"):
+        pass
+    assert [line.get("client_id") for line in logs] == ["client-a", None]
+
+
+async def test_a_call_for_many_requests_names_each_of_them_in_the_log_of_both_sides(
+    http: TestClient[Any, Any],
+) -> None:
+    headers = onward_headers([Origin("one"), Origin("two"), Origin("three")])
+    assert headers == {"X-Request-ID": "one", "X-Request-IDs": "one,two,three"}
+    await show(http, headers)
+    assert [(line["request_id"], line["requests"]) for line in logs] == [("one", ["one", "two", "three"])]
+
+
+async def test_a_list_of_ids_is_no_way_to_write_into_the_log(http: TestClient[Any, Any]) -> None:
+    await show(http, {"X-Request-IDs": 'one,"}{,' + "x" * 129})
+    assert logs[0]["requests"] == ["one"]
+
+
+def test_a_call_for_very_many_requests_stays_within_what_a_header_may_be() -> None:
+    headers = onward_headers([Origin(f"{number:032x}") for number in range(500)])
+    ids = headers["X-Request-IDs"].split(",")
+    assert len(headers["X-Request-IDs"]) < 8_000
+    assert ids == [f"{number:032x}" for number in range(len(ids))]
+    assert len(ids) > 200
