@@ -28,6 +28,7 @@ from service_chassis.database.clock_watch import CLOCK_WATCH_INTERVAL_SECONDS, C
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
 from service_chassis.database.tenancy import ALL_CLIENTS
+from service_chassis.database.turns import PoolMetrics
 
 SCHEMA = Schema.of(Path(__file__).parent, role="activity_service")
 
@@ -57,12 +58,13 @@ async def open_components(
     Metering is none of what makes it ready: without it plays are still read. At the end all is closed again.
     """
     size = settings.postgres_pool_size
+    open_counted = partial(_open_pool, settings, PoolMetrics(app[METRICS]))
     async with (
-        _open_pool(settings, size, POOL_SETTINGS) as pool,
+        open_counted("requests", size, POOL_SETTINGS) as pool,
         # Sees the rows of all clients: for statements that many requests share, and for the background work.
-        _open_pool(settings, max(4, size // 4), {**POOL_SETTINGS, **ALL_CLIENTS}) as shared_pool,
+        open_counted("shared", max(4, size // 4), {**POOL_SETTINGS, **ALL_CLIENTS}) as shared_pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
-        _open_pool(settings, 1, {}) as readiness_pool,
+        open_counted("readiness", 1, {}) as readiness_pool,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
         metrics = ActivityMetrics(app[METRICS])
@@ -122,7 +124,7 @@ def _open_billing(
 
 
 def _open_pool(
-    settings: ActivitySettings, size: int, server_settings: Mapping[str, str]
+    settings: ActivitySettings, metrics: PoolMetrics, name: str, size: int, server_settings: Mapping[str, str]
 ) -> AbstractAsyncContextManager[asyncpg.Pool]:
     return open_pool(
         settings.postgres_dsn,
@@ -130,4 +132,6 @@ def _open_pool(
         application_name="activity_service",
         settings=server_settings,
         role=settings.postgres_role,
+        name=name,
+        metrics=metrics,
     )

@@ -22,6 +22,7 @@ from service_chassis.auth.bearer import TokenVerifier
 from service_chassis.clock import Clock
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
+from service_chassis.database.turns import PoolMetrics
 
 SCHEMA = Schema.of(Path(__file__).parent, role="catalog_service")
 
@@ -53,10 +54,11 @@ async def open_components(
 ) -> AsyncIterator[Components]:
     """Open the pools and put the service together, with what makes it ready; close them at the end."""
     metrics = CatalogMetrics(app[METRICS])
+    pools = PoolMetrics(app[METRICS])
     async with (
-        _open_pool(settings, settings.postgres_pool_size) as pool,
+        _open_pool(settings, settings.postgres_pool_size, "requests", pools) as pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
-        _open_pool(settings, 1) as readiness_pool,
+        _open_pool(settings, 1, "readiness", pools) as readiness_pool,
     ):
         key_ring = KeyRing(pool, clock)
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
@@ -86,7 +88,9 @@ async def open_components(
         )
 
 
-def _open_pool(settings: CatalogSettings, size: int) -> AbstractAsyncContextManager[asyncpg.Pool]:
+def _open_pool(
+    settings: CatalogSettings, size: int, name: str, metrics: PoolMetrics
+) -> AbstractAsyncContextManager[asyncpg.Pool]:
     return open_pool(
         settings.postgres_dsn,
         size=size,
@@ -94,4 +98,6 @@ def _open_pool(settings: CatalogSettings, size: int) -> AbstractAsyncContextMana
         role=settings.postgres_role,
         acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
         work_seconds=WORK_TIMEOUT_SECONDS,
+        name=name,
+        metrics=metrics,
     )

@@ -34,6 +34,13 @@ class BillingMetrics:
         )
         self.settlements = counter("settlements", "Events sent to be charged, by what came of it.", "outcome")
         self.holds_resolved = counter("holds_resolved", "Holds left behind, by what the sweeper found.", "outcome")
+        # What is alerted on from its first event on: a counter that begins with it shows no increase.
+        for series, outcomes in (
+            (self.settlements, ("settled", "postponed", "parked")),
+            (self.holds_resolved, ("not ours", "settled", "released", "error", "contradicted")),
+        ):
+            for outcome in outcomes:
+                series.labels(outcome)
         self.holds_left_behind = gauge(
             "holds_left_behind", "Old holds that the sweeper found when it last looked. Does not stay above 0."
         )

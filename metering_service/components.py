@@ -22,11 +22,13 @@ from metering_service.events.hold_store import CHARGING_SETTINGS
 from metering_service.events.read import ReadEvents
 from metering_service.events.release import FORGET_INTERVAL_SECONDS, ForgetReleased, ReleaseHolds
 from metering_service.events.settle import SettleEvents
+from metering_service.events.watch import WATCH_INTERVAL_SECONDS, WatchHolds
 from metering_service.exports.export import ExportClients
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.administer import AdministerPolicies, check_policy
 from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
+from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
 from metering_service.settings import MeteringSettings, ServiceKey
 from metering_service.shadow.keep import (
@@ -43,6 +45,7 @@ from service_chassis.clock import Clock
 from service_chassis.database.clock_watch import CLOCK_WATCH_INTERVAL_SECONDS, ClockWatch
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
+from service_chassis.database.turns import PoolMetrics
 from service_chassis.settings import InvalidSettings
 
 SCHEMA = Schema.of(Path(__file__).parent)
@@ -87,12 +90,13 @@ async def open_components(
     metrics = MeteringMetrics(app[METRICS])
     default_policy = settings.default_policy
     size = settings.postgres_pool_size
+    open_counted = partial(_open_pool, settings, PoolMetrics(app[METRICS]))
     async with (
-        _open_pool(settings, size, CHARGING_SETTINGS) as charging_pool,
+        open_counted("charging", size, CHARGING_SETTINGS) as charging_pool,
         # For everything that no request for a charge waits for, and for the policies of clients not seen before.
-        _open_pool(settings, max(2, size // 2), {}) as pool,
+        open_counted("others", max(2, size // 2), {}) as pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
-        _open_pool(settings, 1, {}) as readiness_pool,
+        open_counted("readiness", 1, {}) as readiness_pool,
         aclosing(
             RateLimiter(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds, metrics=metrics)
         ) as rates,
@@ -121,7 +125,12 @@ async def open_components(
             watch.run_once,
             interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
         )
-        refusals = KeepRefusals(pool)
+        watching = make_task(
+            "watch holds",
+            WatchHolds(pool, metrics).run_once,
+            interval_seconds=WATCH_INTERVAL_SECONDS,
+        )
+        refusals = KeepRefusals(pool, RefusalsByClient(metrics.refusals))
         writing = make_task(
             "write refusals",
             refusals.run_once,
@@ -149,7 +158,8 @@ async def open_components(
             interval_seconds=FORGET_SHADOW_INTERVAL_SECONDS,
         )
         accounts, quotas, usage = AdministerAccounts(pool, clock), ReadQuotas(pool, default_policy), ReadUsage(pool)
-        async with run_tasks([forgetting, comparing, writing, tidying, moving, judging, forgetting_shadow]):
+        tasks = [forgetting, comparing, watching, writing, tidying, moving, judging, forgetting_shadow]
+        async with run_tasks(tasks):
             yield Components(
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
@@ -173,7 +183,7 @@ async def open_components(
 
 
 def _open_pool(
-    settings: MeteringSettings, size: int, server_settings: Mapping[str, str]
+    settings: MeteringSettings, metrics: PoolMetrics, name: str, size: int, server_settings: Mapping[str, str]
 ) -> AbstractAsyncContextManager[asyncpg.Pool]:
     return open_pool(
         settings.postgres_dsn,
@@ -181,4 +191,6 @@ def _open_pool(
         application_name="metering_service",
         settings=server_settings,
         acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+        name=name,
+        metrics=metrics,
     )

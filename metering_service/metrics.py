@@ -14,14 +14,29 @@ class MeteringMetrics:
         )
         self.settle_batch = metrics.size_histogram("metering_settle_batch_events", "Events settled in one statement.")
         # Kept: `labels` takes a lock and builds strings. There are few of them.
-        self.decisions = cache(metrics.counter("metering_decisions", "Decisions.", ["decision", "code"]).labels)
+        decisions = metrics.counter("metering_decisions", "Decisions.", ["decision", "code"])
+        metrics.begin_at_zero(decisions, ("error", "not_decided"), ("denied", "event_type_not_sold"))
+        self.decisions = cache(decisions.labels)
         self.clock_apart = metrics.gauge(
             "clock_apart_seconds", "How far the process's clock is apart from its database's."
         )
         self.background_rounds = metrics.counter(
             "metering_background_rounds", "Rounds of a background task, by how they ended.", ["task", "outcome"]
         )
-        self.charged = metrics.counter("metering_charged", "Events charged.", ["late"])
+        charged = metrics.counter("metering_charged", "Events charged; late: without a live hold.", ["late"])
+        self.charged = {False: charged.labels("false"), True: charged.labels("true")}
+        self.credits_charged = metrics.counter("metering_credits_charged", "Credits that events were charged.")
+        self.refusals = metrics.counter(
+            "metering_refusals",
+            "Events denied, by client and code: the clients refused most by name, all others as `other`.",
+            ["client", "code"],
+        )
+        self.holds = metrics.gauge(
+            "metering_holds", "Live holds, by how old they are: the oldest 10,000 of the database.", ["age"]
+        )
+        self.oldest_hold = metrics.gauge(
+            "metering_oldest_hold_seconds", "Age of the oldest live hold of the database; 0 when there is none."
+        )
         self.shadow_refusals = cache(
             metrics.counter(
                 "metering_shadow_refusals", "Events that a shadow policy would have refused.", ["code"]

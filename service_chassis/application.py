@@ -56,7 +56,11 @@ def create_web_app(
         client_max_size=body_limit_bytes,
     )
     app[METRICS] = metrics
-    app[READINESS] = Readiness()
+    app[READINESS] = Readiness(
+        metrics.gauge(
+            "readiness_failing", "Whether a condition of readiness failed when it was last asked.", ["check"]
+        )
+    )
     app[BOUNDS] = bounds
     app[DEADLINES] = deadlines
     app[_RENDER_ERROR] = render_error

@@ -27,7 +27,7 @@ class SettleEvents:
     ) -> None:
         self._pool = pool
         self._policies = policies
-        self._charged = metrics.charged
+        self._charged, self._credits = metrics.charged, metrics.credits_charged
         self._batch_size = metrics.settle_batch
         self._default_policy = default_policy
         self._batchers: dict[str, Batcher[SettledEvent, Settlement]] = {}
@@ -55,7 +55,8 @@ class SettleEvents:
         ]
         charged = Counter(settlement.late for settlement in settlements if settlement.is_first)
         for late, number in charged.items():
-            self._charged.labels(str(late).lower()).inc(number)
+            self._charged[bool(late)].inc(number)
+        self._credits.inc(sum(settlement.credits or 0 for settlement in settlements if settlement.is_first))
         return settlements
 
     async def _ask(self, service: str, store: HoldStore, events: Sequence[SettledEvent]) -> list[Settlement | None]:

@@ -8,6 +8,7 @@ import asyncpg
 
 from metering_service.events.decision import Decision
 from metering_service.events.event import BillableEvent
+from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.refusal import RefusalLine, RefusalLog
 from metering_service.refusals.store import RefusalStore
 from service_chassis.http.cursor import cut_page
@@ -26,6 +27,7 @@ class KeepRefusals:
     """Counts refusals beside the decisions, which do not wait for it. A killed process loses its last second."""
 
     pool: asyncpg.Pool
+    by_client: RefusalsByClient
     log: RefusalLog = field(default_factory=RefusalLog)
 
     def note(self, event: BillableEvent, decision: Decision) -> None:
@@ -36,6 +38,7 @@ class KeepRefusals:
         """Write what was counted. What cannot be written now is lost: refusals are no money."""
         taken = self.log.take_all()
         if taken:
+            self.by_client.add(taken)
             async with self.pool.acquire() as connection:
                 await RefusalStore(connection).add(taken)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from service_chassis.database.turns import PoolMetrics, Turns
 from service_chassis.database.url import as_asyncpg_url
 from service_chassis.errors import OperatorError
 
@@ -80,7 +81,7 @@ class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
         self, *arguments: Any, max_size: int, acquire_seconds: float, work_seconds: float | None, **options: Any
     ) -> None:
         super().__init__(*arguments, max_size=max_size, **options)
-        self._turns = asyncio.Semaphore(max_size)
+        self.turns = Turns(max_size)
         self._acquire_seconds = acquire_seconds
         self._work_seconds = work_seconds
 
@@ -92,7 +93,7 @@ class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
         """
         seconds = self._acquire_seconds if timeout is None else timeout
         work_seconds = self._work_seconds if work_seconds is None else work_seconds
-        return _Turn(self._turns, super().acquire(timeout=seconds), seconds, work_seconds)
+        return _Turn(self.turns, super().acquire(timeout=seconds), seconds, work_seconds)
 
 
 def _hear(done: asyncio.Future[Any]) -> None:
@@ -108,7 +109,7 @@ class _Turn:
 
     def __init__(
         self,
-        turns: asyncio.Semaphore,
+        turns: Turns,
         lent: AbstractAsyncContextManager[asyncpg.Connection],
         timeout_seconds: float,
         work_seconds: float | None,
@@ -121,16 +122,12 @@ class _Turn:
     async def __aenter__(self) -> asyncpg.Connection:
         await self._work.__aenter__()
         try:
-            if self._turns.locked():
-                async with asyncio.timeout(self._timeout_seconds):
-                    await self._turns.acquire()
-            else:
-                await self._turns.acquire()
+            await self._turns.take(self._timeout_seconds)
             try:
                 self._connection = await self._lent.__aenter__()
                 return self._connection
             except BaseException:
-                self._turns.release()
+                self._turns.give_back()
                 raise
         except BaseException as error:
             await self._work.__aexit__(type(error), error, error.__traceback__)
@@ -144,7 +141,7 @@ class _Turn:
             # Without a fault there is nothing to wait for, and this is on every request's way.
             await (self._lent.__aexit__(*fault) if fault[1] is None else self._give_back(*fault))
         finally:
-            self._turns.release()
+            self._turns.give_back()
             await self._work.__aexit__(*fault)
         _tell_of_a_pooler(fault[1])
 
@@ -171,6 +168,8 @@ async def open_pool(
     role: str = "",
     acquire_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
     work_seconds: float | None = None,
+    name: str = "",
+    metrics: PoolMetrics | None = None,
 ) -> AsyncIterator[asyncpg.Pool]:
     """Lend a pool of up to `size` connections, closed at the end within `CLOSE_TIMEOUT_SECONDS`.
 
@@ -178,7 +177,7 @@ async def open_pool(
     3 s, idle transactions after 10 s, on the server's side, unless `settings`, the server's own parameters by name,
     say otherwise. With a `role`, each connection acts as that one instead of the one that it logs in as; one that has
     not what it was begun with raises SessionNotAsAsked. Waits for a connection end after `acquire_seconds`, and a use
-    of one after `work_seconds`, if given.
+    of one after `work_seconds`, if given. `metrics` count it, as the pool `name`.
     """
     settings = {**_SERVER_SETTINGS, **({"role": role} if role else {}), **(settings or {})}
 
@@ -202,6 +201,8 @@ async def open_pool(
         init=require_settings,
         reset=_keep_session,
     )
+    if metrics is not None:
+        metrics.watch(pool.turns, name)
     try:
         yield pool
     finally:

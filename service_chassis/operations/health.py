@@ -6,6 +6,7 @@ from typing import Literal
 
 import structlog
 from aiohttp import web
+from prometheus_client import Gauge
 
 from service_chassis.errors import ServiceError
 from service_chassis.operations.metrics import CONTENT_TYPE, Metrics
@@ -23,7 +24,9 @@ Check = Callable[[], Awaitable[object]]
 class Readiness:
     """What must work before this process should get requests, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, failing: Gauge | None = None) -> None:
+        """`failing` tells by check whether it failed when it was last made."""
+        self._failing = failing
         self._checks: dict[str, Check] = {}
         self._once: set[str] = set()
         self._told: dict[str, str] = {}
@@ -49,6 +52,9 @@ class Readiness:
             for name, outcome in zip(names, outcomes, strict=True)
             if isinstance(outcome, BaseException)
         }
+        if self._failing is not None:
+            for name in names:
+                self._failing.labels(name).set(name in failing)
         for name in self._once - failing.keys():
             self._checks.pop(name, None)
         self._tell(failing)

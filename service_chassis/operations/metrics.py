@@ -35,6 +35,15 @@ class Metrics:
         """Make a counter; `name` without the `_total` that Prometheus adds."""
         return Counter(name, text, labels or [], registry=self.registry)
 
+    @staticmethod
+    def begin_at_zero(counter: Counter, *series: str | tuple[str, ...]) -> None:
+        """Have a counter's series be there before their first event, by the values of their labels.
+
+        Prometheus sees no increase in a series that begins with 1, and an alert of a first event stands on it.
+        """
+        for values in series:
+            counter.labels(*([values] if isinstance(values, str) else values))
+
     def gauge(self, name: str, text: str, labels: list[str] | None = None) -> Gauge:
         """Make a gauge."""
         return Gauge(name, text, labels or [], registry=self.registry)

@@ -9,7 +9,10 @@ import asyncpg
 import orjson
 import pytest
 
+from metering_service.metrics import MeteringMetrics
+from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.keep import KeepRefusals
+from service_chassis.operations.metrics import Metrics
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.operator_command import run_command
 
@@ -86,7 +89,7 @@ async def test_usage_says_how_many_were_refused_by_code_day_and_type_for_ever(
     # The refusals themselves are forgotten after 35 days, their sums are not.
     clock.advance(days=36)
     async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
-        await KeepRefusals(pool).forget_old()
+        await KeepRefusals(pool, RefusalsByClient(MeteringMetrics(Metrics()).refusals)).forget_old()
     assert (await metering.admin("GET", "/internal/clients/acme/refusals"))["refusals"] == []
     assert (await metering.admin("GET", f"{PATH}?{days}"))["usage"] == found["usage"]
 

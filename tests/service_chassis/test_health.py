@@ -42,6 +42,23 @@ async def test_what_is_not_ready_is_named(aiohttp_client: AiohttpClient, monkeyp
         assert await response.json() == {"status": "not ready", "notReady": ["broken", "endless"]}
 
 
+async def test_a_metric_tells_which_condition_failed_when_it_was_last_asked() -> None:
+    metrics = Metrics()
+    readiness = Readiness(metrics.gauge("readiness_failing", "", ["check"]))
+    readiness.require("once", fine, once=True)
+    readiness.require("broken", broken)
+
+    def failing() -> list[float | None]:
+        names = ("once", "broken")
+        return [metrics.registry.get_sample_value("readiness_failing", {"check": name}) for name in names]
+
+    await readiness.find_not_ready()
+    assert failing() == [0, 1]
+    readiness.require("broken", fine)
+    await readiness.find_not_ready()
+    assert failing() == [0, 0]
+
+
 async def test_a_process_that_stops_is_alive_and_not_ready(aiohttp_client: AiohttpClient) -> None:
     readiness = Readiness()
     readiness.require("fine", fine)

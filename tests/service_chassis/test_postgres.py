@@ -13,6 +13,8 @@ import asyncpg
 import pytest
 
 from service_chassis.database.pool import SessionNotAsAsked, check_postgres, open_pool
+from service_chassis.database.turns import PoolMetrics
+from service_chassis.operations.metrics import Metrics
 
 CALLERS, CONNECTIONS, ROUNDS = 40, 2, 50
 
@@ -66,6 +68,28 @@ async def test_a_turn_that_does_not_come_is_a_timeout_and_costs_no_connection(po
                     pass
     async with pool.acquire(timeout=1), pool.acquire(timeout=1) as connection:
         assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_pool_counts_what_is_lent_who_had_to_wait_and_who_waited_in_vain(
+    empty_database: Callable[[], str],
+) -> None:
+    metrics = Metrics()
+
+    def counted(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"database_pool_{name}", {"pool": "of the test"})
+
+    async with open_pool(
+        empty_database(), size=1, application_name="test", name="of the test", metrics=PoolMetrics(metrics)
+    ) as pool:
+        async with pool.acquire():
+            assert (counted("size"), counted("lent"), counted("wait_seconds_count")) == (1, 1, 0)
+            with pytest.raises(TimeoutError):
+                async with pool.acquire(timeout=0.01):
+                    pass
+            waiting = asyncio.create_task(pool.fetchval("SELECT 1"))
+            await asyncio.sleep(0)
+        await waiting
+    assert (counted("lent"), counted("wait_seconds_count"), counted("timeouts_total")) == (0, 2, 1)
 
 
 async def test_a_database_that_is_away_costs_no_turn() -> None:

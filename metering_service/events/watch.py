@@ -1,0 +1,33 @@
+"""How old the holds are that nobody has settled or released."""
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass
+
+import asyncpg
+
+from metering_service.events.event_store import EventStore
+from metering_service.metrics import MeteringMetrics
+
+WATCH_INTERVAL_SECONDS = 10.0
+MAX_WATCHED_HOLDS = 10_000
+"""So many rows at most are read each time, the oldest ones; the young are under way and no trouble."""
+_BOUNDS_SECONDS = (1, 10, 60, 600)
+_AGES = ("up to 1 s", "up to 10 s", "up to 1 min", "up to 10 min", "older")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchHolds:
+    """Counts live holds by age into a gauge; every process those of the whole database."""
+
+    pool: asyncpg.Pool
+    metrics: MeteringMetrics
+
+    async def run_once(self) -> None:
+        """Look, and tell."""
+        async with self.pool.acquire() as connection:
+            ages = await EventStore(connection).list_ages(MAX_WATCHED_HOLDS)
+        counts = Counter(bisect_left(_BOUNDS_SECONDS, age) for age in ages)
+        for number, age in enumerate(_AGES):
+            self.metrics.holds.labels(age).set(counts[number])
+        self.metrics.oldest_hold.set(max(ages, default=0.0))

@@ -1,0 +1,65 @@
+"""Turns at the connections of a pool: first come, first served, each wait bounded, and all of it counted."""
+
+import asyncio
+import time
+
+from prometheus_client import Counter, Histogram
+
+from service_chassis.operations.metrics import Metrics
+
+
+class PoolMetrics:
+    """What is counted of the pools of a process, by what each is for. Made once per application."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._sizes = metrics.gauge("database_pool_size", "Connections that may be lent at once.", ["pool"])
+        self._lent = metrics.gauge("database_pool_lent", "Connections that are lent.", ["pool"])
+        self._waits = metrics.histogram(
+            "database_pool_wait_seconds", "Waits for a connection, where all were lent.", ["pool"]
+        )
+        self._timeouts = metrics.counter(
+            "database_pool_timeouts", "Waits for a connection that ended without one.", ["pool"]
+        )
+
+    def watch(self, turns: "Turns", pool: str) -> None:
+        """Count the turns of one pool from now on."""
+        self._sizes.labels(pool).set(turns.size)
+        self._lent.labels(pool).set_function(lambda: turns.taken)
+        turns.waits, turns.timeouts = self._waits.labels(pool), self._timeouts.labels(pool)
+
+
+class Turns:
+    """As many turns as a pool has connections. One that need not be waited for costs an addition to be counted."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.taken = 0
+        self.waits: Histogram | None = None
+        self.timeouts: Counter | None = None
+        self._free = asyncio.Semaphore(size)
+
+    async def take(self, timeout_seconds: float) -> None:
+        """Take a turn, which is to be given back. Raises TimeoutError when none comes in time."""
+        if self._free.locked():
+            await self._wait(timeout_seconds)
+        else:
+            await self._free.acquire()
+        self.taken += 1
+
+    async def _wait(self, timeout_seconds: float) -> None:
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            if self.timeouts is not None:
+                self.timeouts.inc()
+            raise
+        finally:
+            if self.waits is not None:
+                self.waits.observe(time.perf_counter() - began)
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        self.taken -= 1
+        self._free.release()
