@@ -71,6 +71,8 @@ def write_secrets(directory: Path) -> None:
     put("valkey/valkey.conf", f"requirepass {rates}")
     put("metering/redis_url", f"redis://:{rates}@valkey:6379/0")
 
+    keep("grafana/admin_password")
+
     accepted = []
     for owner, whose in (("activity", "events:activity"), ("operator", "admin:ops")):
         keys = [keep(f"{owner}/metering_key")]

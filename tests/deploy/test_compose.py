@@ -45,18 +45,17 @@ def test_the_proxy_is_the_only_one_that_can_be_reached_and_has_no_way_to_meterin
     always = {name: service for name, service in SERVICES.items() if "profiles" not in service}
     assert [name for name, service in always.items() if "ports" in service] == ["proxy"]
     assert len(SERVICES["proxy"]["ports"]) == 1
-    open_networks = [name for name, network in COMPOSE["networks"].items() if not (network or {}).get("internal")]
-    assert open_networks == ["public", "admin"]
+    outward = {name for name, network in COMPOSE["networks"].items() if not (network or {}).get("internal")}
+    assert outward == {"public", "admin", "operators"}
     assert [name for name, service in SERVICES.items() if "public" in service["networks"]] == ["proxy"]
     assert [name for name, service in always.items() if "admin" in service["networks"]] == []
     beside_it = {name for name, service in SERVICES.items() if "edge" in service["networks"]}
-    assert beside_it == {"proxy", "catalog", "activity"}
+    assert beside_it == {"proxy", "catalog", "activity", "prometheus"}
 
 
 def test_administration_is_published_on_the_hosts_loopback_and_only_where_it_is_asked_for() -> None:
     admin = SERVICES["admin-proxy"]
     assert admin["profiles"] == ["admin"]
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy", "admin-proxy"]
     ports = [port.split(":") for port in admin["ports"]]
     listeners = [str(CatalogSettings.admin_port), str(MeteringSettings.admin_port)]
     assert ports == [["127.0.0.1", port, port] for port in listeners]
@@ -68,7 +67,18 @@ def test_administration_is_published_on_the_hosts_loopback_and_only_where_it_is_
     assert leads_to["proxy"] == ["catalog:8081", "activity:8082"]
 
 
-@pytest.mark.parametrize("name", [*PROCESSES, "proxy", "metering-proxy", "admin-proxy"])
+def test_operators_pages_are_published_on_the_hosts_loopback_alone_and_only_where_they_are_asked_for() -> None:
+    pages = {name: service for name, service in SERVICES.items() if "operators" in service["networks"]}
+    assert pages.keys() == {"prometheus", "grafana"}
+    for name, page in pages.items():
+        assert page["profiles"] == ["observability"]
+        [port] = page["ports"]
+        assert port.startswith(f"${{{name.upper()}_PUBLISHED:-127.0.0.1:"), port
+        assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", page["image"]), page["image"]
+    assert pages["grafana"]["networks"] == ["operators"], "it needs Prometheus and nothing else"
+
+
+@pytest.mark.parametrize("name", [*PROCESSES, "proxy", "metering-proxy", "admin-proxy", "prometheus", "grafana"])
 def test_what_serves_may_write_nothing_and_has_bounds(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
@@ -106,7 +116,7 @@ def test_a_process_has_time_to_drain_and_to_end(name: str) -> None:
 
 
 def test_demo_data_is_put_in_only_where_it_is_asked_for() -> None:
-    assert [name for name, service in SERVICES.items() if "demo" in service.get("profiles", [])] == ["seed"]
+    assert SERVICES["seed"]["profiles"] == ["demo"]
 
 
 def test_bind_mounts_are_read_only_and_labelled() -> None:
