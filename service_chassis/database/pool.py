@@ -88,8 +88,7 @@ class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
     def acquire(self, *, timeout: float | None = None, work_seconds: float | None = None) -> "_Turn":
         """Lend a connection within `timeout` seconds, twice that where one has to be opened. Raises TimeoutError.
 
-        With `work_seconds`, TimeoutError is also raised in whoever uses it for longer, the wait included. Without
-        either, the pool's own bounds count.
+        With `work_seconds`, also in whoever uses it for longer, the wait included. Else the pool's own bounds count.
         """
         seconds = self._acquire_seconds if timeout is None else timeout
         work_seconds = self._work_seconds if work_seconds is None else work_seconds

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from service_chassis.errors import HttpFault, PayloadTooLarge, ServiceError
+from service_chassis.http.request_context import name_in_log
 from service_chassis.operations.logging import log_fault
 
 RenderError = Callable[[ServiceError], web.Response]
@@ -34,6 +35,7 @@ def error_middleware(render: RenderError) -> Middleware:
         except Exception as error:
             log_fault("request_failed", error)
             failure = ServiceError()
+        name_in_log(code=failure.code)
         response = render(failure)
         response.headers.update(failure.headers)
         return response

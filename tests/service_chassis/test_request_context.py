@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 
+from service_chassis.errors import Forbidden
 from service_chassis.http.error_rendering import error_middleware
 from service_chassis.http.request_context import (
     Origin,
@@ -45,6 +46,9 @@ async def http(aiohttp_client: AiohttpClient) -> TestClient[Any, Any]:
     async def fail(_: web.Request) -> web.Response:
         raise web.HTTPConflict
 
+    async def refuse(_: web.Request) -> web.Response:
+        raise Forbidden
+
     middleware = context_middleware(
         lambda method, route, status, _: observed.append((method, route, status)), logs.append
     )
@@ -54,6 +58,7 @@ async def http(aiohttp_client: AiohttpClient) -> TestClient[Any, Any]:
     app.router.add_get("/things/{id}", show)
     app.router.add_get("/stream", stream)
     app.router.add_get("/fail", fail)
+    app.router.add_get("/refuse", refuse)
     return await aiohttp_client(app)
 
 
@@ -112,6 +117,13 @@ async def test_the_access_line_says_who_called_and_no_other_requests_line_does(h
     async with http.get("/stream"):
         pass
     assert [line.get("client_id") for line in logs] == ["client-a", None]
+
+
+async def test_the_access_line_of_a_refusal_says_its_code(http: TestClient[Any, Any]) -> None:
+    for path in ("/fail", "/refuse", "/stream"):
+        async with http.get(path):
+            pass
+    assert [line.get("code") for line in logs] == ["http_error", "forbidden", None]
 
 
 async def test_a_call_for_many_requests_names_each_of_them_in_the_log_of_both_sides(

@@ -104,6 +104,25 @@ async def test_each_of_many_creates_is_followed_by_its_id_through_both_logs_to_i
     assert {line["caller"] for service, line in lines if service == "metering"} == {"activity"}
 
 
+async def test_a_call_that_metering_refuses_is_in_the_log_with_its_status_and_its_request(
+    stack: dict[str, Any], api: Api, tmp_path: Path
+) -> None:
+    token = await api.token(CLIENT)
+    wrong = {**stack, "service_keys": {**stack["service_keys"], "events": "a-key-that-metering-does-not-know"}}
+    with second_activity(wrong, tmp_path, stack["metering"]["url"]) as activity:
+        headers = {"Authorization": f"Bearer {token}", "X-Request-ID": "refused-1"}
+        url = f"{activity.url}/api/plan-plays"
+        async with aiohttp.ClientSession() as http, http.post(url, json={"planId": "p"}, headers=headers) as response:
+            assert response.status == 500
+        (tmp_path / "metering-2.log").touch()
+        lines = [line for _, line in Pair(activity.url, tmp_path).find("refused-1")]
+    assert ("metering authorize", 401) in {(line.get("call"), line.get("status")) for line in lines}
+    [failed] = [line for line in lines if line["event"] == "request_failed"]
+    assert failed["at"].startswith("activity_service/billing/metering_client.py:")
+    [access] = [line for line in lines if line["event"] == "request"]
+    assert (access["status"], access["code"], access["client_id"]) == (500, "internal_error", CLIENT)
+
+
 async def test_one_create_is_one_trace_and_its_charge_is_linked_to_it(
     collector: Collector, start_pair: Any, api: Api
 ) -> None:
