@@ -1,15 +1,13 @@
 """Bring a database to its service's schema: numbered migrations by yoyo, then the functions of `sql/` as they stand.
 
 `<service>/migrations/NNNN_*.sql` holds tables and indexes, each file applied once and never changed. `<service>/sql/`
-holds functions, one complete file each: what runs is what stands in the file. A file whose text changed is applied
-again, in the same transaction as the migrations.
+holds functions (`sql_functions.py`). The version before goes on serving meanwhile, and may start again after it.
 """
 
-import hashlib
-import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +18,13 @@ from yoyo import default_migration_table, read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
+from service_chassis.database.migration_waits import TABLE_LOCK_MILLISECONDS, Waits, connect
+from service_chassis.database.sql_functions import apply_functions, list_missing
 from service_chassis.database.url import read_database_url
 from service_chassis.errors import OperatorError
 
-CONNECT_TIMEOUT_SECONDS = "10"
-LOCK_TIMEOUT_SECONDS = 600.0
-LOCK_POLL_SECONDS = 0.5
-
-_LOCK = 0x6D69677261746531
-"""Key of the advisory lock under which migrations run. yoyo's own lock is a row, which a killed process leaves."""
-
-_CREATE_TABLE = """
-    CREATE TABLE IF NOT EXISTS sql_function (name text PRIMARY KEY, sha256 bytea NOT NULL);
-    GRANT SELECT ON sql_function TO PUBLIC
-"""
 _HAS_MIGRATIONS = "SELECT to_regclass('_yoyo_migration') IS NOT NULL"
 _LIST_MIGRATIONS = "SELECT migration_id FROM _yoyo_migration"
-_LIST_FUNCTIONS = "SELECT name, sha256 FROM sql_function"
-_FORGET_FUNCTIONS = "DELETE FROM sql_function WHERE NOT name = ANY (%s)"
-_NOTE_FUNCTION = """
-    INSERT INTO sql_function (name, sha256) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256
-"""
-# A changed result type cannot be put in place of the old one, and a changed parameter list would leave the old one
-# beside it.
-_LIST_OVERLOADS = """
-    SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE p.proname = %s AND n.nspname = current_schema()
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +61,28 @@ def _keep_quiet(_: str) -> None:
 def apply_schema(
     dsn: str, schema: Schema, tell: Callable[[str], None] = _keep_quiet, *, acting_role: str = ""
 ) -> list[str]:
-    """Apply what the database at `dsn` lacks, all or nothing, and return the names of it, in order.
+    """Apply what the database at `dsn` lacks and return the names of it, in order.
 
+    All or nothing, but for migrations that say `-- transactional: false`, which are applied by themselves.
     `acting_role`, which the service acts as, becomes a member of the schema's own role where it is another one.
 
-    Waits for another process that migrates the same database, and says so by `tell`. Raises OperatorError when that
-    takes too long, and where a superuser must give a right first; AnothersDatabase, and then nothing was changed.
+    Waits for another process that migrates the same database, and for tables that are in use; says by `tell` for
+    whom. Raises OperatorError when that takes too long, and where a superuser must give a right first;
+    AnothersDatabase, and then nothing was changed.
     """
     parameters = read_database_url(dsn)
+    name = f"{schema.directory.name} migrate"
     # The lock belongs to a transaction, not to a session: a connection pooler must not keep it for the next client.
-    with psycopg.connect(**{"connect_timeout": CONNECT_TIMEOUT_SECONDS, **parameters}) as guard:  # type: ignore[arg-type]
-        _take_lock(guard, tell)
+    with (
+        connect(parameters, f"{name} (lock)") as guard,
+        connect(parameters, f"{name} (waits)", autocommit=True) as observer,
+    ):
+        waits = Waits(observer, name, tell)
+        waits.take_lock(guard)
         if (guard.execute(_HAS_MIGRATIONS).fetchone() or (False,))[0]:
             _require_ours({name for (name,) in guard.execute(_LIST_MIGRATIONS)}, schema)
         _require_room(guard)
-        backend = _Backend(parameters)
+        backend = _Backend(parameters, name)
         # yoyo runs a migration's steps on another connection than the one that notes it: here both are one.
         backend.copy = lambda: nullcontext(backend)
         try:
@@ -107,44 +92,53 @@ def apply_schema(
             if acting_role not in ("", schema.role):
                 _require_role(backend.connection, acting_role, member_of=schema.role)
             pending = backend.to_apply(read_migrations(str(schema.directory / "migrations")))
-            with backend.transaction():
-                backend.apply_migrations(pending)
-                return [migration.id for migration in pending] + _apply_functions(backend, schema.functions)
+            with waits.watch():
+                return _apply(backend, pending, schema.functions, waits)
         finally:
             backend.connection.close()
+
+
+def _apply(backend: Any, pending: Sequence[Any], functions: Mapping[str, str], waits: Waits) -> list[str]:
+    for migration in pending:
+        migration.load()
+    # Those in a row that may, in one transaction; the functions in the last one.
+    batches = [list(batch) for _, batch in groupby(pending, lambda each: each.use_transactions or each.id)]
+    if not batches or not batches[-1][0].use_transactions:
+        batches.append([])
+    applied: list[str] = []
+    for number, batch in enumerate(batches, 1):
+        if batch and not batch[0].use_transactions:
+            backend.apply_migrations_only(batch)
+            applied.append(batch[0].id)
+        else:
+            applied += _apply_together(backend, batch, functions if number == len(batches) else {}, waits)
+    return applied
+
+
+def _apply_together(backend: Any, batch: Sequence[Any], functions: Mapping[str, str], waits: Waits) -> list[str]:
+    while True:
+        try:
+            with backend.transaction():
+                backend.execute(f"SET LOCAL lock_timeout = {TABLE_LOCK_MILLISECONDS}")
+                backend.apply_migrations_only(batch)
+                return [migration.id for migration in batch] + apply_functions(backend.connection, functions)
+        except psycopg.errors.LockNotAvailable:
+            waits.pause()
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
     """yoyo's backend, connected by our own reading of the URL."""
 
-    def __init__(self, parameters: Mapping[str, str]) -> None:
+    def __init__(self, parameters: Mapping[str, str], name: str) -> None:
         self._parameters = parameters
+        self._name = name
         nothing = dict.fromkeys(("username", "password", "hostname", "port"))
         uri = DatabaseURI("postgresql", **nothing, database=parameters.get("dbname"), args={})
         super().__init__(uri, default_migration_table)
 
     def connect(self, _: Any) -> psycopg.Connection:
         """Open the one connection."""
-        options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **self._parameters}
-        return psycopg.connect(**options, autocommit=True)
-
-
-def _take_lock(guard: psycopg.Connection, tell: Callable[[str], None]) -> None:
-    until = time.monotonic() + LOCK_TIMEOUT_SECONDS
-    told = False
-    while True:
-        (is_ours,) = guard.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone() or (False,)
-        if is_ours:
-            return
-        if time.monotonic() > until:
-            raise OperatorError(
-                f"another session has held the lock of migrations for {LOCK_TIMEOUT_SECONDS:.0f} s; "
-                "look for it in pg_locks (locktype = 'advisory') and pg_stat_activity"
-            )
-        if not told:
-            tell("waiting for another process that migrates this database")
-            told = True
-        time.sleep(LOCK_POLL_SECONDS)
+        return connect(self._parameters, self._name, autocommit=True)
 
 
 def _require_ours(applied: Set[str], schema: Schema) -> None:
@@ -216,34 +210,15 @@ def _require_role(connection: psycopg.Connection, role: str, member_of: str = ""
         ) from None
 
 
-def _apply_functions(backend: Any, functions: Mapping[str, str]) -> list[str]:
-    cursor = backend.cursor()
-    cursor.execute(_CREATE_TABLE)
-    cursor.execute(_FORGET_FUNCTIONS, (list(functions),))
-    present = dict(cursor.execute(_LIST_FUNCTIONS).fetchall())
-    changed = [name for name, text in functions.items() if present.get(name) != _digest(text)]
-    for name in changed:
-        for (signature,) in cursor.execute(_LIST_OVERLOADS, (name,)).fetchall():
-            cursor.execute(sql.SQL("DROP FUNCTION {}").format(sql.SQL(signature)))
-        cursor.execute(functions[name])
-        cursor.execute(_NOTE_FUNCTION, (name, _digest(functions[name])))
-    return [f"{name} (function)" for name in changed]
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
-
-
 async def check_schema(pool: asyncpg.Pool, schema: Schema) -> None:
-    """Raise RuntimeError unless the database has every migration and every function of `schema`, as they stand.
+    """Raise RuntimeError unless the database has, or had, every migration and every function of `schema`.
 
-    AnothersDatabase is one.
+    One that was migrated by the next version of the service has them, too. AnothersDatabase is one.
     """
     async with pool.acquire(timeout=1) as connection:
         applied = {row["migration_id"] for row in await connection.fetch(_LIST_MIGRATIONS)}
-        present = dict(await connection.fetch(_LIST_FUNCTIONS))
+        missing = await list_missing(connection, schema.functions)
     _require_ours(applied, schema)
-    missing = schema.migrations - applied
-    missing |= {name for name, text in schema.functions.items() if present.get(name) != _digest(text)}
+    missing |= schema.migrations - applied
     if missing:
         raise RuntimeError("not migrated: " + ", ".join(sorted(missing)))

@@ -7,10 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service_chassis.database import migrations
 from service_chassis.database.migrations import Schema, apply_schema, check_schema
 from service_chassis.database.pool import open_pool
-from service_chassis.errors import OperatorError
 
 
 def apply(dsn: str, directory: Path) -> list[str]:
@@ -124,15 +122,56 @@ def test_an_earlier_version_of_the_same_service_may_migrate_again(
     assert apply(dsn, directory) == []
 
 
-def test_a_lock_that_is_not_given_back_is_told_and_not_waited_for_without_end(
-    directory: Path, empty_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+async def test_a_process_of_the_version_before_is_ready_after_the_next_one_was_migrated(
+    directory: Path, empty_database: Callable[[], str]
 ) -> None:
-    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(migrations, "LOCK_POLL_SECONDS", 0.05)
     dsn = empty_database()
-    told: list[str] = []
-    with psycopg.connect(dsn) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", (migrations._LOCK,))
-        with pytest.raises(OperatorError, match="pg_locks"):
-            apply_schema(dsn, Schema.of(directory), told.append)
-    assert len(told) == 1
+    write_function(directory, "bigint")
+    apply(dsn, directory)
+    before = Schema.of(directory)
+    write_function(directory, "integer")
+    (directory / "migrations" / "0003_third.sql").write_text("ALTER TABLE first ADD COLUMN m int;\n")
+    apply(dsn, directory)
+    after = Schema.of(directory)
+    async with open_pool(dsn, size=1, application_name="test") as pool:
+        await check_schema(pool, before)
+        await check_schema(pool, after)
+        # Somebody goes back: then the next version's text is in force no more.
+        assert apply_schema(dsn, before) == ["measure (function)"]
+        await check_schema(pool, before)
+        with pytest.raises(RuntimeError, match="measure"):
+            await check_schema(pool, after)
+
+
+def test_a_function_of_the_same_shape_is_put_in_place_of_the_one_before(
+    directory: Path, empty_database: Callable[[], str]
+) -> None:
+    """Made anew it would have another number, and a call that is being planned would miss it."""
+    dsn = empty_database()
+    text = "CREATE FUNCTION measure(p int) RETURNS int LANGUAGE sql AS 'SELECT {}';\n"
+    (directory / "sql" / "measure.sql").write_text(text.format("p"))
+    apply(dsn, directory)
+    number = find_function(dsn)
+    (directory / "sql" / "measure.sql").write_text(text.format("p + 1"))
+    assert apply(dsn, directory) == ["measure (function)"]
+    assert find_function(dsn) == number
+    (directory / "sql" / "measure.sql").write_text(text.format("p + 1").replace("p int", "p int, q int"))
+    apply(dsn, directory)
+    [(_, arguments)] = find_function(dsn)
+    assert arguments == "p integer, q integer"
+
+
+def test_a_function_that_was_dropped_is_made_again(directory: Path, empty_database: Callable[[], str]) -> None:
+    dsn = empty_database()
+    write_function(directory, "bigint")
+    apply(dsn, directory)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DROP FUNCTION measure")
+    assert apply(dsn, directory) == ["measure (function)"]
+
+
+def find_function(dsn: str) -> list[tuple[int, str]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(
+            "SELECT oid, pg_get_function_arguments(oid) FROM pg_proc WHERE proname = 'measure'"
+        ).fetchall()

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from local_stack.child_process import ChildProcess
 from local_stack.ports import choose_free_port
 from service_chassis.cli.commands import run_commands
+from service_chassis.database.migrations import Schema, apply_schema
 from service_chassis.database.pool import POOLER_IN_THE_WAY, SessionNotAsAsked, check_postgres, open_pool
 from tests.operator_command import run_command
 from tests.service_chassis.test_start import raises
@@ -69,6 +70,21 @@ async def test_a_pooler_that_refuses_or_drops_what_a_session_begins_with_is_name
         assert done.code == 1
         assert len(done.trace.splitlines()) == 1
         assert "pooler in front of the database" in done.trace
+
+
+def test_a_migration_leaves_no_lock_in_a_pooler(
+    directory: Path, empty_database: Callable[[], str], start_pooler: Callable[..., str]
+) -> None:
+    dsn = empty_database()
+    url = start_pooler(dsn)
+    assert apply_schema(url, Schema.of(directory)) == ["0001_first", "0002_second"]
+    assert apply_schema(url, Schema.of(directory)) == []
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchall() == []
+        # Those of the pool are still there, as they were: nothing that a session keeps was set in them.
+        assert connection.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COMMIT%'").fetchall() != [
+            (0,)
+        ]
 
 
 @pytest.mark.parametrize(
