@@ -121,14 +121,6 @@ def audit_both(project: Project) -> None:
     project.operate("activity", "audit", "--metering-url", "http://metering-proxy:8083", "--metering-key-file", key)
 
 
-def change_password(project: Project, role: str, *services: str) -> None:
-    """Draw a role's password anew, as docs/operations/rotation.md says."""
-    (project.directory / "secrets" / "postgres" / f"{role}_password").unlink()
-    project.write_env()
-    project.compose("exec", "-T", "postgres", "bash", "/docker-entrypoint-initdb.d/create-databases.sh")
-    project.roll(*services)
-
-
 def change_service_key(project: Project) -> None:
     """Draw activity's key to metering anew; both are good meanwhile."""
     key = project.directory / "secrets" / "activity" / "metering_key"
@@ -206,10 +198,9 @@ def try_all(project: Project) -> None:
             project.compose(*UP)
         print(f"  requests that failed, and were repeated: {load.take_failures()}")
         with step("change the passwords of the databases"):
-            change_password(project, "catalog_service", "catalog")
-            change_password(project, "activity_service", "activity")
-            change_password(project, "metering", "metering")
-        print(f"  requests that failed, and were repeated: {load.take_failures()}")
+            for role in ("catalog_service", "activity_service", "metering"):
+                project.change_password(role)
+        require(not (failed := load.take_failures()), f"requests failed while passwords were changed: {failed}")
         with step("change a service key"):
             change_service_key(project)
         require(not (failed := load.take_failures()), f"requests failed while a key was changed: {failed}")

@@ -71,6 +71,10 @@ class Project:
         """Replace the containers of services without a gap."""
         self._run([str(ROOT / "deploy" / "roll"), *services])
 
+    def change_password(self, role: str) -> None:
+        """Change the password of a role that a service logs in as."""
+        self._run([str(ROOT / "deploy" / "change-password"), role], cwd=self.directory)
+
     def containers(self, service: str) -> list[str]:
         """Return the ids of a service's containers that run."""
         return self.compose("ps", "--quiet", service).decode().split()

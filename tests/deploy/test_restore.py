@@ -1,4 +1,4 @@
-"""Backups of metering and activity from different moments are restored and mended as docs/operations/backup.md says."""
+"""Backups of metering and activity from different moments are restored and mended as the operations page says."""
 
 import asyncio
 import hashlib
