@@ -12,12 +12,14 @@ from aiohttp import web
 
 from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
+from metering_service.accounts.forget_receipts import FORGET_RECEIPTS_INTERVAL_SECONDS, ForgetReceipts
 from metering_service.accounts.give_credits import GiveCredits
 from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, MoveAccounts
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.decisions.read import ReadDecisions
 from metering_service.errors import ClusterRefused
 from metering_service.events.authorize import AuthorizeEvents
+from metering_service.events.forget_counters import FORGET_COUNTERS_INTERVAL_SECONDS, ForgetCounters
 from metering_service.events.hold_store import CHARGING_SETTINGS
 from metering_service.events.read import ReadEvents
 from metering_service.events.release import FORGET_INTERVAL_SECONDS, ForgetReleased, ReleaseHolds
@@ -130,7 +132,19 @@ async def open_components(
             WatchHolds(pool, metrics).run_once,
             interval_seconds=WATCH_INTERVAL_SECONDS,
         )
-        refusals = KeepRefusals(pool, RefusalsByClient(metrics.refusals))
+        forgetting_counters = make_task(
+            "forget counters",
+            ForgetCounters(pool).run_once,
+            interval_seconds=FORGET_COUNTERS_INTERVAL_SECONDS,
+        )
+        forgetting_receipts = make_task(
+            "forget receipts",
+            ForgetReceipts(pool, timedelta(days=settings.receipt_retention_days)).run_once,
+            interval_seconds=FORGET_RECEIPTS_INTERVAL_SECONDS,
+        )
+        refusals = KeepRefusals(
+            pool, timedelta(days=settings.refusal_retention_days), RefusalsByClient(metrics.refusals)
+        )
         writing = make_task(
             "write refusals",
             refusals.run_once,
@@ -146,7 +160,7 @@ async def open_components(
             MoveAccounts(pool).run_once,
             interval_seconds=MOVE_INTERVAL_SECONDS,
         )
-        shadow = KeepShadow(pool, policies, default_policy, metrics)
+        shadow = KeepShadow(pool, policies, default_policy, metrics, timedelta(days=settings.shadow_retention_days))
         judging = make_task(
             "judge by shadow policies",
             shadow.run_once,
@@ -158,8 +172,8 @@ async def open_components(
             interval_seconds=FORGET_SHADOW_INTERVAL_SECONDS,
         )
         accounts, quotas, usage = AdministerAccounts(pool, clock), ReadQuotas(pool, default_policy), ReadUsage(pool)
-        tasks = [forgetting, comparing, watching, writing, tidying, moving, judging, forgetting_shadow]
-        async with run_tasks(tasks):
+        forgetful = [forgetting, forgetting_counters, forgetting_receipts, forgetting_shadow]
+        async with run_tasks([*forgetful, comparing, watching, writing, tidying, moving, judging]):
             yield Components(
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(

@@ -10,6 +10,7 @@ from service_chassis.database.redis_url import require_redis_url
 from service_chassis.process_settings import (
     CONNECTIONS,
     NOT_EMPTY,
+    RETENTION_DAYS,
     RETENTION_SECONDS,
     admin_port_variable,
     ops_port_variable,
@@ -67,6 +68,27 @@ class MeteringSettings(process_settings.AdminSettings):
         unit="seconds",
         default=86_400,
         validate=RETENTION_SECONDS,
+    )
+    refusal_retention_days: int = variable(
+        "REFUSAL_RETENTION_DAYS",
+        "How long it is known why and when events were refused; their sums by day stay.",
+        unit="days",
+        default=35,
+        validate=RETENTION_DAYS,
+    )
+    shadow_retention_days: int = variable(
+        "SHADOW_RETENTION_DAYS",
+        "How long it is known what policies in shadow mode would have refused.",
+        unit="days",
+        default=100,
+        validate=RETENTION_DAYS,
+    )
+    receipt_retention_days: int = variable(
+        "RECEIPT_RETENTION_DAYS",
+        "How long the receipt of a charge says what stood at each limit; the charge itself stays for ever.",
+        unit="days",
+        default=400,
+        validate=RETENTION_DAYS,
     )
     service_keys: tuple[str, ...] = variable(
         "SERVICE_KEYS",

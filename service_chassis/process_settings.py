@@ -30,6 +30,8 @@ ONE_HOUR_SECONDS = 3_600
 PAUSE_SECONDS = within(0, ONE_HOUR_SECONDS, is_more=True)
 RETENTION_SECONDS = within(900, 366 * 24 * ONE_HOUR_SECONDS)
 """Of what is kept so that what comes late is known; far longer would only fill tables."""
+RETENTION_DAYS = within(1, 36_500)
+"""Of what is kept to be looked up."""
 NOT_EMPTY = Length(min=1, error="Must not be empty.")
 LOG_LEVEL = one_of("debug", "info", "warning", "error")
 """Validators of settings that several services have."""

@@ -57,6 +57,7 @@ OWNERS = {
         "recurring_grant": "accounts",
         "credit_pin": "accounts",
         "credit_draw": "accounts",
+        "receipt_forgotten": "accounts",
         "assignment": "accounts",
         "counter": "events",
         "usage": "usage",

@@ -169,7 +169,7 @@ ENDPOINTS = (
         list_usage_events,
         summary="List a client's charges and refusals",
         description="Of one month, newest first, with their receipts. Refusals of a minute are one entry, and are "
-        "kept for 35 days. For a token of the client itself, without a user.",
+        "kept for 35 days by default. For a token of the client itself, without a user.",
         tag="Usage",
         parameters=[_CLIENT_ID, *_PARAMETERS],
         responses={

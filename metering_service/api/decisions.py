@@ -46,8 +46,8 @@ ENDPOINTS = (
         list_decisions,
         summary="List a client's charges and refusals with their receipts",
         description="Between two moments, newest first: every charge, by when it was made, and what is kept of "
-        "refusals, which stand at the beginning of their minute. Refusals are kept for 35 days. Scope `events` or "
-        "`admin`.",
+        "refusals, which stand at the beginning of their minute. Refusals are kept for 35 days by default. "
+        "Scope `events` or `admin`.",
         tag="accounts",
         parameters=(describe_identifier("clientId", "The client's id."), *_PARAMETERS),
         responses={

@@ -63,7 +63,7 @@ ENDPOINTS = (
         list_refusals,
         summary="List refusals",
         description="Why a client was refused: by minute, event type, limit and user, newest first. Written once a "
-        "second by each process, which loses the last second when it is killed; kept for 35 days.",
+        "second by each process, which loses the last second when it is killed; kept for 35 days by default.",
         tag="accounts",
         parameters=(describe_identifier("clientId", "The client's id."), *_PARAMETERS),
         responses={

@@ -59,7 +59,8 @@ ENDPOINTS = (
         summary="Report what a policy would have refused",
         description="Of clients that have it as their `shadow`, and of those that have it while it is itself in mode "
         "`shadow`: how many events it would have refused, by day, client and limit, and what they were worth by its "
-        "prices. Counted once a second, kept for 100 days; a process that is killed loses its last second.",
+        "prices. Counted once a second, kept for 100 days by default; a process that is killed loses its last "
+        "second.",
         tag="policies",
         parameters=(describe_identifier("policyId", "The policy's id."), *_PARAMETERS),
         responses={

@@ -98,7 +98,7 @@ def usage(
 def refusals(
     client_id: ClientId, since: Since = None, until: Until = None, limit: Most = 100, as_json: AsJson = False
 ) -> None:
-    """List why a client was refused, newest first, by minute, event type, limit and user. Kept for 35 days."""
+    """List why a client was refused, newest first, by minute, event type, limit and user. Kept for some weeks."""
 
     async def read(pool: asyncpg.Pool) -> Sequence[RefusalLine]:
         await AdministerAccounts(pool).require_known(client_id)

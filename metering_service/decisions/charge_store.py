@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from metering_service.events.decision import Receipt
-from metering_service.events.event_store import OF_ITS_VERSION, RECEIPT_COLUMNS, read_receipt
+from metering_service.events.event_store import OF_A_CHARGE, OF_ITS_VERSION, read_receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ChargeStore:
 
     # By the index ledger_entry_by_time, in its order.
     _LIST_CHARGES = f"""
-        SELECT r.entry_id, r.at, r.event_id, nullif(r.user_id, ''), {RECEIPT_COLUMNS}, r.held_at IS NULL
+        SELECT r.entry_id, r.at, r.event_id, nullif(r.user_id, ''), {OF_A_CHARGE}
         FROM ledger_entry r {OF_ITS_VERSION}
         WHERE r.client_id = $1 AND r.units IS NOT NULL AND r.at >= $2 AND r.at < $3 AND (r.at, r.entry_id) < ($4, $5)
         ORDER BY r.at DESC, r.entry_id DESC

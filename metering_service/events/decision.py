@@ -17,7 +17,7 @@ class Receipt:
 
     `credits` is what was held or charged. `rates_used` and `taken_before` follow the policy's limits in their order;
     None: none applies, or, of rates, nobody could be asked. `is_late`: charged without a hold, so that no limit was
-    asked.
+    asked. `is_forgotten`: so old that what stood at the limits is not known any more.
     """
 
     policy_id: str
@@ -31,11 +31,13 @@ class Receipt:
     available_before: int | None
     would_refuse: str | None = None
     is_late: bool = False
+    is_forgotten: bool = False
 
     @property
     def is_degraded(self) -> bool:
         """Whether a rate applies that was not asked, because Redis was away."""
-        return not self.is_late and self.rates_used is None and bool(self.policy.rates_of(self.event_type))
+        is_known = not self.is_late and not self.is_forgotten
+        return is_known and self.rates_used is None and bool(self.policy.rates_of(self.event_type))
 
     def find_limit(self, code: str) -> str:
         """Return the name of the first limit that the event would have gone beyond, '' for none."""
@@ -58,7 +60,7 @@ class Receipt:
             "wouldRefuse": self.would_refuse,
             "degraded": self.is_degraded,
             "credits": self.credits,
-            "gates": None if self.is_late else self._list_gates(),
+            "gates": None if self.is_late or self.is_forgotten else self._list_gates(),
         }
 
     def _list_gates(self) -> dict[str, Any]:

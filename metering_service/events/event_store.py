@@ -15,11 +15,15 @@ RECEIPT_COLUMNS = """
     r.policy_id, r.policy_version, v.terms, r.event_type, r.units, abs(r.credits), r.rates_used, r.taken_before,
     r.available_before, r.would_refuse"""
 """What `read_receipt` takes, of a row `r` of hold or ledger_entry and its policy version `v`."""
+OF_A_CHARGE = f"""
+    {RECEIPT_COLUMNS}, r.held_at IS NULL, coalesce(r.at <= (
+        SELECT upto FROM receipt_forgotten f WHERE f.client_id = r.client_id), false)"""
+"""The same of a charge, to the end."""
 OF_ITS_VERSION = "JOIN policy_version v ON v.policy_id = r.policy_id AND v.version = r.policy_version"
 
 
 def read_receipt(policy_id: str, version: int, terms: str, *rest: Any) -> Receipt:
-    """Return the receipt that RECEIPT_COLUMNS are, and after them whether it is of a late charge."""
+    """Return the receipt that RECEIPT_COLUMNS are, and after them whether it is late and whether it is forgotten."""
     return Receipt(policy_id, version, read_terms(terms), *rest)
 
 
@@ -34,11 +38,11 @@ class EventStore:
         self._connection = connection
 
     _FETCH_EVENT = f"""
-        SELECT r.event_id, r.hold_id, 'settled', r.held_at, r.at, {RECEIPT_COLUMNS}, r.held_at IS NULL
+        SELECT r.event_id, r.hold_id, 'settled', r.held_at, r.at, {OF_A_CHARGE}
         FROM ledger_entry r {OF_ITS_VERSION}
         WHERE r.client_id = $1 AND r.event_id = $2 AND r.kind = 'spend'
         UNION ALL
-        SELECT r.event_id, r.hold_id, 'held', r.held_at, NULL, {RECEIPT_COLUMNS}, false
+        SELECT r.event_id, r.hold_id, 'held', r.held_at, NULL, {RECEIPT_COLUMNS}, false, false
         FROM hold r {OF_ITS_VERSION}
         WHERE r.client_id = $1 AND r.event_id = $2 AND r.event_type IS NOT NULL
     """
@@ -97,6 +101,22 @@ class EventStore:
         """Forget holds that were released longer ago than `retention`, up to `limit` of them; return how many."""
         return count_changed(
             await self._connection.execute(self._DELETE_EXPIRED, retention, limit, timeout=OPERATOR_TIMEOUT_SECONDS)
+        )
+
+    # By the index counter_by_end.
+    _DELETE_ENDED = """
+        DELETE FROM counter WHERE (client_id, counter_id) IN (
+            SELECT client_id, counter_id FROM counter WHERE ends_at < utc_now() - $1::interval AND held = 0
+            LIMIT $2 FOR UPDATE SKIP LOCKED)
+    """
+
+    async def delete_ended_counters(self, age: timedelta, limit: int) -> int:
+        """Forget counters whose period ended longer ago than `age`, and in which nothing is held, up to `limit`.
+
+        Returns how many. Nothing counts in them any more: a late charge counts in a period that still runs.
+        """
+        return count_changed(
+            await self._connection.execute(self._DELETE_ENDED, age, limit, timeout=OPERATOR_TIMEOUT_SECONDS)
         )
 
     # Accounts first, as every writer: a settle that waits for a hold has the account already.

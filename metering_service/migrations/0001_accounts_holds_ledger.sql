@@ -178,6 +178,7 @@ CREATE TABLE counter (
   CONSTRAINT counter_counts CHECK (counts IN ('events', 'units', 'credits')),
   CONSTRAINT counter_amounts CHECK (used >= 0 AND held >= 0)
 ) WITH (fillfactor = 50);
+CREATE INDEX counter_by_end ON counter (ends_at);   -- never changed in a row, so that counting stays in its page
 CREATE UNIQUE INDEX counter_once ON counter (client_id, name, rule, user_id, starts_at) WHERE NOT is_erased;
 
 -- A hold lives while it is held. Settled, it moves into its ledger line. Released, its row stays as a tombstone, an id
@@ -271,6 +272,14 @@ CREATE INDEX ledger_entry_by_user ON ledger_entry (client_id, user_id, counted_o
 -- 'spend'" would let in the look-up of an event, which then walks through all of its client's.
 CREATE INDEX ledger_entry_by_time ON ledger_entry (client_id, at, entry_id) WHERE units IS NOT NULL;
 
+-- Up to when a client's charges have no more than their price: what stood at each limit (rates_used, taken_before, overage,
+-- available_before) is forgotten. The lines stay, so that an event is charged once for ever.
+CREATE TABLE receipt_forgotten (
+  client_id text COLLATE "C" NOT NULL,
+  upto timestamptz NOT NULL,
+  CONSTRAINT receipt_forgotten_pkey PRIMARY KEY (client_id)
+);
+
 -- What was charged, by the UTC day of the fact: the sums of the ledger's spends, kept where those are written.
 CREATE TABLE usage (
   client_id text COLLATE "C" NOT NULL,
@@ -284,7 +293,7 @@ CREATE TABLE usage (
   CONSTRAINT usage_pkey PRIMARY KEY (client_id, day, event_type)
 ) WITH (fillfactor = 50);
 
--- Why events were refused, counted by minute, with the receipts of the first and the last. Forgotten after 35 days.
+-- Why events were refused, counted by minute, with the receipts of the first and the last. Forgotten in time (METERING_REFUSAL_RETENTION_DAYS).
 CREATE TABLE refusal (
   client_id text COLLATE "C" NOT NULL,
   minute timestamptz NOT NULL,

@@ -13,7 +13,6 @@ from metering_service.refusals.refusal import RefusalLine, RefusalLog
 from metering_service.refusals.store import RefusalStore
 from service_chassis.http.cursor import cut_page
 
-KEPT = timedelta(days=35)
 WRITE_INTERVAL_SECONDS = 1.0
 _FORGOTTEN_A_ROUND = 5_000
 
@@ -27,6 +26,7 @@ class KeepRefusals:
     """Counts refusals beside the decisions, which do not wait for it. A killed process loses its last second."""
 
     pool: asyncpg.Pool
+    kept: timedelta
     by_client: RefusalsByClient
     log: RefusalLog = field(default_factory=RefusalLog)
 
@@ -43,10 +43,10 @@ class KeepRefusals:
                 await RefusalStore(connection).add(taken)
 
     async def forget_old(self) -> None:
-        """Delete what is older than 35 days."""
+        """Delete what is older than `kept`."""
         while True:
             async with self.pool.acquire() as connection:
-                if await RefusalStore(connection).delete_old(KEPT, _FORGOTTEN_A_ROUND) < _FORGOTTEN_A_ROUND:
+                if await RefusalStore(connection).delete_old(self.kept, _FORGOTTEN_A_ROUND) < _FORGOTTEN_A_ROUND:
                     return
 
 

@@ -19,9 +19,9 @@ from metering_service.shadow.store import ShadowStore
 from metering_service.shadow.verdict import ShadowedEvent, ShadowRefusals, Verdict, judge, read_own_verdict
 from service_chassis.http.cursor import cut_page
 
-KEPT = timedelta(days=100)
 JUDGE_INTERVAL_SECONDS = 1.0
 FORGET_SHADOW_INTERVAL_SECONDS = 3600.0
+_FORGOTTEN_A_ROUND = 5_000
 _WAITING = 50_000
 """Events that may wait to be judged: a flood leaves out the rest, and costs nothing."""
 
@@ -38,6 +38,7 @@ class KeepShadow:
     policies: PolicyCache
     default_policy: str
     metrics: MeteringMetrics
+    kept: timedelta
     _waiting: list[ShadowedEvent] = field(default_factory=list)
     _own: list[tuple[str, BillableEvent, date, Verdict]] = field(default_factory=list)
 
@@ -108,9 +109,11 @@ class KeepShadow:
             await store.count(counted)
 
     async def forget_old(self) -> None:
-        """Delete what is older than 100 days."""
-        async with self.pool.acquire() as connection:
-            await ShadowStore(connection).delete_old(KEPT)
+        """Delete what is older than `kept`, and counters of periods that are over."""
+        while True:
+            async with self.pool.acquire() as connection:
+                if not await ShadowStore(connection).delete_old(self.kept, _FORGOTTEN_A_ROUND):
+                    return
 
 
 class _Counters:

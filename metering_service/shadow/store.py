@@ -82,15 +82,23 @@ class ShadowStore:
         return [ShadowRefusals(*row) for row in rows]
 
     _DELETE_OLD = (
-        "DELETE FROM shadow_refusal WHERE day < (utc_now() - $1::interval)::date",
-        "DELETE FROM shadow_counter WHERE starts_at < utc_now() - $1::interval - interval '1 year'",
+        """
+        DELETE FROM shadow_refusal WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM shadow_refusal WHERE day < (utc_now() - $1::interval)::date LIMIT $2))
+        """,
+        """
+        DELETE FROM shadow_counter WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM shadow_counter WHERE starts_at < utc_now() - $1::interval - interval '1 year' LIMIT $2))
+        """,
     )
 
-    async def delete_old(self, age: timedelta) -> int:
-        """Forget what is older than `age`, and counters of periods that are over; return how many rows."""
+    async def delete_old(self, age: timedelta, limit: int) -> int:
+        """Forget what is older than `age`, and counters of periods that are over, up to `limit` of each; return how
+        many rows.
+        """
         return sum(
             [
-                count_changed(await self._connection.execute(statement, age, timeout=OPERATOR_TIMEOUT_SECONDS))
+                count_changed(await self._connection.execute(statement, age, limit, timeout=OPERATOR_TIMEOUT_SECONDS))
                 for statement in self._DELETE_OLD
             ]
         )

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -89,7 +90,8 @@ async def test_usage_says_how_many_were_refused_by_code_day_and_type_for_ever(
     # The refusals themselves are forgotten after 35 days, their sums are not.
     clock.advance(days=36)
     async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
-        await KeepRefusals(pool, RefusalsByClient(MeteringMetrics(Metrics()).refusals)).forget_old()
+        by_client = RefusalsByClient(MeteringMetrics(Metrics()).refusals)
+        await KeepRefusals(pool, timedelta(days=35), by_client).forget_old()
     assert (await metering.admin("GET", "/internal/clients/acme/refusals"))["refusals"] == []
     assert (await metering.admin("GET", f"{PATH}?{days}"))["usage"] == found["usage"]
 

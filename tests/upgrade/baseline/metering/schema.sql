@@ -1046,6 +1046,10 @@ ALTER TABLE public.ledger_entry ALTER COLUMN entry_id ADD GENERATED ALWAYS AS ID
 CREATE TABLE public.policy (
     policy_id text NOT NULL
 );
+CREATE TABLE public.receipt_forgotten (
+    client_id text NOT NULL COLLATE pg_catalog."C",
+    upto timestamp with time zone NOT NULL
+);
 CREATE TABLE public.recurring_grant (
     client_id text NOT NULL COLLATE pg_catalog."C",
     recurring_id text NOT NULL COLLATE pg_catalog."C",
@@ -1129,10 +1133,10 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 01:07:38.401603');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 01:07:37.358934');
+INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 01:34:03.681889');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 01:34:01.677799');
 INSERT INTO public.policy VALUES ('free');
-INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 01:07:38.087929+00', '2000-01-01 00:00:00+00');
+INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 01:34:02.842889+00', '2000-01-01 00:00:00+00');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('add_usage', 1, '\xddfd3920e76cfbe42bf2868dd6e619b61bd8ccc0f163e062fc969cef0f18e337');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 2, '\x03f004e35cf92df4bce54f1ce8a23a8ab34d4965119c706279decab0e9c924cb');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_in_turn', 3, '\x87ea7b6fef39e247c4c922ba34a18e08ceca2224fc269ed37ccbebad5a059a2c');
@@ -1191,6 +1195,8 @@ ALTER TABLE ONLY public.policy
     ADD CONSTRAINT policy_pkey PRIMARY KEY (policy_id);
 ALTER TABLE ONLY public.policy_version
     ADD CONSTRAINT policy_version_pkey PRIMARY KEY (policy_id, version);
+ALTER TABLE ONLY public.receipt_forgotten
+    ADD CONSTRAINT receipt_forgotten_pkey PRIMARY KEY (client_id);
 ALTER TABLE ONLY public.recurring_grant
     ADD CONSTRAINT recurring_grant_pkey PRIMARY KEY (client_id, recurring_id);
 ALTER TABLE ONLY public.refusal_count
@@ -1208,6 +1214,7 @@ ALTER TABLE ONLY public.usage
 ALTER TABLE ONLY public.yoyo_lock
     ADD CONSTRAINT yoyo_lock_pkey PRIMARY KEY (locked);
 CREATE INDEX account_by_moment ON public.account USING btree (next_moment) WHERE (next_moment < 'infinity'::timestamp with time zone);
+CREATE INDEX counter_by_end ON public.counter USING btree (ends_at);
 CREATE UNIQUE INDEX counter_once ON public.counter USING btree (client_id, name, rule, user_id, starts_at) WHERE (NOT is_erased);
 CREATE INDEX credit_draw_by_entry ON public.credit_draw USING btree (client_id, entry_id);
 CREATE INDEX credit_grant_by_recurring ON public.credit_grant USING btree (client_id, recurring_id, expires_at) WHERE (recurring_id IS NOT NULL);
