@@ -157,5 +157,5 @@ async def use_activity(house: House, token: str) -> None:
         assert status == 200, answer
     assert (await house.call("activity", "GET", "/api/plan-plays?limit=2", bearer=token))[0] == 200
     components = house.apps["activity"][ACTIVITY]
-    await components.relay.settle_committed()
-    await components.sweeper.run_once()
+    await components.billing.relay.settle_committed()
+    await components.billing.sweeper.run_once()
