@@ -30,7 +30,7 @@ _TRY_LOCK = f"SELECT pg_try_advisory_xact_lock({_LOCK})"
 
 _SESSION = """
     pid, coalesce(nullif(application_name, ''), 'without a name') AS program, usename AS user,
-    client_addr::text AS address,
+    host(client_addr) AS address,
     to_char(coalesce(xact_start, backend_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since
 """
 _FIND_HOLDER = f"""

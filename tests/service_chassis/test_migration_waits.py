@@ -59,7 +59,7 @@ def test_whoever_keeps_it_waiting_is_told_and_when_that_session_ends_it_goes_on(
 
         assert apply_schema(dsn, Schema.of(directory), tell) == ["0003_third"]
     [words] = told
-    assert words.startswith(f"session {pid} (somebody, user postgres, from 127.0.0.1")
+    assert words.startswith(f"session {pid} (somebody, user postgres, from 127.0.0.1, since ")
     assert words.endswith("waiting for it, up to 600 s")
 
 

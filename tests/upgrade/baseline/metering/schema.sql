@@ -1133,10 +1133,10 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 01:34:03.681889');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 01:34:01.677799');
+INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 01:47:58.061503');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 01:47:56.794683');
 INSERT INTO public.policy VALUES ('free');
-INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 01:34:02.842889+00', '2000-01-01 00:00:00+00');
+INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 01:47:57.441546+00', '2000-01-01 00:00:00+00');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('add_usage', 1, '\xddfd3920e76cfbe42bf2868dd6e619b61bd8ccc0f163e062fc969cef0f18e337');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 2, '\x03f004e35cf92df4bce54f1ce8a23a8ab34d4965119c706279decab0e9c924cb');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_in_turn', 3, '\x87ea7b6fef39e247c4c922ba34a18e08ceca2224fc269ed37ccbebad5a059a2c');
