@@ -17,7 +17,6 @@ from metering_service.accounts.give_credits import GiveCredits
 from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, MoveAccounts
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.decisions.read import ReadDecisions
-from metering_service.errors import ClusterRefused
 from metering_service.events.authorize import AuthorizeEvents
 from metering_service.events.forget_counters import FORGET_COUNTERS_INTERVAL_SECONDS, ForgetCounters
 from metering_service.events.hold_store import CHARGING_SETTINGS
@@ -48,7 +47,6 @@ from service_chassis.database.clock_watch import CLOCK_WATCH_INTERVAL_SECONDS, C
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
 from service_chassis.database.turns import PoolMetrics
-from service_chassis.settings import InvalidSettings
 
 SCHEMA = Schema.of(Path(__file__).parent)
 
@@ -85,10 +83,7 @@ COMPONENTS = web.AppKey("components", Components)
 async def open_components(
     app: web.Application, settings: MeteringSettings, service_keys: Mapping[bytes, ServiceKey], clock: Clock
 ) -> AsyncIterator[Components]:
-    """Open PostgreSQL and Redis and put the service together, with what makes it ready; close them at the end.
-
-    Raises InvalidSettings for a server of request rates that cannot be used.
-    """
+    """Open PostgreSQL and Redis and put the service together, with what makes it ready; close them at the end."""
     metrics = MeteringMetrics(app[METRICS])
     default_policy = settings.default_policy
     size = settings.postgres_pool_size
@@ -103,12 +98,7 @@ async def open_components(
             RateLimiter(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds, metrics=metrics)
         ) as rates,
     ):
-        try:
-            await rates.connect()
-        except ClusterRefused:
-            raise InvalidSettings(
-                "METERING_REDIS_URL: the server is a cluster; request rates need one server, or one with replicas"
-            ) from None
+        await rates.connect()
         # Redis is not a condition: without it requests pass their rates unchecked, and everything else goes on.
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
         app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)

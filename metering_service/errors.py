@@ -100,7 +100,3 @@ class InsufficientCredits(Conflict):
 
     code = "insufficient_credits"
     message = "The adjustment would take the available credits below zero"
-
-
-class ClusterRefused(Exception):
-    """The server of request rates is a cluster: one script about several clients needs their keys on one node."""

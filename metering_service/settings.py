@@ -52,7 +52,9 @@ class MeteringSettings(process_settings.AdminSettings):
         validate=CONNECTIONS,
     )
     redis_url: str = variable(
-        "REDIS_URL", "Redis or Valkey for request rates, as a redis:// URL.", validate=require_redis_url
+        "REDIS_URL",
+        "Redis or Valkey for request rates, or a node of a cluster of them, as a redis:// URL.",
+        validate=require_redis_url,
     )
     redis_timeout_seconds: float = variable(
         "REDIS_TIMEOUT_SECONDS",

@@ -16,7 +16,8 @@ from metering_service.events.isolation import OF_AN_EVENT, Isolated
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.cache import PolicyCache
 from metering_service.policies.policy import ClientPolicies, PolicyVersion
-from metering_service.rates.limiter import CONNECTIONS, RateLimiter, RateOutcome, Request
+from metering_service.rates.connections import CONNECTIONS
+from metering_service.rates.limiter import RateLimiter, RateOutcome, Request
 from service_chassis.batching import Batcher
 from service_chassis.database.clock_watch import ClockWatch
 

@@ -1,38 +1,37 @@
 """Request rates, in Redis: fast, shared by all processes, and not worth a denial when it is away (fail open).
 
-Races: the script runs alone on the server, so two requests never take the same place. Not closed: a
-request that is then denied by quota or credits has used its place; a server that loses its memory (restart,
-FLUSHALL, failover) starts every rate anew, full. Nothing but rates is kept here.
+Races: the script runs alone on the server that has a client's buckets, so two requests never take the same place.
+Not closed: a request that is then denied by quota or credits has used its place; a server that loses its memory
+(restart, FLUSHALL, failover) starts every rate anew, full; while a slot of a cluster moves key by key, clients with
+several buckets pass unchecked. Nothing but rates is kept here.
 """
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 from hashlib import sha1
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import redis.exceptions
-import structlog
 from redis.asyncio.connection import Connection, ConnectionPool
 
-from metering_service.errors import ClusterRefused
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.policy import PolicyVersion, Rate
-from service_chassis.operations.logging import list_kinds, log_fault
+from metering_service.rates.cluster import RateCluster
+from metering_service.rates.connections import (
+    CONNECT_TIMEOUT_SECONDS,
+    RECONNECT_PAUSE_SECONDS,
+    SERVER_FAULTS,
+    KeptConnections,
+    ScriptCall,
+    run_script,
+)
+from metering_service.rates.outage import Outage
 
-_SCRIPT = (Path(__file__).parent / "gcra.lua").read_text()
-_SHA1 = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-CONNECTIONS = 2
-"""As many as there are batches in flight: each batch has one for itself, and none waits."""
-CONNECT_TIMEOUT_SECONDS = 2.0
-RECONNECT_PAUSE_SECONDS = 0.2
-"""Between two attempts at a connection. Requests pass unchecked meanwhile, and wait for none of it."""
-_PROBE_KEY = "rate:probe"
-_PROBE = (1, *Rate("probe", limit=1_000_000, period_seconds=1, burst=1_000_000).as_script_arguments, 1, 1)
+_PROBE = ScriptCall(
+    ["rate:probe"],
+    (1, *Rate("probe", limit=1_000_000, period_seconds=1, burst=1_000_000).as_script_arguments, 1, 1),
+)
 """One request in a bucket that is never empty, so that it is always written; it expires after a second."""
-
-_log = structlog.get_logger(__name__)
 
 
 class RateOutcome(NamedTuple):
@@ -58,37 +57,97 @@ class Request(NamedTuple):
     version: PolicyVersion
 
 
-class RateLimiter:
-    """Takes a place for each request of a batch, in one call over a connection that is kept open.
+class _Asked:
+    """Requests that one call of the script decides about: all of them, or on a cluster those of one client."""
 
-    Connections are opened beside the requests, names resolved anew each time: whatever a server that is away, was
-    demoted or moved makes of one, a request waits `timeout_seconds` for its answer at the most, and then no other
-    does.
+    __slots__ = ("_buckets", "_requests")
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, tuple[int, Rate]] = {}
+        self._requests: list[tuple[int, list[int]]] = []
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def add(self, index: int, request: Request, rates: Sequence[Rate]) -> None:
+        """Ask for a place in each of `rates` for the request of this index."""
+        places = []
+        for rate in rates:
+            place, _ = self._buckets.setdefault(rate_key(request, rate), (len(self._buckets) + 1, rate))
+            places.append(place)
+        self._requests.append((index, places))
+
+    def as_call(self, *, is_dry: bool) -> ScriptCall:
+        """Return what the script is called with."""
+        arguments: list[Any] = [int(not is_dry)]
+        for _, rate in self._buckets.values():
+            arguments += rate.as_script_arguments
+        for _, places in self._requests:
+            arguments += (len(places), *places)
+        return ScriptCall(list(self._buckets), arguments)
+
+    def read(self, numbers: list[int], outcomes: list[RateOutcome]) -> None:
+        """Put what the script returned into `outcomes`, by the requests' indexes."""
+        position = 0
+        for index, places in self._requests:
+            end = position + 1 + len(places)
+            outcomes[index] = RateOutcome(numbers[position + 1 : end], numbers[position])
+            position = end
+
+
+class _Server(Protocol):
+    """Where the buckets are; `by_client` says that a call may be about one client only."""
+
+    @property
+    def by_client(self) -> bool: ...
+
+    async def ask(self, calls: Sequence[ScriptCall]) -> Sequence[list[int] | None]:
+        """Return what the script returns of each call; None of those that nobody could be asked about."""
+
+    async def connect(self) -> None:
+        """Open the connections; a server that is away now is tried again and again."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+class _OneServer:
+    """A server that is no cluster: all that is asked is one call."""
+
+    by_client = False
+
+    def __init__(self, connections: KeptConnections, timeout_seconds: float) -> None:
+        self._connections = connections
+        self._timeout_seconds = timeout_seconds
+        self.connect = connections.connect
+        self.aclose = connections.aclose
+
+    async def ask(self, calls: Sequence[ScriptCall]) -> Sequence[list[int] | None]:
+        """Return what the script returns of the one call; None without a server."""
+        until = asyncio.get_running_loop().time() + self._timeout_seconds
+        return [await self._connections.use(partial(run_script, asked=calls[0]), until)]
+
+
+class RateLimiter:
+    """Takes a place for each request of a batch, in one call to each server, over connections that are kept open.
+
+    Whether the URL's server is one of a cluster is asked once: it stays the kind that it is.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float, metrics: MeteringMetrics) -> None:
+        self._url = url
         self._timeout_seconds = timeout_seconds
-        # Used for what it makes of the URL: its connections are made one by one, and not lent.
-        self._factory = ConnectionPool.from_url(
-            url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, socket_timeout=None
-        )
-        self._idle: list[Connection] = []
-        self._opening: set[asyncio.Task[None]] = set()
-        self._is_closed = False
-        self._failing_since: float | None = None
-        self._told: set[tuple[str, ...]] = set()
+        self._outage = Outage(metrics)
+        self._server: _Server | None = None
         self._unchecked = metrics.unchecked_rates
-        self._failing_open = metrics.rates_failing_open
 
     async def connect(self) -> None:
-        """Open the connections; a server that is away now is tried again and again. Raises ClusterRefused."""
-        for _ in range(CONNECTIONS):
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                    self._idle.append(await self._open())
-            except (redis.exceptions.RedisError, OSError) as error:
-                self._fail_open(error)
-                self._open_soon()
+        """Open the connections; a server that is away now is tried again and again."""
+        try:
+            await self._find_server()
+        except SERVER_FAULTS as error:
+            self._outage.begin(error)
+            self._outage.mend(self._find_until_there())
 
     async def take(self, requests: Sequence[Request], *, is_dry: bool = False) -> list[RateOutcome]:
         """Take a place for each request in all of its rates, or in none of them; return outcomes in order.
@@ -97,139 +156,65 @@ class RateLimiter:
         counted.
         """
         outcomes = [PASSED] * len(requests)
-        buckets: dict[str, tuple[int, Rate]] = {}
-        asked: list[tuple[int, list[int]]] = []
+        by_client = self._server is not None and self._server.by_client
+        asked: dict[str, _Asked] = {}
         for index, request in enumerate(requests):
-            places = []
-            for rate in request.version.policy.rates_of(request.event_type):
-                place, _ = buckets.setdefault(rate_key(request, rate), (len(buckets) + 1, rate))
-                places.append(place)
-            if places:
-                asked.append((index, places))
+            if rates := request.version.policy.rates_of(request.event_type):
+                whose = request.client_id if by_client else ""
+                if whose not in asked:
+                    asked[whose] = _Asked()
+                asked[whose].add(index, request, rates)
         if not asked:
             return outcomes
-        arguments: list[Any] = [int(not is_dry)]
-        for _, rate in buckets.values():
-            arguments += rate.as_script_arguments
-        for _, places in asked:
-            arguments += (len(places), *places)
-        numbers = await self._ask(list(buckets), arguments)
-        if numbers is None:
-            self._unchecked.inc(len(asked))
-            return outcomes
-        position = 0
-        for index, places in asked:
-            end = position + 1 + len(places)
-            outcomes[index] = RateOutcome(numbers[position + 1 : end], numbers[position])
-            position = end
+        calls = [each.as_call(is_dry=is_dry) for each in asked.values()]
+        answers = [None] * len(calls) if self._server is None else await self._server.ask(calls)
+        for each, numbers in zip(asked.values(), answers, strict=True):
+            if numbers is None:
+                self._unchecked.inc(len(each))
+            else:
+                each.read(numbers, outcomes)
         return outcomes
 
-    async def _ask(self, keys: Sequence[str], arguments: Sequence[Any]) -> list[int] | None:
-        """Return what the script returns; None without a server."""
-        if not self._idle:
-            return None
-        connection = self._idle.pop()
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                numbers = await self._run_script(connection, keys, arguments)
-        except BaseException as error:
-            # Whatever it was, READONLY of a demoted server or silence: the next one may be another server.
-            await self._drop(connection)
-            self._open_soon()
-            if not isinstance(error, redis.exceptions.RedisError | OSError):
-                raise
-            self._fail_open(error)
-            return None
-        self._idle.append(connection)
-        return numbers
+    async def _find_server(self) -> None:
+        factory = ConnectionPool.from_url(
+            self._url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, socket_timeout=None
+        )
+        connections = KeptConnections(factory, _prove, self._outage, prove_seconds=self._timeout_seconds)
+        information = await connections.ask_apart("INFO", "server")
+        server: _Server = _OneServer(connections, self._timeout_seconds)
+        # Valkey says server_mode where it is not asked to speak as Redis.
+        if b"redis_mode:cluster" in information or b"server_mode:cluster" in information:
+            server = RateCluster(factory, self._outage, timeout_seconds=self._timeout_seconds)
+        await server.connect()
+        self._server = server
 
-    async def _run_script(self, connection: Connection, keys: Sequence[str], arguments: Sequence[Any]) -> list[int]:
-        numbers: list[int]
-        with suppress(redis.exceptions.NoScriptError):
-            numbers = await self._call(connection, "EVALSHA", _SHA1, len(keys), *keys, *arguments)
-            return numbers
-        numbers = await self._call(connection, "EVAL", _SCRIPT, len(keys), *keys, *arguments)
-        return numbers
-
-    async def _call(self, connection: Connection, *command: Any) -> Any:
-        await connection.send_command(*command, check_health=False)
-        return await connection.read_response()
-
-    async def _open(self) -> Connection:
-        connection: Connection = self._factory.make_connection()  # type: ignore[no-untyped-call]
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]
-            information = await self._call(connection, "INFO", "server")
-            # Valkey says server_mode where it is not asked to speak as Redis.
-            if b"redis_mode:cluster" in information or b"server_mode:cluster" in information:
-                raise ClusterRefused
-            # A replica answers all else: that it takes places is proven only by what a request will do.
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._run_script(connection, [_PROBE_KEY], _PROBE)
-        except BaseException:
-            await self._drop(connection)
-            raise
-        return connection
-
-    def _open_soon(self) -> None:
-        if self._is_closed:
-            return
-        task = asyncio.create_task(self._open_again())
-        self._opening.add(task)
-        task.add_done_callback(self._end_opening)
-
-    def _end_opening(self, task: asyncio.Task[None]) -> None:
-        """Say that rates are checked again once no connection is missing, whether idle or in use."""
-        self._opening.discard(task)
-        if self._opening or self._is_closed or self._failing_since is None:
-            return
-        seconds = asyncio.get_running_loop().time() - self._failing_since
-        self._failing_since = None
-        self._told.clear()
-        self._failing_open.set(0)
-        _log.info("rates_checked_again", after_seconds=round(seconds, 1))
-
-    async def _open_again(self) -> None:
-        """Try until there is a connection."""
-        while True:
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                    connection = await self._open()
-                break
-            except (redis.exceptions.RedisError, OSError, ClusterRefused) as error:
-                self._fail_open(error)
+    async def _find_until_there(self) -> None:
+        while self._server is None:
             await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
-        self._idle.append(connection)
-
-    def _fail_open(self, error: BaseException) -> None:
-        """Say why requests pass unchecked from now on, and each further reason once."""
-        if self._failing_since is None:
-            self._failing_since = asyncio.get_running_loop().time()
-            self._failing_open.set_to_current_time()
-        kinds = tuple(list_kinds(error))
-        if kinds not in self._told:
-            self._told.add(kinds)
-            log_fault("rates_fail_open", error, variable="METERING_REDIS_URL")
-
-    async def _drop(self, connection: Connection) -> None:
-        with suppress(redis.exceptions.RedisError, OSError):
-            await connection.disconnect(nowait=True)
+            try:
+                await self._find_server()
+            except SERVER_FAULTS as error:
+                self._outage.begin(error)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        self._is_closed = True
-        for task in tuple(self._opening):
-            task.cancel()
-        await asyncio.gather(*self._opening, return_exceptions=True)
-        while self._idle:
-            await self._drop(self._idle.pop())
+        await self._outage.aclose()
+        if self._server is not None:
+            await self._server.aclose()
+
+
+async def _prove(connection: Connection) -> None:
+    """Raise for a server that takes no places. A replica answers all else: only what a request will do proves it."""
+    await run_script(connection, _PROBE)
 
 
 def rate_key(request: Request, rate: Rate) -> str:
     """Return a bucket's name. The hash tag keeps a client's keys on one node; a new version has new buckets."""
     version = request.version
+    # A tag ends at the first brace that closes, and must not be empty: two clients still never share a bucket.
+    client_id = request.client_id.replace("}", "{}")
     whose = ""
     if rate.per == "user":
         # A hash only: the name may stay for days, and nobody who is erased elsewhere is looked for here.
         whose = ":" + sha1((request.user_id or "").encode(), usedforsecurity=False).hexdigest()
-    return f"rate:{{{request.client_id}}}:{version.policy_id}:{version.version}:{rate.name}{whose}"
+    return f"rate:{{{client_id}}}:{version.policy_id}:{version.version}:{rate.name}{whose}"

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from metering_service.policies.policy import Rate
-from metering_service.rates import gcra, limiter
+from metering_service.rates import gcra
+from metering_service.rates.connections import SCRIPT
 
 
 class At:
@@ -15,8 +16,8 @@ class At:
 
     def __init__(self, client: redis.Redis, now: int) -> None:
         told = f"local time = {{ {now // 1_000_000}, {now % 1_000_000} }}"
-        script = limiter._SCRIPT.replace("local time = redis.call('TIME')", told)
-        assert script != limiter._SCRIPT
+        script = SCRIPT.replace("local time = redis.call('TIME')", told)
+        assert script != SCRIPT
         self._client, self._script = client, script
 
     def take(self, rates: Sequence[Rate], requests: Sequence[Sequence[int]]) -> list[int]:

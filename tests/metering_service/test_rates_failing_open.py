@@ -2,18 +2,14 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import structlog
 
-from local_stack.ports import choose_free_port
-from local_stack.redis_server import RedisServer
-from metering_service.errors import ClusterRefused
 from metering_service.policies.policy import Rate
-from metering_service.rates.limiter import RateLimiter
+from metering_service.rates.connections import KeptConnections
 from service_chassis.operations.metrics import Metrics
 from tests.metering_service.rates import StartLimiter, ask, version_of
 
@@ -49,18 +45,18 @@ class ReplicaOfNobody:
 class CountedOpenings:
     """Counts how often the limiter tries to open a connection, so that a test can wait for some tries."""
 
-    def __init__(self, rates: RateLimiter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._tries = 0
         self._tried = asyncio.Condition()
-        original = rates._open
+        original = KeptConnections._open
 
-        async def counted() -> Any:
+        async def counted(connections: KeptConnections) -> Any:
             async with self._tried:
                 self._tries += 1
                 self._tried.notify_all()
-            return await original()
+            return await original(connections)
 
-        monkeypatch.setattr(rates, "_open", counted)
+        monkeypatch.setattr(KeptConnections, "_open", counted)
 
     async def wait(self, more: int) -> None:
         async with asyncio.timeout(10), self._tried:
@@ -115,7 +111,7 @@ async def test_while_a_server_takes_no_writes_rates_fail_open_without_a_break_an
 ) -> None:
     metrics = Metrics()
     rates = await start_limiter(metrics=metrics)
-    openings = CountedOpenings(rates, monkeypatch)
+    openings = CountedOpenings(monkeypatch)
     version = version_of(Rate("r", limit=1, period_seconds=3600, burst=1))
     with structlog.testing.capture_logs() as logs:
         with ReplicaOfNobody(redis_url, serves_stale_data=serves_stale_data):
@@ -136,7 +132,7 @@ async def test_another_reason_is_told_once_while_rates_fail_open(
 ) -> None:
     metrics = Metrics()
     rates = await start_limiter(metrics=metrics)
-    openings = CountedOpenings(rates, monkeypatch)
+    openings = CountedOpenings(monkeypatch)
     with structlog.testing.capture_logs() as logs:
         with ReplicaOfNobody(redis_url, serves_stale_data=True) as client:
             await rates.take([ask("acme", version_of(Rate("r", 1, 1, 1)))])
@@ -154,29 +150,13 @@ async def test_rates_are_checked_again_while_requests_keep_a_connection_in_use(
     metrics = Metrics()
     rates = await start_limiter(metrics=metrics)
     version = version_of(Rate("r", 1, 1, 1))
-    held = rates._idle.pop()  # as a request under way does
+    connections = rates._server._connections  # type: ignore[union-attr]
+    held = connections._idle.pop()  # as a request under way does
     with ReplicaOfNobody(redis_url, serves_stale_data=True):
         await rates.take([ask("acme", version)])
         assert failing_since(metrics)
     await wait_until_checked(metrics)
-    rates._idle.append(held)
-
-
-async def test_a_cluster_is_refused_at_the_start(start_limiter: StartLimiter, tmp_path: Path) -> None:
-    """One script about several clients needs their keys on one node."""
-    server = RedisServer(
-        tmp_path,
-        choose_free_port(),
-        "secret",
-        tmp_path / "log",
-        settings={"cluster-enabled": "yes", "cluster-port": str(choose_free_port())},
-    )
-    server.start()
-    try:
-        with pytest.raises(ClusterRefused):
-            await start_limiter(url=server.url)
-    finally:
-        server.stop()
+    connections._idle.append(held)
 
 
 async def test_a_name_that_is_not_found_costs_no_request_anything(start_limiter: StartLimiter) -> None:
