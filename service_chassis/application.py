@@ -5,7 +5,11 @@ import errno
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
 
 import structlog
 import uvloop
@@ -19,10 +23,18 @@ from service_chassis.http.error_rendering import RenderError, error_middleware
 from service_chassis.http.json_response import SERVER_NAME
 from service_chassis.http.request_context import context_middleware, send_request_id
 from service_chassis.http.server import HttpServer
-from service_chassis.operations.health import Readiness, create_operations_app, render_operations_error
+from service_chassis.operations.health import (
+    OneProcess,
+    Operated,
+    Readiness,
+    create_operations_app,
+    render_operations_error,
+)
 from service_chassis.operations.logging import log_access
 from service_chassis.operations.metrics import Metrics
 from service_chassis.process_settings import AdminSettings, ProcessSettings
+from service_chassis.workers.supervisor import Supervisor, Task
+from service_chassis.workers.whole import WholeService
 
 READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)
@@ -42,9 +54,10 @@ def create_web_app(
 ) -> web.Application:
     """Make an application with the frame that every service has: context, errors, bounds, metrics, readiness.
 
-    `metrics` are those of another application of the same process, which counts what this one answers, too. Pages of
-    `cors_origins` may call it from a browser.
+    `metrics` are those of another application of the same process, which counts what this one answers, too, and whose
+    readiness is that of both. Pages of `cors_origins` may call it from a browser.
     """
+    is_first = metrics is None
     metrics = metrics or Metrics()
     deadlines = HandlerDeadlines(bounds.handler_seconds)
     app = web.Application(
@@ -56,11 +69,11 @@ def create_web_app(
         client_max_size=body_limit_bytes,
     )
     app[METRICS] = metrics
-    app[READINESS] = Readiness(
-        metrics.gauge(
+    if is_first:
+        failing = metrics.gauge(
             "readiness_failing", "Whether a condition of readiness failed when it was last asked.", ["check"]
         )
-    )
+        app[READINESS] = Readiness(failing)
     app[BOUNDS] = bounds
     app[DEADLINES] = deadlines
     app[_RENDER_ERROR] = render_error
@@ -101,36 +114,53 @@ def add_admin_app(app: web.Application, admin_app: web.Application) -> None:
     app.cleanup_ctx.append(live)
 
 
-def run(app: web.Application, settings: ProcessSettings) -> None:
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What one of several processes behind a port has of its own: where its health is asked for, whom it tells."""
+
+    operations: socket.socket
+    tell_listening: Callable[[], None]
+
+
+def run(app: web.Application, settings: ProcessSettings, worker: Worker | None = None) -> None:
     """Wait for the database, then serve until SIGTERM or SIGINT: not ready, drain, finish what is under way, return.
 
-    A second signal ends the process at once. Raises OperatorError, naming the variable, when an address cannot be
-    listened on, or the database's URL cannot be used.
+    A second signal ends the process at once. As a `worker` it shares the port, and its health is asked for by the
+    process that speaks for all. Raises OperatorError, naming the variable, when an address cannot be listened on, or
+    the database's URL cannot be used.
     """
-    uvloop.run(_serve(app, settings))
+    uvloop.run(_serve(app, settings, worker))
 
 
-async def _serve(app: web.Application, settings: ProcessSettings) -> None:
+async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker | None) -> None:
     stop = _catch_signals()
     readiness = app[READINESS]
     readiness.phase = "starting"
     service = create_server(app)
     servers, ports = [service], {"port": settings.port, "ops_port": settings.ops_port}
-    operations = HttpServer(create_operations_app(readiness, app[METRICS]), render_error=render_operations_error)
+    operations = _make_operations(OneProcess(readiness, app[METRICS]))
     try:
         await operations.setup()
-        await _listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
+        if worker is None:
+            await _listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
+        else:
+            await operations.listen_on(worker.operations)
         try:
             await wait_for_database(settings.postgres_dsn, stop)
         except OperatorError as error:
             raise OperatorError(f"{settings.prefix}POSTGRES_DSN: {error}") from error
         if not stop.is_set():
             await service.setup()
-            await _listen(service, settings.prefix, settings.host, settings.port)
+            reuse_port = worker is not None
+            await _listen(service, settings.prefix, settings.host, settings.port, reuse_port=reuse_port)
             if isinstance(settings, AdminSettings):
-                servers.append(app[ADMIN_SERVER])
-                await _listen(servers[-1], f"{settings.prefix}ADMIN_", settings.admin_host, settings.admin_port)
+                admin = app[ADMIN_SERVER]
+                prefix = f"{settings.prefix}ADMIN_"
+                await _listen(admin, prefix, settings.admin_host, settings.admin_port, reuse_port=reuse_port)
+                servers.append(admin)
                 ports["admin_port"] = settings.admin_port
+            if worker is not None:
+                worker.tell_listening()
             _spare_the_collector()
             readiness.phase = "serving"
             # Whoever has only this log reads there what keeps the process from being ready.
@@ -150,6 +180,54 @@ async def _serve(app: web.Application, settings: ProcessSettings) -> None:
     _log.info("stopped")
 
 
+def run_workers(app: web.Application, settings: ProcessSettings, count: int) -> NoReturn:
+    """Serve as `run`, by `count` processes on the one port, and one for the operations port; raise SystemExit.
+
+    A process that dies is replaced. Raises OperatorError as `run`.
+    """
+    asyncio.run(_require_free(settings))
+    # Each open here for as long as this process lives: a worker's successor takes its place.
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    whole = WholeService([each.getsockname()[1] for each in sockets])
+
+    def run_worker(operations: socket.socket) -> None:
+        run(app, settings, Worker(operations, supervisor.tell_listening))
+
+    supervisor = Supervisor(
+        [
+            Task(lambda: uvloop.run(_speak_for(whole, settings)), "operations", is_worker=False),
+            *(Task(partial(run_worker, each), str(number)) for number, each in enumerate(sockets, start=1)),
+        ]
+    )
+    supervisor.run()
+
+
+async def _require_free(settings: ProcessSettings) -> None:
+    """Raise OperatorError where the port cannot be listened on: to share it is to share it with a stranger, too."""
+    probe = HttpServer(web.Application(), render_error=render_operations_error)
+    try:
+        await probe.setup()
+        await _listen(probe, settings.prefix, settings.host, settings.port)
+    finally:
+        await probe.close()
+
+
+async def _speak_for(whole: WholeService, settings: ProcessSettings) -> None:
+    """Answer on the operations port for all workers until SIGTERM."""
+    stop = _catch_signals()
+    operations = _make_operations(whole)
+    try:
+        await operations.setup()
+        await _listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
+        await stop.wait()
+    finally:
+        await operations.close()
+
+
+def _make_operations(operated: Operated) -> HttpServer:
+    return HttpServer(create_operations_app(operated), render_error=render_operations_error)
+
+
 def _catch_signals() -> asyncio.Event:
     """Return what SIGTERM or SIGINT sets. A second one ends the process, with the status of one that it killed."""
     stop = asyncio.Event()
@@ -166,10 +244,10 @@ def _catch_signals() -> asyncio.Event:
     return stop
 
 
-async def _listen(server: HttpServer, prefix: str, host: str, port: int) -> None:
+async def _listen(server: HttpServer, prefix: str, host: str, port: int, *, reuse_port: bool = False) -> None:
     """Take connections; raise OperatorError with the variable, after its `prefix`, that says what cannot be had."""
     try:
-        await server.listen(host, port)
+        await server.listen(host, port, reuse_port=reuse_port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise OperatorError(f"{prefix}PORT: port {port} of {host} is in use") from error

@@ -27,6 +27,7 @@ PORT = within(1, 65_535)
 CONNECTIONS = within(1, 1_000)
 """A pool takes memory for each that it may open, and servers have a few hundred."""
 ONE_HOUR_SECONDS = 3_600
+WORKERS = within(1, 64)
 PAUSE_SECONDS = within(0, ONE_HOUR_SECONDS, is_more=True)
 RETENTION_SECONDS = within(900, 366 * 24 * ONE_HOUR_SECONDS)
 """Of what is kept so that what comes late is known; far longer would only fill tables."""
@@ -94,6 +95,14 @@ class ProcessSettings(DatabaseSettings):
         "OPS_HOST", "Address that health and metrics listen on.", default="127.0.0.1", validate=NOT_EMPTY
     )
     ops_port: int
+    workers: int = variable(
+        "WORKERS",
+        "Processes that share the port, one a core. Each has pools and bounds of its own: connections to the "
+        "database are this many times those of one.",
+        unit="processes",
+        default=1,
+        validate=WORKERS,
+    )
     log_level: str = variable("LOG_LEVEL", "debug, info, warning or error.", default="info", validate=LOG_LEVEL)
     drain_seconds: float = variable(
         "DRAIN_SECONDS",

@@ -6,16 +6,16 @@ from activity_service.cli import billing, users
 from activity_service.cli.audit import audit
 from activity_service.components import SCHEMA
 from activity_service.settings import ActivitySettings, DatabaseSettings
-from service_chassis.cli.commands import AsJson, create_commands, migrate_and_show, run_commands
+from service_chassis.cli.commands import AsJson, Workers, create_commands, migrate_and_show, run_commands
 
 
-def serve() -> None:
+def serve(workers: Workers = None) -> None:
     """Serve the API until SIGTERM or SIGINT."""
     # Here and not above: the other commands should not wait for all of a web server to be imported.
     from activity_service.app import create_app
     from service_chassis.cli.serve import serve_app
 
-    serve_app("activity_service", ActivitySettings, create_app)
+    serve_app("activity_service", ActivitySettings, create_app, workers)
 
 
 def migrate(as_json: AsJson = False) -> None:

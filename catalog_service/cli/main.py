@@ -6,16 +6,23 @@ from catalog_service.cli import clients, keys, plans
 from catalog_service.components import SCHEMA
 from catalog_service.settings import CatalogSettings, DatabaseSettings
 from catalog_service.tokens.rotate_key import RotateKeys
-from service_chassis.cli.commands import AsJson, create_commands, migrate_and_show, run_commands, run_with_pool
+from service_chassis.cli.commands import (
+    AsJson,
+    Workers,
+    create_commands,
+    migrate_and_show,
+    run_commands,
+    run_with_pool,
+)
 
 
-def serve() -> None:
+def serve(workers: Workers = None) -> None:
     """Serve the API until SIGTERM or SIGINT."""
     # Here and not above: the other commands should not wait for all of a web server to be imported.
     from catalog_service.app import create_app
     from service_chassis.cli.serve import serve_app
 
-    serve_app("catalog_service", CatalogSettings, create_app)
+    serve_app("catalog_service", CatalogSettings, create_app, workers)
 
 
 def migrate(as_json: AsJson = False) -> None:

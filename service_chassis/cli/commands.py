@@ -34,6 +34,10 @@ def _show_version(is_wanted: bool) -> None:
         raise typer.Exit
 
 
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, max=64, help="Processes that share the port; otherwise what the setting says."),
+]
 Version = Annotated[
     bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
 ]

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from service_chassis.application import run
+from service_chassis.application import run, run_workers
 from service_chassis.operations.logging import configure_logging
 from service_chassis.operations.tracing import start_tracing
 from service_chassis.own_secrets import require_own_secrets
@@ -16,14 +16,21 @@ Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
 def serve_app(
-    service: str, settings_class: type[Settings], create_app: Callable[[Settings], web.Application]
+    service: str,
+    settings_class: type[Settings],
+    create_app: Callable[[Settings], web.Application],
+    workers: int | None = None,
 ) -> None:
-    """Read the settings, log as `service`, and serve until SIGTERM or SIGINT."""
+    """Read the settings, log as `service`, and serve until SIGTERM or SIGINT, by as many `workers` as told or set."""
     settings = read_settings(settings_class)
     require_own_secrets(settings)
     configure_logging(settings.log_level, service)
     stop_tracing = start_tracing(service)
     try:
-        run(create_app(settings), settings)
+        app = create_app(settings)
+        count = workers or settings.workers
+        if count > 1:
+            run_workers(app, settings, count)
+        run(app, settings)
     finally:
         stop_tracing()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import resource
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,13 +55,23 @@ class HttpServer:
         """Start the application."""
         await self._runner.setup()
 
-    async def listen(self, host: str, port: int) -> int:
-        """Take connections; return the port. Raises OSError when it cannot be bound."""
+    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Take connections; return the port. Raises OSError when it cannot be bound.
+
+        With `reuse_port` other processes may listen there, too: the kernel spreads connections over them.
+        """
+        return await self._take_connections(host=host, port=port, reuse_port=reuse_port or None)
+
+    async def listen_on(self, listening: socket.socket) -> int:
+        """Take connections of a socket that listens already; return the port."""
+        return await self._take_connections(sock=listening)
+
+    async def _take_connections(self, **where: Any) -> int:
         server = self._runner.server
         assert server is not None  # noqa: S101 - set up
         context = self._make_context(server)
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: Connection(context, loop), host, port, backlog=BACKLOG)
+        self._listening = await loop.create_server(lambda: Connection(context, loop), backlog=BACKLOG, **where)
         self._watching = asyncio.create_task(self._watch(server))
         bound_port: int = self._listening.sockets[0].getsockname()[1]
         return bound_port

@@ -1,8 +1,17 @@
 """A service's package, as small as one can be."""
 
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from local_stack.ports import choose_free_port
+from tests.service_chassis.example import REPOSITORY, SERVICE, Example, Start
 
 
 @pytest.fixture
@@ -15,3 +24,23 @@ def directory(tmp_path: Path) -> Path:
         "INSERT INTO first VALUES (1);\nINSERT INTO first VALUES (2);\n"
     )
     return tmp_path
+
+
+@pytest.fixture
+def start(empty_database: Callable[[], str]) -> Start:
+    @contextlib.asynccontextmanager
+    async def start_example(**settings: Any) -> AsyncIterator[Example]:
+        ports = {name: choose_free_port() for name in ("port", "ops_port", "admin_port")}
+        given = {"postgres_dsn": empty_database(), **ports, **settings}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SERVICE, json.dumps(given)), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(30):
+                yield Example(process, **ports)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return start_example

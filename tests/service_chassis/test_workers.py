@@ -1,0 +1,122 @@
+"""A service of several processes behind one port, on real ones."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+
+from tests.service_chassis.example import Example, Start, ask
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there, and no zombie that nobody has buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def names(example: Example, count: int) -> set[int]:
+    """Return the ids of `count` processes, asked until so many have answered, each on a connection of its own."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(int((await ask(example.url + "/name"))[1]))
+    return found
+
+
+async def wait_until_ready(example: Example, *, is_ready: bool = True) -> str:
+    while True:
+        try:
+            status, body, _ = await ask(example.ops_url + "/readyz")
+            if (status == 200) is is_ready:
+                return body
+        except aiohttp.ClientConnectionError:
+            pass
+        await asyncio.sleep(0.02)
+
+
+async def test_workers_share_the_port_and_one_that_dies_is_replaced_and_told_while_the_others_serve(
+    start: Start,
+) -> None:
+    async with start(workers=3) as example:
+        await wait_until_ready(example)
+        first = await names(example, 3)
+        assert example.process.pid not in first
+        victim = min(first)
+        os.kill(victim, signal.SIGKILL)
+        await example.read_until("worker_ended")
+        assert example.lines[-1]["how"] == "SIGKILL"
+        while victim in (second := await names(example, 3)) or len(second) < 3:
+            pass
+        assert first - second == {victim}
+        await wait_until_ready(example)
+        example.process.send_signal(signal.SIGTERM)
+        assert await example.process.wait() == 0
+    assert not any(map(is_running, first | second))
+
+
+async def test_sigterm_lets_every_worker_finish_and_the_operations_port_says_so_until_the_last_has(
+    start: Start,
+) -> None:
+    async with start(workers=2, drain_seconds=1.0) as example:
+        await wait_until_ready(example)
+        slow = [asyncio.create_task(ask(example.url + "/slow")) for _ in range(6)]
+        for _ in range(6):
+            await example.read_until("slow began")
+            example.lines.append({"event": "counted"})
+        example.process.send_signal(signal.SIGTERM)
+        assert json.loads(await wait_until_ready(example, is_ready=False))["notReady"] == ["stopping"]
+        assert {(await each)[:2] for each in slow} == {(200, "done")}
+        assert await example.process.wait() == 0
+
+
+async def test_a_second_signal_ends_all_at_once(start: Start) -> None:
+    async with start(workers=2, drain_seconds=600) as example:
+        await wait_until_ready(example)
+        pids = await names(example, 2)
+        example.process.send_signal(signal.SIGTERM)
+        await wait_until_ready(example, is_ready=False)
+        example.process.send_signal(signal.SIGTERM)
+        assert await example.process.wait() == 128 + signal.SIGTERM
+    assert not any(map(is_running, pids))
+
+
+async def test_what_keeps_one_from_starting_ends_all_with_its_status(
+    start: Start, empty_database: Callable[[], str]
+) -> None:
+    wrong = re.sub("/[^/]*$", "/none", empty_database())
+    async with start(workers=2, postgres_dsn=wrong) as example:
+        assert await example.process.wait() == 1
+
+
+async def test_a_port_in_use_is_told_before_any_worker_is_there(start: Start) -> None:
+    """Not even by processes that share ports: it would be shared with them."""
+    async with start(workers=2) as example:
+        await wait_until_ready(example)
+        async with start(workers=2, port=example.port) as other:
+            assert await other.process.wait() == 1
+
+
+async def test_workers_do_not_outlive_the_process_that_started_them(start: Start) -> None:
+    async with start(workers=2) as example:
+        await wait_until_ready(example)
+        pids = await names(example, 2)
+        example.process.kill()
+        while any(map(is_running, pids)):  # noqa: ASYNC110 - they have no event
+            await asyncio.sleep(0.01)
+
+
+async def test_metrics_are_of_all_workers_each_by_its_number(start: Start) -> None:
+    async with start(workers=2) as example:
+        await wait_until_ready(example)
+        await names(example, 2)
+        _, text, _ = await ask(example.ops_url + "/metrics")
+    counted = dict(re.findall(r'^http_request_seconds_count\{.*route="/name".*worker="(\d)"\} (.*)$', text, re.M))
+    assert counted.keys() == {"1", "2"}
+    assert all(float(count) >= 1 for count in counted.values())
+    assert text.count("# TYPE http_request_seconds histogram") == 1
