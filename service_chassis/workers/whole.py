@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from service_chassis.operations.health import CHECK_TIMEOUT_SECONDS
 
-_ASK_TIMEOUT = aiohttp.ClientTimeout(total=2 * CHECK_TIMEOUT_SECONDS)
+_ASK_TIMEOUT = aiohttp.ClientTimeout(total=1.5 * CHECK_TIMEOUT_SECONDS)
 """A worker bounds its own checks; one that is being replaced does not answer."""
 _OUT_OF_THE_WAY = {"starting", "stopping"}
 """Of a worker that takes no requests, or serves those that it gets: not what should keep any from the others."""

@@ -49,11 +49,18 @@ class ServiceProcess:
         while True:
             assert self.process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
                 LOOPBACK_OPENER.open(f"{self.ops_url}/readyz", timeout=2)
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.05)
+
+    @property
+    def children(self) -> list[int]:
+        """Its own processes, workers and the one that speaks for them."""
+        return [
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -73,7 +80,7 @@ class ServiceProcess:
 
 
 @contextlib.contextmanager
-def second_metering(stack: dict[str, Any], directory: Path) -> Iterator[ServiceProcess]:
+def second_metering(stack: dict[str, Any], directory: Path, **variables: str) -> Iterator[ServiceProcess]:
     """Run one more metering process beside the stack's."""
     keys = ",".join(
         f"{scope}:{'activity' if scope == 'events' else 'ops'}:{hashlib.sha256(key.encode()).hexdigest()}"
@@ -85,6 +92,7 @@ def second_metering(stack: dict[str, Any], directory: Path) -> Iterator[ServiceP
         POSTGRES_DSN=stack["postgres"]["dsn"]["metering"],
         REDIS_URL=stack["redis"]["url"],
         SERVICE_KEYS=keys,
+        **variables,
     )
     try:
         process.wait_until_ready()
