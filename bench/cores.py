@@ -1,7 +1,7 @@
 """Which core runs what, and what a process has used of it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,11 +27,21 @@ def on_core(core: int) -> Iterator[None]:
 
 def cpu_seconds(*pids: int) -> float:
     """Return the processor time of processes and all of their descendants, in user and kernel, ended ones too."""
+    return sum(_ticks(pid) for pid in _with_descendants(pids)) / _TICKS_PER_SECOND
+
+
+def on_all_cores(*pids: int) -> None:
+    """Let processes and all of their descendants run on every core from now on."""
+    for pid in _with_descendants(pids):
+        os.sched_setaffinity(pid, CORES)
+
+
+def _with_descendants(pids: Iterable[int]) -> set[int]:
     parents = _parents()
     wanted = set(pids)
     while grown := {pid for pid, parent in parents.items() if parent in wanted and pid not in wanted}:
         wanted |= grown
-    return sum(_ticks(pid) for pid in wanted) / _TICKS_PER_SECOND
+    return wanted
 
 
 def _parents() -> dict[int, int]:

@@ -26,9 +26,10 @@ COUNT_UNSETTLED = """SELECT count(*) FROM billable_event
 class MeteredCreates:
     """All three services on one core, as the peers' one process has it, and clients with tokens and credits."""
 
-    def __init__(self, stage: Stage, clients: int) -> None:
-        """Start them, register clients, get each a token, grant credits."""
-        self.product: Product = stage.start_product("catalog", "metering", "activity")
+    def __init__(self, stage: Stage, clients: int, *, workers: int = 1) -> None:
+        """Start them, by so many processes of each; register clients, get each a token, grant credits."""
+        variables = {f"{service}_WORKERS": str(workers) for service in ("METERING", "ACTIVITY")}
+        self.product: Product = stage.start_product("catalog", "metering", "activity", variables=variables)
         self.clients = clients
         self.tally = Tally()
         self.drains: list[float] = []
@@ -36,7 +37,8 @@ class MeteredCreates:
         names = name_clients(clients)
         self.product.grant_credits(names)
         self.tokens = issue_tokens(self.product, names)
-        self.token_file: Path = stage.directory / "tokens"
+        # Of its own: each catalog has signed its own.
+        self.token_file: Path = stage.directory / f"tokens-{self.servers[0].pid}"
         self.token_file.write_text("\n".join(self.tokens) + "\n")
 
     @property

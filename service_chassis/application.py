@@ -213,7 +213,7 @@ async def _require_free(settings: ProcessSettings) -> None:
 
 
 async def _speak_for(whole: WholeService, settings: ProcessSettings) -> None:
-    """Answer on the operations port for all workers until SIGTERM."""
+    """Serve the operations port for all workers until SIGTERM."""
     stop = _catch_signals()
     operations = _make_operations(whole)
     try:
