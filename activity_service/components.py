@@ -71,6 +71,8 @@ async def open_components(
         metrics = ActivityMetrics(app[METRICS])
         keys = RemoteKeys(session, settings.jwks_url)
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
+        # What sets these sessions apart a pooler may refuse or drop, and leave those of readiness as they are.
+        app[READINESS].require("sessions", lambda: check_postgres(shared_pool), once=True)
         app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)
         app[READINESS].require("signing_keys", keys.check)
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)

@@ -101,6 +101,8 @@ async def open_components(
         await rates.connect()
         # Redis is not a condition: without it requests pass their rates unchecked, and everything else goes on.
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
+        # What sets these sessions apart a pooler may refuse or drop, and leave those of readiness as they are.
+        app[READINESS].require("sessions", lambda: check_postgres(charging_pool), once=True)
         app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)
         app[READINESS].require("default_policy", lambda: check_policy(readiness_pool, default_policy))
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)

@@ -1,4 +1,7 @@
-"""PostgreSQL pools with every wait bounded."""
+"""PostgreSQL pools with every wait bounded.
+
+Long because all of one connection, from asking for it to giving it back, is read in one piece.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -7,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from service_chassis.database.tenancy import ALL_CLIENTS
 from service_chassis.database.turns import PoolMetrics, Turns
 from service_chassis.database.url import as_asyncpg_url
 from service_chassis.errors import OperatorError
@@ -225,12 +229,18 @@ _LIST_SETTINGS = """
 
 
 async def _require_settings(connection: asyncpg.Connection, settings: Mapping[str, str]) -> None:
-    """Raise SessionNotAsAsked unless the session has the `settings` that it began with.
+    """Raise SessionNotAsAsked unless the session has the `settings` that it began with, and no right beyond them.
 
-    A pooler may drop them without a word; without its role a session would see the rows of all clients.
+    A pooler may drop them without a word; without its role a session would see the rows of all clients, and so it
+    would where `ALTER ROLE ... SET` gives every session what few ask for.
     """
-    actual = dict(await connection.fetch(_LIST_SETTINGS, list(settings)))
-    missing = [name for name, value in settings.items() if (actual[name] or "").lower() != value.lower()]
+    asked = {**dict.fromkeys(ALL_CLIENTS, ""), **settings}
+    actual = dict(await connection.fetch(_LIST_SETTINGS, list(asked)))
+    missing = [name for name, value in asked.items() if (actual[name] or "").lower() != value.lower()]
+    if beyond := [name for name in missing if name not in settings]:
+        raise SessionNotAsAsked(
+            f"the session has what it did not ask for: {', '.join(beyond)}. No role, database or pooler may set it"
+        )
     if missing:
         raise SessionNotAsAsked(
             f"the session lacks what it was begun with: {', '.join(missing)}. A pooler in front of the database "

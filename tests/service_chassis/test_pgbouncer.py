@@ -1,11 +1,15 @@
 """A transaction pooler in front of the database is told in our words, whatever it makes of a session."""
 
+import asyncio
+import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import psycopg
 import pytest
@@ -81,6 +85,75 @@ def test_a_migration_leaves_no_lock_in_a_pooler(
     assert apply_schema(url, Schema.of(directory)) == []
     with psycopg.connect(dsn) as connection:
         assert connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchall() == []
+
+
+# What is needed besides to start; nobody is there, and nobody has to be.
+SERVICES = {
+    "catalog": {},
+    "activity": {
+        "JWKS_URL": "http://127.0.0.1:9/keys",
+        "METERING_URL": "http://127.0.0.1:9",
+        "METERING_KEY": "k" * 32,
+    },
+    "metering": {"REDIS_URL": "redis://127.0.0.1:9", "SERVICE_KEYS": f"events:activity:{'0' * 64}"},
+}
+# As a page on poolers would have it: what cannot be sent is set for the login, in the database.
+SET_FOR_THE_LOGIN = {
+    "statement_timeout": "4000",
+    "lock_timeout": "3000",
+    "idle_in_transaction_session_timeout": "10000",
+    "synchronous_commit": "on",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "is_set_for_the_login"),
+    # The catalog's sessions are all alike: with what they need set for the login it may be ready.
+    [("catalog", False), ("activity", False), ("activity", True), ("metering", False), ("metering", True)],
+)
+async def test_no_service_serves_through_a_transaction_pooler_and_each_says_why(
+    service: str,
+    is_set_for_the_login: bool,
+    fresh_database: Callable[[str], str],
+    start_pooler: Callable[..., str],
+) -> None:
+    dsn = fresh_database(f"{service}_service")
+    if is_set_for_the_login:
+        database, login = conninfo_to_dict(dsn)["dbname"], conninfo_to_dict(dsn)["user"]
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for name, value in SET_FOR_THE_LOGIN.items():
+                connection.execute(f"ALTER ROLE {login} IN DATABASE {database} SET {name} = '{value}'")
+            if service == "activity":
+                connection.execute(f"ALTER ROLE {login} IN DATABASE {database} SET role = '{service}_service'")
+    ignored = f"{IGNORED},role,app.all_clients,plan_cache_mode,lock_timeout,enable_seqscan,enable_bitmapscan"
+    ports = [choose_free_port(), choose_free_port()]
+    given = {
+        "POSTGRES_DSN": start_pooler(dsn, ignored),
+        "PORT": str(ports[0]),
+        "OPS_PORT": str(ports[1]),
+        **SERVICES[service],
+    }
+    environment = {**os.environ, "LOCAL_ONLY": "yes", **{f"{service.upper()}_{k}": v for k, v in given.items()}}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"{service}_service"), env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(30):
+            assert process.stdout is not None
+            why = ""
+            while "SessionNotAsAsked" not in why:
+                line = json.loads(await process.stdout.readline())
+                why = line.get("why", "") if line["event"] == "not_ready" else ""
+            assert "pooler in front of the database" in why
+            async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{ports[1]}/readyz") as response:
+                assert response.status == 503
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 @pytest.mark.parametrize(

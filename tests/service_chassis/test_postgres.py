@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from service_chassis.database.pool import SessionNotAsAsked, check_postgres, open_pool
+from service_chassis.database.tenancy import ALL_CLIENTS
 from service_chassis.database.turns import PoolMetrics
 from service_chassis.operations.metrics import Metrics
 
@@ -204,6 +205,21 @@ async def test_a_session_that_was_shut_down_costs_one_use_only(empty_database: C
             await sleeping
         assert await pool.fetchval("SELECT pg_backend_pid()") != pid
     await operator.close()
+
+
+async def test_a_session_that_sees_all_clients_without_having_asked_is_refused_by_name(
+    empty_database: Callable[[], str],
+) -> None:
+    dsn = empty_database()
+    connection = await asyncpg.connect(dsn)
+    database = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {database} SET app.all_clients = 'on'")
+    await connection.close()
+    async with open_pool(dsn, size=1, application_name="test") as pool:
+        with pytest.raises(SessionNotAsAsked, match=r"did not ask for: app\.all_clients"):
+            await check_postgres(pool)
+    async with open_pool(dsn, size=1, application_name="test", settings=ALL_CLIENTS) as pool:
+        await check_postgres(pool)
 
 
 async def test_a_pooler_that_drops_the_role_is_refused_by_name(empty_database: Callable[[], str]) -> None:
