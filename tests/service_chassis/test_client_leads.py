@@ -1,0 +1,66 @@
+"""A client's data can be put on a server of its own: its tables and unique keys begin with the client.
+
+That is what an engine that distributes tables by a column (Citus, say) asks for, or sharding by hand.
+"""
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+WITHOUT_A_CLIENT = {
+    "metering_service": {
+        "policy": "a policy may be many clients'",
+        "policy_version": "a policy may be many clients'",
+        "admin_audit": "what operators did, in the order in which they did it",
+    },
+    "activity_service": {},
+}
+"""Tables that are the same for all clients, or nobody's: copied to every server, or kept on one."""
+LED_BY_ANOTHER = {
+    "metering_service": {
+        "ledger_entry_event_once": "charges of all clients are listed by event, to be merged with a caller's own",
+        "shadow_refusal_pkey": "a shadow policy's report is of all its clients, by day",
+    },
+    "activity_service": {
+        "plan_play_pkey": "whether a play is another client's or nobody's is asked of its id alone (403, 404)",
+        "billable_event_pkey": "the relay walks all clients' holds in the order of their ids",
+    },
+}
+NEED_NO_CHANGE = ("metering_service",)
+"""Where even the exceptions have the client in their key, which is all that Citus asks for."""
+BOOKKEEPING = ("sql_function", "yoyo")
+
+_LIST_TABLES = """
+    SELECT relname, EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'client_id' AND attnotnull)
+    FROM pg_class c WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+"""
+_LIST_UNIQUE_KEYS = """
+    SELECT t.relname, i.relname, ARRAY(
+        SELECT attname FROM unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY AS k (number, place)
+        JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY place)
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+    WHERE x.indisunique AND t.relnamespace = 'public'::regnamespace
+"""
+
+
+@pytest.mark.parametrize("service", WITHOUT_A_CLIENT)
+def test_tables_and_unique_keys_of_a_client_lead_with_it_but_for_those_with_a_reason(
+    service: str, fresh_database: Callable[[str], str]
+) -> None:
+    with psycopg.connect(fresh_database(service)) as connection:
+        has_client = {
+            table: has
+            for table, has in connection.execute(_LIST_TABLES).fetchall()
+            if not table.strip("_").startswith(BOOKKEEPING)
+        }
+        keys = [
+            (name, columns)
+            for table, name, columns in connection.execute(_LIST_UNIQUE_KEYS).fetchall()
+            if has_client.get(table)
+        ]
+    assert len(keys) >= 2
+    assert {table for table, has in has_client.items() if not has} == WITHOUT_A_CLIENT[service].keys()
+    assert {name for name, columns in keys if columns[0] != "client_id"} == LED_BY_ANOTHER[service].keys()
+    without = {name for name, columns in keys if "client_id" not in columns}
+    assert (not without) == (service in NEED_NO_CHANGE), without
