@@ -1,7 +1,4 @@
-"""PostgreSQL pools with every wait bounded.
-
-Long because all of one connection, from asking for it to giving it back, is read in one piece.
-"""
+"""PostgreSQL pools with every wait bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -10,10 +7,9 @@ from typing import Any
 
 import asyncpg
 
-from service_chassis.database.tenancy import ALL_CLIENTS
+from service_chassis.database.session import SessionNotAsAsked, require_as_asked
 from service_chassis.database.turns import PoolMetrics, Turns
 from service_chassis.database.url import as_asyncpg_url
-from service_chassis.errors import OperatorError
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 ACQUIRE_TIMEOUT_SECONDS = 2.0
@@ -63,10 +59,6 @@ UNHURRIED: Mapping[str, str] = {"statement_timeout": "0", "idle_in_transaction_s
 """Server settings of a connection for an operator's long work, whose every statement its caller bounds."""
 OPERATOR_TIMEOUT_SECONDS = 600.0
 """For a statement that looks for one user in tables without an index for it."""
-
-
-class SessionNotAsAsked(OperatorError):
-    """The server, or a pooler in front of it, did not take what the connection began with; the text names it."""
 
 
 _MAX_QUERIES = 50_000
@@ -185,7 +177,7 @@ async def open_pool(
     settings = {**_SERVER_SETTINGS, **({"role": role} if role else {}), **(settings or {})}
 
     async def require_settings(connection: asyncpg.Connection) -> None:
-        await _require_settings(connection, settings)
+        await require_as_asked(connection, settings)
 
     pool = await FairPool(
         as_asyncpg_url(dsn),
@@ -218,34 +210,6 @@ async def open_pool(
 
 async def _keep_session(_: asyncpg.Connection) -> None:
     """Save asyncpg's reset query, a round trip per use: no statement here leaves state in its session."""
-
-
-# What the server lists has its figure in the list, without a unit; what it does not list is as it was given.
-_LIST_SETTINGS = """
-    SELECT name, coalesce((SELECT setting FROM pg_settings WHERE pg_settings.name = asked.name),
-                          current_setting(asked.name, true))
-    FROM unnest($1::text[]) AS asked (name)
-"""
-
-
-async def _require_settings(connection: asyncpg.Connection, settings: Mapping[str, str]) -> None:
-    """Raise SessionNotAsAsked unless the session has the `settings` that it began with, and no right beyond them.
-
-    A pooler may drop them without a word; without its role a session would see the rows of all clients, and so it
-    would where `ALTER ROLE ... SET` gives every session what few ask for.
-    """
-    asked = {**dict.fromkeys(ALL_CLIENTS, ""), **settings}
-    actual = dict(await connection.fetch(_LIST_SETTINGS, list(asked)))
-    missing = [name for name, value in asked.items() if (actual[name] or "").lower() != value.lower()]
-    if beyond := [name for name in missing if name not in settings]:
-        raise SessionNotAsAsked(
-            f"the session has what it did not ask for: {', '.join(beyond)}. No role, database or pooler may set it"
-        )
-    if missing:
-        raise SessionNotAsAsked(
-            f"the session lacks what it was begun with: {', '.join(missing)}. A pooler in front of the database "
-            "must hand on startup parameters; connect without one that does not"
-        )
 
 
 @asynccontextmanager

@@ -19,7 +19,8 @@ from local_stack.child_process import ChildProcess
 from local_stack.ports import choose_free_port
 from service_chassis.cli.commands import run_commands
 from service_chassis.database.migrations import Schema, apply_schema
-from service_chassis.database.pool import POOLER_IN_THE_WAY, SessionNotAsAsked, check_postgres, open_pool
+from service_chassis.database.pool import POOLER_IN_THE_WAY, check_postgres, open_pool
+from service_chassis.database.session import SessionNotAsAsked
 from tests.operator_command import run_command
 from tests.service_chassis.test_start import raises
 

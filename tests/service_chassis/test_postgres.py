@@ -12,7 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from service_chassis.database.pool import SessionNotAsAsked, check_postgres, open_pool
+from service_chassis.database.pool import check_postgres, open_pool
+from service_chassis.database.session import SessionNotAsAsked
 from service_chassis.database.tenancy import ALL_CLIENTS
 from service_chassis.database.turns import PoolMetrics
 from service_chassis.operations.metrics import Metrics

@@ -46,7 +46,7 @@ class Recording:
 def record_sessions(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Recording]:
     """Write down, by database, what every pool's sessions send from now on."""
     recordings: dict[str, Recording] = defaultdict(Recording)
-    require = pool_module._require_settings
+    require = pool_module.require_as_asked
 
     async def require_and_record(connection: asyncpg.Connection, settings: Mapping[str, str]) -> None:
         await require(connection, settings)
@@ -54,7 +54,7 @@ def record_sessions(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Recording]:
         recording.settings.append(settings)
         connection.add_query_logger(_note_into(recording, len(recording.settings) - 1))
 
-    monkeypatch.setattr(pool_module, "_require_settings", require_and_record)
+    monkeypatch.setattr(pool_module, "require_as_asked", require_and_record)
     return recordings
 
 
