@@ -58,33 +58,33 @@ BEGIN
     SELECT * FROM summed
     WHERE NOT any_special AND (total = 0 OR must_leave IS NULL OR available - total >= must_leave)
       AND client_id NOT IN (SELECT client_id FROM quota WHERE used + held + wanted > most)
+  ), counting AS MATERIALIZED (
+    -- IN stands among the columns, where it is looked up in a hash: as a condition it would become a join, a loop over all
+    -- that fit for each counter. One that is to begin has its id from here, and need not be joined again.
+    SELECT *, counter_id IS NULL AS is_new, coalesce(counter_id, nextval('counter_counter_id_seq')) AS id,
+           client_id IN (SELECT client_id FROM fits) AS is_wanted
+    FROM quota
   ), begun AS (
-    INSERT INTO counter (client_id, name, rule, counts, user_id, starts_at, ends_at, held)
-    SELECT client_id, name, rule, counts, user_id, starts_at, ends_at, wanted FROM quota
-    WHERE counter_id IS NULL AND client_id IN (SELECT client_id FROM fits)
-    RETURNING client_id, name, rule, user_id, counter_id
+    INSERT INTO counter (client_id, counter_id, name, rule, counts, user_id, starts_at, ends_at, held)
+    OVERRIDING SYSTEM VALUE
+    SELECT client_id, id, name, rule, counts, user_id, starts_at, ends_at, wanted FROM counting WHERE is_wanted AND is_new
   ), counted AS (
     UPDATE counter c SET held = c.held + q.wanted
-    FROM quota q
-    WHERE c.client_id = q.client_id AND c.counter_id = q.counter_id AND q.client_id IN (SELECT client_id FROM fits)
+    FROM counting q WHERE q.is_wanted AND NOT q.is_new AND c.client_id = q.client_id AND c.counter_id = q.id
   ), limits AS MATERIALIZED (
-    SELECT array_agg(coalesce(q.counter_id, b.counter_id) ORDER BY q.k) AS ids,
-           array_agg(q.used + q.held ORDER BY q.k) AS taken, array_agg(q.usual ORDER BY q.k) AS usual,
-           array_agg(q.ends_at ORDER BY q.k) AS ends
-    FROM quota q
-    LEFT JOIN begun b
-      ON q.counter_id IS NULL AND (b.client_id, b.name, b.rule, b.user_id) = (q.client_id, q.name, q.rule, q.user_id)
+    SELECT array_agg(id ORDER BY k) AS ids, array_agg(used + held ORDER BY k) AS taken,
+           array_agg(usual ORDER BY k) AS usual, array_agg(ends_at ORDER BY k) AS ends
+    FROM counting
   ), granted AS MATERIALIZED (
     SELECT f.*, l.counter_ids, l.taken_before, l.quota_resets, CASE WHEN l.is_over THEN l.overage END AS overage
     FROM fits f CROSS JOIN limits
     LEFT JOIN LATERAL (
-      SELECT array_agg(limits.ids[k] ORDER BY place) AS counter_ids,
-             array_agg(before ORDER BY place) AS taken_before, array_agg(limits.ends[k] ORDER BY place) AS quota_resets,
-             array_agg(beyond ORDER BY place) AS overage, bool_or(beyond > 0) AS is_over
-      FROM unnest(f.counters) WITH ORDINALITY AS each (k, place)
-      CROSS JOIN LATERAL (SELECT limits.taken[k] + f.ahead[place] AS before) AS b
-      CROSS JOIN LATERAL (
-        SELECT greatest(before + f.amounts[place] - greatest(before, limits.usual[k]), 0) AS beyond) AS o
+      -- Lists are unnested among the columns, each in its order, which costs a third of a function in FROM.
+      SELECT array_agg(limits.ids[k]) AS counter_ids, array_agg(before) AS taken_before,
+             array_agg(limits.ends[k]) AS quota_resets, array_agg(beyond) AS overage, bool_or(beyond > 0) AS is_over
+      FROM (SELECT k, limits.taken[k] + ahead AS before, amount
+            FROM (SELECT unnest(f.counters) AS k, unnest(f.ahead) AS ahead, unnest(f.amounts) AS amount) AS each) AS each
+      CROSS JOIN LATERAL (SELECT greatest(before + amount - greatest(before, limits.usual[k]), 0) AS beyond) AS o
       WHERE f.counters IS NOT NULL) AS l ON true
   ), held AS (
     -- In the order of the ids, as every writer of holds.

@@ -1,15 +1,19 @@
-"""What a decision reads does not grow with what is stored, even by a plan from when the tables were empty."""
+"""What a decision reads does not grow with what is stored, even by a plan from when the tables were empty; what it passes
+through grows with its batch.
+"""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 
 from metering_service.events.event import BillableEvent, ReleasedEvent, SettledEvent
 from metering_service.events.hold_store import CHARGING_SETTINGS, HoldStore
-from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion
+from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion, Quota
 from metering_service.rates.limiter import PASSED
 from service_chassis.database.pool import open_pool
 
@@ -99,3 +103,83 @@ async def test_a_decision_among_many_live_holds_reads_none_of_them(pool: asyncpg
         async with pool.acquire() as connection:
             await live(HoldStore(connection), one_clients(10))
         assert await count_rows_read(pool) - before <= 10 * ROWS_PER_EVENT
+
+
+COUNTED = PolicyVersion(
+    "counted",
+    1,
+    Policy(
+        (),
+        (Quota("events", 10**6), Quota("units", 10**6, counts="units", per="user")),
+        {"*": 1},
+        "prepaid",
+        "enforce",
+    ),
+    NOW,
+    NOW,
+)
+
+
+async def test_what_a_statement_passes_through_grows_with_its_batch_and_not_with_the_square_of_it(
+    pool: asyncpg.Pool,
+) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("INSERT INTO policy VALUES ('counted')")
+        await connection.execute(
+            "INSERT INTO policy_version VALUES ('counted', 1, $1, $2, $2)",
+            orjson.dumps(COUNTED.policy.as_document()).decode(),
+            NOW,
+        )
+        await connection.execute(
+            "INSERT INTO account (client_id, granted, last_at) SELECT 'c' || n, 9, $1 FROM generate_series(1, 400) AS n",
+            NOW,
+        )
+        plans: list[str] = []
+
+        def keep_plan(_: object, message: asyncpg.PostgresLogMessage) -> None:
+            plans.append(message.message)
+
+        connection.add_log_listener(keep_plan)
+        for setting in (
+            "LOAD 'auto_explain'",
+            "SET auto_explain.log_min_duration = 0",
+            "SET auto_explain.log_nested_statements = on",
+            "SET auto_explain.log_analyze = on",
+            "SET auto_explain.log_format = json",
+            "SET client_min_messages = log",
+        ):
+            await connection.execute(setting)
+        passed_each: dict[int, list[float]] = {}
+        for size in (20, 400):
+            for _ in range(2):  # the first time their counters begin
+                plans.clear()
+                await authorize_and_settle(HoldStore(connection), size)
+                rows = [count_rows_passed(orjson.loads(text[text.index("{") :])["Plan"]) for text in plans]
+                passed_each.setdefault(size, []).append(sum(rows) / size)
+        connection.remove_log_listener(keep_plan)
+    assert min(passed_each[20]) > 10
+    for of_few, of_many in zip(*passed_each.values(), strict=True):
+        assert of_many < 1.5 * of_few
+
+
+async def authorize_and_settle(holds: HoldStore, clients: int) -> None:
+    """Authorize and settle an event of each of so many clients, and authorize and release another."""
+    events = [
+        [BillableEvent(str(uuid.uuid4()), str(uuid.uuid4()), f"c{n}", "any", "ann") for n in range(1, clients + 1)]
+        for _ in range(2)
+    ]
+    for batch in events:
+        decisions = await holds.authorize(
+            batch, [ClientPolicies(COUNTED)] * clients, [PASSED] * clients, service="tests", default_policy="counted"
+        )
+        assert [decision and decision.decision for decision in decisions] == ["granted"] * clients
+    facts = [SettledEvent(event.hold_id, event.event_id, event.client_id) for event in events[0]]
+    assert all(await holds.settle_held(facts, service="tests"))
+    given_back = [ReleasedEvent(event.hold_id, event.event_id, event.client_id) for event in events[1]]
+    assert all(await holds.release(given_back, service="tests"))
+
+
+def count_rows_passed(plan: Mapping[str, Any]) -> float:
+    """Return how many rows the steps of a plan gave on or threw away, in all of their turns."""
+    rows = sum(rows for name, rows in plan.items() if name == "Actual Rows" or name.startswith("Rows Removed"))
+    return float(rows * plan["Actual Loops"]) + sum(count_rows_passed(each) for each in plan.get("Plans", ()))
