@@ -14,14 +14,30 @@ BEGIN
     RETURN;
   END IF;
   RETURN QUERY
+  WITH asked AS MATERIALIZED (
+    SELECT q.*, greatest(p_now, a.last_at) AS moment, s.anchored_at
+    FROM json_to_recordset(p_counters) AS q (
+      k integer, client_id text, name text, rule text, counts text, period text, anchor text, user_id text,
+      usual bigint, most bigint, wanted bigint)
+    LEFT JOIN account a ON a.client_id = q.client_id
+    LEFT JOIN LATERAL (
+      SELECT s.anchored_at FROM find_assignment(q.client_id, greatest(p_now, a.last_at)) AS s
+      WHERE q.anchor = 'assigned' OFFSET 0) AS s ON true
+  ), calendar AS MATERIALIZED (
+    -- Once for all: to find a period costs more than to find a counter.
+    SELECT d.period, p.starts_at, p.ends_at
+    FROM (SELECT DISTINCT period FROM asked WHERE anchored_at IS NULL) AS d
+    CROSS JOIN LATERAL find_period(d.period, NULL, p_now) AS p
+  )
   SELECT q.k, q.client_id, q.name, q.rule, q.counts, q.user_id, q.usual, q.most, q.wanted, p.starts_at,
          p.ends_at, c.counter_id, coalesce(c.used, 0), coalesce(c.held, 0)
-  FROM json_to_recordset(p_counters) AS q (
-    k integer, client_id text, name text, rule text, counts text, period text, anchor text, user_id text,
-    usual bigint, most bigint, wanted bigint)
-  LEFT JOIN account a ON a.client_id = q.client_id
-  LEFT JOIN LATERAL find_assignment(q.client_id, greatest(p_now, a.last_at)) AS s ON q.anchor = 'assigned'
-  CROSS JOIN LATERAL find_period(q.period, s.anchored_at, greatest(p_now, a.last_at)) AS p
+  FROM asked q
+  CROSS JOIN LATERAL (
+    SELECT d.starts_at, d.ends_at FROM calendar d
+    WHERE q.anchored_at IS NULL AND q.moment = p_now AND d.period = q.period
+    UNION ALL
+    SELECT f.starts_at, f.ends_at FROM find_period(q.period, q.anchored_at, q.moment) AS f
+    WHERE q.anchored_at IS NOT NULL OR q.moment > p_now) AS p
   LEFT JOIN LATERAL (
     SELECT c.counter_id, c.used, c.held FROM counter c
     WHERE c.client_id = q.client_id AND c.name = q.name AND c.rule = q.rule AND c.user_id = q.user_id
