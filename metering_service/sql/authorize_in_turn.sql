@@ -126,7 +126,7 @@ BEGIN
                            THEN ceil(extract(epoch FROM d.resolve_by - r.moment)) ELSE 60 END) INTO v_by_holds
                 FROM (SELECT h.resolve_by, sum(t.amount) OVER (ORDER BY h.resolve_by, h.hold_id) - t.amount AS freed_before
                       FROM hold h CROSS JOIN LATERAL (
-                        SELECT count_for(c.counts, h.units, h.credits) AS amount
+                        SELECT count_for(c.counts, 1, h.units, h.credits) AS amount
                         FROM counter c WHERE c.client_id = h.client_id AND c.counter_id = v_ids[k] OFFSET 0) AS t
                       WHERE h.client_id = r.client_id AND h.released_at IS NULL AND v_ids[k] = ANY (h.counter_ids)) AS d
                 WHERE d.freed_before < v_excess;

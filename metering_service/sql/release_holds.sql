@@ -43,13 +43,11 @@ BEGIN
     INSERT INTO hold (client_id, hold_id, event_id, released_at)
     SELECT client_id, hold_id, event_id, v_now FROM item WHERE NOT is_known AND NOT is_charged ORDER BY client_id, hold_id
   ), counted AS (
-    UPDATE counter c SET held = c.held - t.held
+    UPDATE counter c SET held = c.held - count_for(c.counts, t.events, t.units, t.credits)
     FROM (
-      SELECT f.client_id, t.counter_id, sum(t.held)::bigint AS held
-      FROM freed f CROSS JOIN LATERAL unnest(f.counter_ids) AS each (counter_id) CROSS JOIN LATERAL (
-        SELECT c.counter_id, count_for(c.counts, f.units, f.credits) AS held
-        FROM counter c WHERE c.client_id = f.client_id AND c.counter_id = each.counter_id OFFSET 0) AS t
-      GROUP BY f.client_id, t.counter_id) AS t
+      SELECT client_id, counter_id, count(*) AS events, sum(units)::bigint AS units, sum(credits)::bigint AS credits
+      FROM (SELECT client_id, unnest(counter_ids) AS counter_id, units, credits FROM freed) AS each
+      GROUP BY client_id, counter_id) AS t
     WHERE c.client_id = t.client_id AND c.counter_id = t.counter_id
   ), given_back AS (
     UPDATE account a SET held = a.held - f.credits

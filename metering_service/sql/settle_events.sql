@@ -48,14 +48,14 @@ BEGIN
     FROM charged ORDER BY client_id, hold_id
   ), counted AS (
     -- What was held in a period counts there, also when it is settled in the next.
-    UPDATE counter c SET used = c.used + t.used, held = c.held - t.held
+    UPDATE counter c
+    SET used = c.used + count_for(c.counts, t.events, t.actual, t.price),
+        held = c.held - count_for(c.counts, t.events, t.units, t.credits)
     FROM (
-      SELECT g.client_id, t.counter_id, sum(t.used)::bigint AS used, sum(t.held)::bigint AS held
-      FROM charged g CROSS JOIN LATERAL unnest(g.counter_ids) AS each (counter_id) CROSS JOIN LATERAL (
-        SELECT c.counter_id, count_for(c.counts, g.actual, g.price) AS used,
-               count_for(c.counts, g.units, g.credits) AS held
-        FROM counter c WHERE c.client_id = g.client_id AND c.counter_id = each.counter_id OFFSET 0) AS t
-      GROUP BY g.client_id, t.counter_id) AS t
+      SELECT client_id, counter_id, count(*) AS events, sum(actual)::bigint AS actual, sum(price)::bigint AS price,
+             sum(units)::bigint AS units, sum(credits)::bigint AS credits
+      FROM (SELECT client_id, unnest(counter_ids) AS counter_id, actual, price, units, credits FROM charged) AS each
+      GROUP BY client_id, counter_id) AS t
     WHERE c.client_id = t.client_id AND c.counter_id = t.counter_id
   ), summed AS (
     INSERT INTO usage AS u (client_id, day, event_type, charged, units, credits, overage, last_at)

@@ -81,8 +81,8 @@ BEGIN
           h.client_id, h.counter_ids, h.overage, v_units - h.units, credits - h.credits) END;
         DELETE FROM hold WHERE client_id = r.client_id AND hold_id = h.hold_id;
         UPDATE counter c
-        SET used = c.used + count_for(c.counts, v_units, credits),
-            held = c.held - count_for(c.counts, h.units, h.credits)
+        SET used = c.used + count_for(c.counts, 1, v_units, credits),
+            held = c.held - count_for(c.counts, 1, h.units, h.credits)
         WHERE c.client_id = r.client_id AND c.counter_id = ANY (v_counters);
         INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service,
                                   counted_on, held_at, late_credits, pinned_credits, policy_id, policy_version, rates_used,

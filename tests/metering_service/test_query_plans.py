@@ -1,5 +1,6 @@
-"""What a decision reads does not grow with what is stored, even by a plan from when the tables were empty; what it passes
-through grows with its batch.
+"""What a decision reads does not grow with what is stored, even by a plan from when the tables were empty.
+
+What it passes through grows with its batch, and not faster.
 """
 
 import uuid
@@ -131,7 +132,8 @@ async def test_what_a_statement_passes_through_grows_with_its_batch_and_not_with
             NOW,
         )
         await connection.execute(
-            "INSERT INTO account (client_id, granted, last_at) SELECT 'c' || n, 9, $1 FROM generate_series(1, 400) AS n",
+            "INSERT INTO account (client_id, granted, last_at)"
+            " SELECT 'c' || n, 9, $1 FROM generate_series(1, 400) AS n",
             NOW,
         )
         plans: list[str] = []

@@ -53,7 +53,7 @@ async def test_a_quota_that_a_partial_settle_gives_nothing_back_of_is_found(
     metering: Metering, clock: MovableClock
 ) -> None:
     await metering.give("acme", quotas=[{"name": "q", "limit": 10, "counts": "units", "period": "day"}], grant=20)
-    await seed(metering, "settle_events", "count_for(c.counts, g.units, g.credits) AS held", "1::bigint AS held")
+    await seed(metering, "settle_events", "count_for(c.counts, t.events, t.units, t.credits)", "t.events")
     attempt = event(units=5)
     await metering.authorize(attempt)
     await metering.settle({**attempt, "units": 2})
