@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 Period = Literal["hour", "day", "week", "month", "year"]
@@ -23,11 +24,12 @@ MAX_GRANT_CREDITS = 1_000_000_000_000
 """Bounds that keep every sum within 64 bits: nine million of the largest grants."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rate:
     """`limit` requests in `period_seconds` on the long run, up to `burst` of them at once.
 
-    `per` user, each user of a client has as many; events without a user share one.
+    `per` user, each user of a client has as many; events without a user share one. Without slots, to keep what is
+    made of it for every event.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Rate:
         """The period, in microseconds: also the ticks in which one request's worth comes back (rates/gcra.py)."""
         return self.period_seconds * 1_000_000
 
-    @property
+    @cached_property
     def as_script_arguments(self) -> tuple[int, int, int, int, int]:
         """The rate as `gcra.lua` takes it: times as whole microseconds and ticks, of which a microsecond has `limit`.
 
@@ -64,12 +66,13 @@ class Rate:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quota:
     """So many events, units or credits in a period, UTC; `overage` is how far above it events still pass, None for
     any.
 
     `anchor` `assigned`: periods are counted from the moment the client was assigned a policy, not by the calendar.
+    Without slots, as Rate.
     """
 
     name: str
@@ -81,7 +84,7 @@ class Quota:
     event_types: tuple[str, ...] = (ANY_TYPE,)
     overage: int | None = 0
 
-    @property
+    @cached_property
     def rule(self) -> str:
         """What, besides its name, makes a counter another one: limit and overage may change and it goes on."""
         return " ".join((self.counts, self.period, self.anchor, self.per, *sorted(self.event_types)))
@@ -93,7 +96,7 @@ class Quota:
 
     def count(self, units: int, credits: int) -> int:
         """Return what an event of so many units and credits takes of it."""
-        return {"events": 1, "units": units, "credits": credits}[self.counts]
+        return 1 if self.counts == "events" else units if self.counts == "units" else credits
 
     def as_document(self) -> dict[str, Any]:
         """Return the quota as JSON values."""
