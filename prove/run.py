@@ -63,7 +63,7 @@ PARTS = (
 )
 READ_ON = (
     "Read on: docs/billing.md, how a charge happens exactly once; docs/reliability.md, what was done to prove it; "
-    "prove/, this program; make faults, faults of 74 kinds; make run, to try it yourself."
+    "prove/, this program; make faults, faults of 86 kinds; make run, to try it yourself."
 )
 WIDTH = 98
 

@@ -3,6 +3,7 @@
 Long because each way in which the books can be wrong is put there by hand.
 """
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -187,6 +188,18 @@ async def test_recharge_has_charged_what_lacks_its_charge_and_nothing_else(
     rows = await pool.fetch("SELECT event_id, outcome, user_id FROM billable_event")
     assert {row["event_id"] for row in rows} == set(lost)
     assert {(row["outcome"], row["user_id"]) for row in rows} == {("happened", None)}
+
+
+async def test_recharge_of_more_than_one_statement_takes_needs_two_connections_and_has_them(
+    pool: asyncpg.Pool, activity_dsn: str, charges: ChargesClient, tmp_path: Path, run: Run
+) -> None:
+    await pool.executemany(INSERT_PLAY, [(uuid.uuid4(), OLD, None) for _ in range(501)])
+    key = tmp_path / "key"
+    key.write_text(ADMIN_KEY)
+    arguments = ["--metering-url", charges._url, "--metering-key-file", str(key), "--json"]
+    code, output, error = await asyncio.to_thread(run, activity_dsn, "billing", "recharge", *arguments)
+    assert (code, error) == (0, "")
+    assert orjson.loads(output) == {"uncharged": 501, "announced": 501, "dryRun": False}
 
 
 async def test_young_fact_may_be_in_flight(pool: asyncpg.Pool, charges: ChargesClient) -> None:

@@ -25,6 +25,7 @@ from tests.faults.fault_stack import FaultStack
 from tests.faults.observation import fetch_rows, run_audits
 from tests.faults.operator import CLIENTS, PROBE, Operator
 from tests.faults.smallest_history import describe, find_smallest_history
+from tests.faults.tokens import check_tokens
 from tests.faults.workload import REQUEST_TIMEOUT_SECONDS, Workload
 
 RECOVERY_LIMIT_SECONDS = 30.0
@@ -48,6 +49,7 @@ class Outcome:
     unknown: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     plays: int = 0
+    answers: int = 0
     charges: int = 0
     abandoned: int = 0
     replayed: int = 0
@@ -96,7 +98,7 @@ class Campaign:
     async def run(self) -> Outcome:
         """Run it. Raises StackError when the stack does not even start."""
         directory = Path(tempfile.mkdtemp(prefix="faults-"))
-        stack = FaultStack(directory, bug=self._bug)
+        stack = FaultStack(directory, bug=self._bug, sells_tokens=True)
         history = History(directory / "history.jsonl")
         began = time.monotonic()
         try:
@@ -190,6 +192,10 @@ class Campaign:
             outcome.violations.append(Finding("6-no-rest", "the stack", f"after {REST_LIMIT_SECONDS:g} s: {unrest}"))
         plays, holds, outcome.abandoned = await fetch_rows(stack, history.attempts)
         outcome.violations += await run_audits(stack)
+        tokens = await check_tokens(stack, history.attempts)
+        outcome.violations += tokens.findings
+        outcome.answers = tokens.answers
+        outcome.abandoned += tokens.abandoned
         asked = [play for play in plays if play.client_id != PROBE]
         skew = CLOCK_SHIFT_SECONDS if any("clock" in name for name in outcome.faults) else 0.0
         outcome.violations += check_history(history, asked, holds, clock_skew_seconds=skew)

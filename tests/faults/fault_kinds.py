@@ -17,7 +17,7 @@ import redis.exceptions
 
 from prove.breakable_stack import ACTIVITIES, RESOLVE_AFTER_SECONDS
 from tests.faults.fail_points import FAIL_POINTS, arm, await_met
-from tests.faults.fault_stack import FaultStack
+from tests.faults.fault_stack import TOKEN_SELLERS, FaultStack
 
 Inject = Callable[[FaultStack, random.Random], Awaitable[bool]]
 """Break it, hold it, and answer whether it came about: nobody may have met the fail point."""
@@ -75,6 +75,20 @@ async def _kill_catalog(stack: FaultStack, rng: random.Random) -> bool:
     return True
 
 
+@fault("second product: kill -9")
+async def _kill_second_product(stack: FaultStack, rng: random.Random) -> bool:
+    await stack.kill_service(rng.choice(TOKEN_SELLERS))
+    await _hold(rng)
+    return True
+
+
+@fault("second product: SIGSTOP beyond the resolve age")
+async def _pause_second_product(stack: FaultStack, rng: random.Random) -> bool:
+    stack.signal_service(rng.choice(TOKEN_SELLERS), signal.SIGSTOP)
+    await asyncio.sleep(PAUSE_SECONDS)
+    return True
+
+
 @fault("activity: SIGTERM")
 async def _terminate_activity(stack: FaultStack, rng: random.Random) -> bool:
     await stack.terminate_service(rng.choice(ACTIVITIES))
@@ -105,7 +119,7 @@ async def _pause_metering(stack: FaultStack, rng: random.Random) -> bool:
 async def _kill_everything(stack: FaultStack, rng: random.Random) -> bool:
     os.kill(stack.postgres.process.pid, signal.SIGKILL)
     os.kill(stack.redis.process.pid, signal.SIGKILL)
-    await asyncio.gather(*[stack.kill_service(name) for name in ("catalog", "metering", *ACTIVITIES)])
+    await asyncio.gather(*[stack.kill_service(name) for name in ("catalog", "metering", *ACTIVITIES, *TOKEN_SELLERS)])
     await _hold(rng)
     return True
 
@@ -129,7 +143,7 @@ async def _kill_backend(stack: FaultStack, rng: random.Random) -> bool:
     connection = await asyncpg.connect(stack.postgres.dsn(), timeout=5)
     try:
         rows = await connection.fetch(
-            "SELECT pid FROM pg_stat_activity WHERE application_name IN ('activity_service', 'metering_service')"
+            "SELECT pid FROM pg_stat_activity WHERE datname IN ('activity', 'metering', 'llm')"
         )
     finally:
         await connection.close()
@@ -277,7 +291,10 @@ def _break_link(name: str, how: str) -> Inject:
     return break_link
 
 
-LINKS = ("clients-activity-1", "activity-metering", "activity-postgres", "metering-postgres", "metering-redis")
+LINKS = (
+    *("clients-activity-1", "activity-metering", "activity-postgres", "metering-postgres", "metering-redis"),
+    *("llm-metering", "llm-postgres"),
+)
 for _link in LINKS:
     for _how in ("refuse", "reset", "stall", "delay", "half-close"):
         FAULTS[f"{_how} {_link}"] = _break_link(_link, _how)

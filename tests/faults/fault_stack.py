@@ -10,15 +10,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from local_stack.ports import LOOPBACK
+from local_stack.ports import LOOPBACK, choose_free_port
+from local_stack.servers import Database, create_databases
 from local_stack.service_environment import ServiceEnvironment
-from prove.breakable_stack import ACTIVITIES, STOP_WAIT_SECONDS, BreakableStack, Program
+from local_stack.topology import GUEST
+from prove.breakable_stack import ACTIVITIES, RESOLVE_AFTER_SECONDS, STOP_WAIT_SECONDS, BreakableStack, Program
 from tests.faults.faulty_link import FaultyLink
 from tests.faults.replay import RequestTape
 from tests.faults.seeded_bugs import SEEDED_BUGS
 from tests.faults.witness import WITNESS
 
 SMALL_DISK_SIZE = "600m"
+TOKEN_SELLERS = ("llm-1", "llm-2")
+"""The processes of the second product; two, so that one's sweeper takes holds from the other."""
 
 
 class FaultStack(BreakableStack):
@@ -31,9 +35,13 @@ class FaultStack(BreakableStack):
         bug: str = "",
         variables: Mapping[str, str] | None = None,
         goes_through_links: bool = True,
+        sells_tokens: bool = False,
         inherited_descriptors: Sequence[int] = (),
     ) -> None:
-        """Without links services reach each other and their servers directly: links are as slow as this process."""
+        """Without links services reach each other and their servers directly: links are as slow as this process.
+
+        With `sells_tokens` two processes of a second product run beside activity's: the guide's example.
+        """
         self._bug = SEEDED_BUGS.get(bug)
         settings = dict(self._bug.postgres_settings if self._bug else ())
         super().__init__(
@@ -43,6 +51,9 @@ class FaultStack(BreakableStack):
             inherited_descriptors=inherited_descriptors,
         )
         self._goes_through_links = goes_through_links
+        self._sells_tokens = sells_tokens
+        self.guest_dsn = self.postgres.dsn(GUEST, GUEST, self.secrets[f"{GUEST}_password"])
+        self._guest_ports = [choose_free_port() for _ in TOKEN_SELLERS]
         self.control = directory / "control"
         self.links: dict[str, FaultyLink] = {}
         self.has_small_disk = False
@@ -53,6 +64,11 @@ class FaultStack(BreakableStack):
         (self.directory / "postgres").mkdir(exist_ok=True)
         self.has_small_disk = _mount_small_disk(self.directory / "postgres")
         await super().start()
+        if self._sells_tokens:
+            for name, port in zip(TOKEN_SELLERS, self._guest_ports, strict=True):
+                self._programs[name] = self._guest(name, port)
+                await self.start_service(name)
+            await self.await_ready()
 
     async def stop(self) -> None:
         """Stop everything, whatever state it is in."""
@@ -66,6 +82,8 @@ class FaultStack(BreakableStack):
 
     def url(self, name: str, *, is_direct: bool = False) -> str:
         """Return where a service is; an activity process behind its link, if links there are, unless `is_direct`."""
+        if name in TOKEN_SELLERS:
+            return f"http://{LOOPBACK}:{self._guest_ports[TOKEN_SELLERS.index(name)]}"
         if name in ACTIVITIES and self._goes_through_links and not is_direct:
             return f"http://{LOOPBACK}:{self.links[f'clients-{name}'].port}"
         return super().url(name)
@@ -107,9 +125,24 @@ class FaultStack(BreakableStack):
         command = [sys.executable, "-m", "tests.faults.service_process", environment.service.name, "serve"]
         return Program(command, {**whole.variables, **hands}, whole.ready_url)
 
+    def _guest(self, name: str, port: int) -> Program:
+        """Return the guide's example, with the campaign's hands inside."""
+        variables = {
+            "LLM_POSTGRES_DSN": _through(self.guest_dsn, self.links["llm-postgres"]),
+            "LLM_PORT": str(port),
+            "LLM_RESOLVE_AFTER_SECONDS": str(RESOLVE_AFTER_SECONDS),
+            "METERING_URL": f"http://{LOOPBACK}:{self.links['llm-metering'].port}",
+            "METERING_KEY": self.secrets[f"{GUEST}_key"],
+            "FAULTS_CONTROL": str(self.control),
+            "FAULTS_PROCESS": name,
+        }
+        command = [sys.executable, "-m", "tests.faults.service_process", GUEST]
+        return Program(command, variables, f"{self.url(name)}/healthz")
+
     def migrate(self) -> None:
         """Migrate; then put in the witness, and what the bug does to the schema."""
         super().migrate()
+        create_databases(self.postgres.dsn(), [Database(GUEST, self.secrets[f"{GUEST}_password"])])
         for name, statements in (
             ("metering", WITNESS + (self._bug.metering_sql if self._bug else "")),
             ("activity", self._bug.activity_sql if self._bug else ""),
@@ -130,6 +163,8 @@ class FaultStack(BreakableStack):
                 FaultyLink("clients-activity-2", environments["activity-2"].port),
                 FaultyLink("activity-metering", metering_port, self.tape.listen),
                 FaultyLink("activity-postgres", self.postgres.port),
+                FaultyLink("llm-metering", metering_port, self.tape.listen),
+                FaultyLink("llm-postgres", self.postgres.port),
                 FaultyLink("metering-postgres", self.postgres.port),
                 FaultyLink("metering-redis", self.redis.port),
             )

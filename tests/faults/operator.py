@@ -16,6 +16,10 @@ STEADY = ("steady-1", "steady-2")
 TIGHT = ("tight-1", "tight-2", "tight-3")
 BOUNDED = ("quota-1", "quota-2")
 RATED = ("rate-1",)
+TOKENS, MOST_TOKENS = "llm.tokens", 5
+"""What the second product sells, and the most that one of its answers may be, of which it holds the price."""
+TOKEN_BUYERS = ("tokens-tight", "tokens-steady")
+"""The second product's clients; the first has what it is granted, the other pays nothing."""
 PROBE = "probe"
 CLIENTS = (*STEADY, *TIGHT, *BOUNDED, *RATED, PROBE)
 FREE = {"*": 0}
@@ -27,6 +31,8 @@ def policy_of(client_id: str, *, quota: int = FIRST_QUOTA, price: int = 1) -> di
     """Return the terms a client begins with, or has after a change."""
     if client_id in TIGHT:
         return {"credits": "prepaid", "prices": dict.fromkeys(PRICES, price)}
+    if client_id == TOKEN_BUYERS[0]:
+        return {"credits": "prepaid", "prices": {TOKENS: price}}
     if client_id in BOUNDED:
         wide = {"name": "units", "limit": 1_000_000, "counts": "units", "period": "day", "per": "user"}
         return {"prices": FREE, "quotas": [{"name": "q", "limit": quota, "period": "month"}, wide]}
@@ -47,12 +53,12 @@ class Operator:
 
     async def set_up(self) -> None:
         """Give every client its policy, and the tight ones their first credits."""
-        for client_id in CLIENTS:
+        for client_id in (*CLIENTS, *TOKEN_BUYERS):
             await self.put_policy(client_id, quota=FIRST_QUOTA, price=1)
             await self.call(
                 "PUT", f"/internal/clients/{client_id}/policy", {"policyId": f"of-{client_id}", "create": True}
             )
-            if client_id in TIGHT:
+            if client_id in (*TIGHT, TOKEN_BUYERS[0]):
                 await self.grant(client_id, "first-grant", FIRST_GRANT)
 
     async def grant(self, client_id: str, grant_id: str, credits: int) -> None:
@@ -86,7 +92,8 @@ class Operator:
 
     async def put_policy(self, client_id: str, *, quota: int = FIRST_QUOTA, price: int = 1) -> None:
         """Set a client's terms."""
-        change = Change(client_id, datetime.now(UTC), quota=quota, price=price)
+        most = MOST_TOKENS if client_id in TOKEN_BUYERS else 1
+        change = Change(client_id, datetime.now(UTC), quota=quota, price=price * most)
         self._history.changes.append(change)
         terms = policy_of(client_id, quota=quota, price=price)
         await self._insist(change, "PUT", f"/internal/policies/of-{client_id}", terms)

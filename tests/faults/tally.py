@@ -34,7 +34,17 @@ class Tally:
         """Print the table of faults, the totals, the violations with their history, and the verdict."""
         console.print(self._faults())
         totals = Table("what", "how many", title="Operations")
-        for what in ("attempts", "unknown", "plays", "charges", "abandoned", "replayed", "restarts", "reads"):
+        for what in (
+            "attempts",
+            "unknown",
+            "plays",
+            "answers",
+            "charges",
+            "abandoned",
+            "replayed",
+            "restarts",
+            "reads",
+        ):
             totals.add_row(_WORDS[what], f"{sum(getattr(outcome, what) for outcome in self.outcomes):,}")
         refused: Counter[str] = sum((outcome.refused for outcome in self.outcomes), Counter())
         for code, number in sorted(refused.items()):
@@ -80,6 +90,7 @@ _WORDS = {
     "attempts": "requests",
     "unknown": "requests with unknown outcome",
     "plays": "plays there are",
+    "answers": "answers of the second product",
     "charges": "charges there are",
     "abandoned": "holds that a sweeper gave back",
     "replayed": "internal requests said again",

@@ -152,7 +152,7 @@ def test_evidence_of_a_play_is_its_whole_history(history: History) -> None:
 
 
 def test_every_part_and_every_wire_has_its_faults() -> None:
-    for part in ("activity", "metering", "catalog", "postgres", "redis", "everything"):
+    for part in ("activity", "metering", "catalog", "postgres", "redis", "everything", "second product"):
         assert any(name.startswith(part) for name in FAULTS), part
     for how in ("refuse", "reset", "stall", "delay", "half-close"):
-        assert sum(name.startswith(how) for name in FAULTS) == 5
+        assert sum(name.startswith(how) for name in FAULTS) == 7

@@ -15,6 +15,12 @@ WITNESS = """
         FROM hold LEFT JOIN hold_witness AS witness USING (client_id, hold_id)
         UNION ALL
         SELECT client_id, hold_id, event_id, 'settled', -credits, held_at, at, held_at IS NULL
-        FROM ledger_entry WHERE kind = 'spend';
+        FROM ledger_entry WHERE kind = 'spend'
+        UNION ALL
+        -- What was held beyond what it was in the end.
+        SELECT client_id, hold_id, event_id, 'released', witness.credits + line.credits, witness.held_at, line.at,
+               false
+        FROM ledger_entry AS line JOIN hold_witness AS witness USING (client_id, hold_id)
+        WHERE kind = 'spend' AND witness.credits + line.credits > 0;
 """
 """Statements for metering's database. The view has every hold there ever was, live, charged or given back."""

@@ -15,7 +15,9 @@ import aiohttp
 from prove.breakable_stack import ACTIVITIES
 from prove.history import Attempt, History
 from tests.faults.fault_stack import FaultStack
-from tests.faults.operator import BOUNDED, CLIENTS, FIRST_QUOTA, RATED, STEADY, TIGHT, Operator
+from tests.faults.operator import BOUNDED, CLIENTS, FIRST_QUOTA, RATED, STEADY, TIGHT, TOKEN_BUYERS, Operator
+from tests.faults.tokens import CALLERS as TOKEN_CALLERS
+from tests.faults.tokens import TokenCallers
 
 REQUEST_TIMEOUT_SECONDS = 4.0
 RETRIES = 4
@@ -37,9 +39,9 @@ class Workload:
         self._tokens: dict[str, str] = {}
         self.think_seconds = 0.03
 
-    async def run(self, tokens: dict[str, str]) -> None:
+    async def run(self, access: dict[str, str]) -> None:
         """Work until stop(); requests under way are waited for."""
-        self._tokens = tokens
+        self._tokens = access
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
         async with (
@@ -48,6 +50,9 @@ class Workload:
         ):
             for number in range(self._workers):
                 group.create_task(self._call(random.Random(self._rng.random()), number))
+            tokens = TokenCallers(self._stack, self._session, self._history, self._stopping)
+            for _ in range(TOKEN_CALLERS):
+                group.create_task(tokens.call(random.Random(self._rng.random())))
             group.create_task(self._be_treasurer(random.Random(self._rng.random())))
             group.create_task(self._look_on())
 
@@ -158,6 +163,7 @@ class Workload:
             client_id = rng.choice(TIGHT)
             match rng.randrange(9):
                 case 0 | 1 | 2 | 3:
+                    client_id = rng.choice((*TIGHT, TOKEN_BUYERS[0]))
                     await operator.grant(client_id, f"grant-{number}", rng.randint(3, 10))
                 case 4:
                     await operator.grant_for_a_time(

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from service_chassis.database import pool as pool_module
+from service_chassis.database.session import require_as_asked
 
 _ABOUT_THE_SERVER = ("pg_is_in_recovery", "pg_settings", "_yoyo_migration", "sql_function", "typeinfo_tree", "'jit'")
 """Statements with one of these ask how the server is, ours and the driver's own, and not for a client's things."""
@@ -46,10 +47,9 @@ class Recording:
 def record_sessions(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Recording]:
     """Write down, by database, what every pool's sessions send from now on."""
     recordings: dict[str, Recording] = defaultdict(Recording)
-    require = pool_module.require_as_asked
 
     async def require_and_record(connection: asyncpg.Connection, settings: Mapping[str, str]) -> None:
-        await require(connection, settings)
+        await require_as_asked(connection, settings)
         recording = recordings[await connection.fetchval("SELECT current_database()")]
         recording.settings.append(settings)
         connection.add_query_logger(_note_into(recording, len(recording.settings) - 1))
