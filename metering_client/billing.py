@@ -61,7 +61,7 @@ class Billing:
         metrics: BillingMetrics,
     ) -> None:
         self._pool = pool
-        self._times = times
+        self._event_types = event_types
         self.retention = timedelta(seconds=times.retention)
         self.metering = MeteringClient(
             session,
@@ -124,8 +124,13 @@ class Billing:
 
         Raises EventRefused (429) when it may not happen, and MeteringSlow or MeteringUnavailable when nobody can say;
         from the end of `charge`: FactExists where another request for the same fact was first, HoldAbandoned where
-        this one was taken for dead, and was stored by nobody.
+        this one was taken for dead, and was stored by nobody. Raises ValueError for a type that is none of
+        `event_types`, and for no units.
         """
+        if event_type not in self._event_types:
+            raise ValueError(f"{event_type} is none of the event_types here: nobody would look after its holds")
+        if units < 1:
+            raise ValueError("units must be 1 or more: the most that it may be")
         event = start_attempt(event_type, fact_id, client_id, user_id, units)
         try:
             grant = await self.metering.authorize(event)

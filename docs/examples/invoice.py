@@ -50,5 +50,7 @@ def make_invoice(client_id: str, entries: Iterable[dict[str, Any]], after: int) 
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or not sys.argv[2].isdecimal():
+        raise SystemExit("usage: python docs/examples/invoice.py CLIENT LAST_ENTRY_ID")
     client, begin = sys.argv[1], int(sys.argv[2])
     print(json.dumps(make_invoice(client, fetch_ledger(client, begin), begin), indent=2))

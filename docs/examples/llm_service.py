@@ -1,6 +1,6 @@
 """A service that sells `llm.tokens`: it authorizes the most that an answer may be, and is charged for what it was.
 
-    python docs/examples/llm_service.py
+    PYTHONPATH=. python docs/examples/llm_service.py
 
 reads LLM_POSTGRES_DSN, METERING_URL and METERING_KEY (scope `events`), and listens on LLM_PORT.
 """

@@ -153,6 +153,15 @@ async def test_a_caller_that_is_cancelled_gives_its_hold_back(
     assert await metering.balance("acme") == (10_000, 0, 0, 10_000)
 
 
+@pytest.mark.parametrize(("event_type", "units"), [("llm.token", 1), (TOKENS, 0)])
+async def test_what_could_never_be_settled_is_not_authorized(
+    billing: Billing, metering: Metering, event_type: str, units: int
+) -> None:
+    with pytest.raises(ValueError, match=r"event_types|units"):
+        await billing.authorize(event_type, "c1", client_id="acme", units=units).__aenter__()
+    assert await metering.balance("acme") == (10_000, 0, 0, 10_000)
+
+
 async def test_metering_that_is_away_lets_nothing_through(start_billing: StartBilling, pool: asyncpg.Pool) -> None:
     billing = await start_billing(url="http://127.0.0.1:1", deadline=0.2)
     with pytest.raises(MeteringUnavailable):
