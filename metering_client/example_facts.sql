@@ -1,1 +1,1 @@
-SELECT event_id, client_id, 'llm.tokens', NULL::text, tokens, created_at FROM completion
+SELECT event_id, client_id, 'llm.tokens', NULL, tokens, created_at FROM completion

@@ -25,9 +25,9 @@ def _read(name: str) -> str:
 async def create_tables(connection: asyncpg.Connection, *, facts: str) -> None:
     """Make what billing needs, where it is not there: all or nothing; harmless twice, at once too.
 
-    `facts` is a SELECT over the caller's own rows, one row for each billable fact: event_id text (as
-    `Hold.event_id`, with a unique index), client_id text, event_type text, user_id text or null, units bigint,
-    and when it happened, timestamptz.
+    `facts` is a SELECT over the caller's own rows, one row for each billable fact of this database: its event id (as
+    `Hold.event_id`, with a unique index), client id, event type, user id or NULL, units, and when it happened. It
+    replaces the query of the last call.
     """
     async with connection.transaction():
         await connection.execute(write_sql(facts))

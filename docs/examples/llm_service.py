@@ -29,7 +29,7 @@ CREATE_COMPLETIONS = """
         created_at timestamptz NOT NULL DEFAULT now()
     )
 """
-FACTS = "SELECT event_id, client_id, 'llm.tokens', NULL::text, tokens, created_at FROM completion"
+FACTS = "SELECT event_id, client_id, 'llm.tokens', NULL, tokens, created_at FROM completion"
 INSERT = "INSERT INTO completion (event_id, client_id, tokens, answer) VALUES ($1, $2, $3, $4)"
 FETCH = "SELECT tokens, answer FROM completion WHERE event_id = $1 AND client_id = $2"
 

@@ -89,6 +89,17 @@ async def test_tables_are_made_once_by_processes_that_start_together(empty_datab
         assert await pool.fetchval("SELECT billable_fact_exists('other', 'llm.tokens:1')") is False
 
 
+async def test_another_query_of_facts_takes_the_place_of_the_last(pool: asyncpg.Pool) -> None:
+    await pool.execute(INSERT, 2)
+    async with pool.acquire() as connection:
+        await create_tables(connection, facts="SELECT event_id, client_id, 'a', NULL, 1, created_at FROM completion")
+    assert {(fact.event_type, fact.units) async for fact in stream_facts(pool)} == {("a", 1)}
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        asked = "SELECT FROM billable_fact WHERE client_id = 'acme' AND event_id = 'llm.tokens:1'"
+        assert "completion_pkey" in str(await connection.fetch(f"EXPLAIN {asked}"))
+
+
 async def test_the_sql_that_is_printed_makes_the_tables(empty_database: Callable[..., str]) -> None:
     command = [sys.executable, "-m", "metering_client", "sql"]
     printed = await asyncio.to_thread(
