@@ -20,7 +20,7 @@ GENERATOR := $(VENV)/.installed-client-generator
 BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run env trial test test-chassis test-catalog test-activity test-metering lint check hooks advisories openapi clients fuzz faults faults-bite prove bench bench-quick bench-growth clean-data lock
+.PHONY: help run env trial test test-chassis test-catalog test-activity test-metering test-client lint check hooks advisories openapi clients fuzz faults faults-bite prove bench bench-quick bench-growth clean-data lock
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -39,8 +39,8 @@ trial: ## try docker-compose.yml on a container engine, from up to restore, in t
 test: $(DEV) ## run all tests, on embedded servers (WORKERS=2 processes)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGUMENTS)
 
-test-chassis test-catalog test-activity test-metering: $(DEV) ## run one part's tests, in under a minute
-	$(VENV)/bin/python -m pytest -n $(WORKERS) $(wildcard tests/service_$(@:test-%=%) tests/$(@:test-%=%)_service) $(ARGUMENTS)
+test-chassis test-catalog test-activity test-metering test-client: $(DEV) ## run one part's tests, in under a minute
+	$(VENV)/bin/python -m pytest -n $(WORKERS) $(wildcard tests/service_$(@:test-%=%) tests/$(@:test-%=%)_service tests/metering_$(@:test-%=%)) $(ARGUMENTS)
 
 lint: $(DEV) ## formatting, lint, types, import rules
 	$(VENV)/bin/ruff format --check .

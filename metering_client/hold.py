@@ -104,6 +104,8 @@ class Hold:
         here, since COMMIT is a step of the protocol; the connection must be in none. Once it is committed, the relay
         has it charged. What the block raises is raised, and then nothing is stored and nothing charged.
         """
+        if self._is_commit_sent:
+            raise RuntimeError("charge() was used already: a hold is for one fact")
         if connection.is_in_transaction():
             raise RuntimeError("charge() begins and ends the transaction: the connection must be in none")
         charge = Charge(connection, self._event, self._grant, self._retention)

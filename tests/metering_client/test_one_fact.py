@@ -1,4 +1,7 @@
-"""One fact in one transaction: it is stored and charged exactly once, or not at all, whatever ends the block."""
+"""One fact in one transaction: it is stored and charged exactly once, or not at all, whatever ends the block.
+
+Long because each way in which the block can end is a few lines of its own.
+"""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -102,6 +105,13 @@ async def be_in_a_transaction(hold: Hold, pool: asyncpg.Pool) -> None:
         pass
 
 
+async def charge_twice(hold: Hold, pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection, hold.charge(connection, units=150):
+        await connection.execute(INSERT, hold.event_id, 150)
+    async with pool.acquire() as connection, hold.charge(connection, units=150):
+        await connection.execute(INSERT, "another", 150)
+
+
 async def decide_not_to(hold: Hold, pool: asyncpg.Pool) -> None:
     pass
 
@@ -151,6 +161,18 @@ async def test_a_caller_that_is_cancelled_gives_its_hold_back(
         await request
     await billing.sweeper.finish()
     assert await metering.balance("acme") == (10_000, 0, 0, 10_000)
+
+
+async def test_a_hold_is_for_one_fact(billing: Billing, pool: asyncpg.Pool, metering: Metering) -> None:
+    async def sell_two() -> None:
+        async with billing.authorize(TOKENS, "c1", client_id="acme", units=400) as hold:
+            await charge_twice(hold, pool)
+
+    with pytest.raises(RuntimeError, match="one fact"):
+        await sell_two()
+    await settle_all(billing, pool)
+    assert await metering.balance("acme") == (10_000, 300, 0, 9_700)
+    assert len(await pool.fetch("SELECT FROM completion")) == 1
 
 
 @pytest.mark.parametrize(("event_type", "units"), [("llm.token", 1), (TOKENS, 0)])
