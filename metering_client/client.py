@@ -237,20 +237,7 @@ class MeteringClient:
             present = find_origin()
             origins = [] if present is None else [present]
         headers = {**self._headers, **(headers or {})}
-        with OutgoingCall(f"metering {call}", origins, headers, is_part=is_part) as outgoing:
-            return await self._try(call, outgoing, path, body, query, read, seconds, malformed)
-
-    async def _try(
-        self,
-        call: str,
-        outgoing: OutgoingCall,
-        path: str,
-        body: Mapping[str, object] | None,
-        query: Mapping[str, str] | None,
-        read: Callable[[Any], Result],
-        seconds: float | None,
-        malformed: InvalidRequest | None,
-    ) -> Result:
+        outgoing = OutgoingCall(f"metering {call}", origins, headers, is_part=is_part)
         pause_seconds = 0.0
         was_sent = False
         try:
@@ -274,6 +261,8 @@ class MeteringClient:
             if isinstance(error, TimeoutError) and pause_seconds and not was_sent:
                 raise NotDecided from error
             raise MeteringUnavailable from error
+        finally:
+            outgoing.end()
 
     async def _send(
         self,

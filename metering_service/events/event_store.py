@@ -80,16 +80,15 @@ class EventStore:
         rows = await self._connection.fetch(self._LIST_HELD, service, older_than, *after, limit)
         return [HeldEvent(*row) for row in rows]
 
-    # By the index of live holds, and no more of them however many there are.
-    _FETCH_AGES = """
-        SELECT coalesce(extract(epoch FROM age), 0)::float FROM (
-            SELECT utc_now() - held_at AS age FROM hold WHERE held_at IS NOT NULL ORDER BY held_at, hold_id LIMIT $1
-        ) AS oldest
+    # By the index of live holds, which begins with the oldest.
+    _LIST_AGES = """
+        SELECT extract(epoch FROM utc_now() - held_at)::float
+        FROM hold WHERE held_at IS NOT NULL ORDER BY held_at, hold_id LIMIT $1
     """
 
     async def list_ages(self, limit: int) -> list[float]:
         """Return how old the oldest live holds are, in seconds, up to `limit` of them, the oldest first."""
-        return [age for (age,) in await self._connection.fetch(self._FETCH_AGES, limit)]
+        return [age for (age,) in await self._connection.fetch(self._LIST_AGES, limit)]
 
     _DELETE_EXPIRED = """
         DELETE FROM hold WHERE (client_id, hold_id) IN (

@@ -4,7 +4,6 @@ reached, without a secret.
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -31,9 +30,9 @@ _IN_OUR_WORDS: tuple[tuple[type[Exception], str], ...] = (
 
 
 class OutgoingCall:
-    """A call to another service, from `with` to its end: one line in the log, and one span, with all its requests.
+    """A call to another service, which is to be ended: one line in the log, and one span, with all its requests.
 
-    `headers` are to be sent, and `status` is set as soon as there is one; with a call that is tried again, the last.
+    `headers` are to be sent, and `status` is set as soon as there is one; of a call that is tried again, the last.
     """
 
     __slots__ = ("_began", "_name", "_origins", "_span", "headers", "status")
@@ -53,10 +52,8 @@ class OutgoingCall:
             self._span = tracing.spans.begin_call(name, requests, is_part=is_part)
             self.headers["traceparent"] = self._span.traceparent
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """Log it, and end its span."""
         fields = {
             "event": "call",
             "call": self._name,

@@ -70,14 +70,14 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 async def follow(pair: Pair, request_id: str) -> list[tuple[Any, ...]]:
-    """Return what the logs say of a request, once they speak of its charge."""
+    """Return what the logs say of a request, once both sides speak of its charge."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         found = pair.find(request_id)
         told = sorted(
             (service, line["event"], line.get("route") or line.get("call"), line["status"]) for service, line in found
         )
-        if any(route == "/internal/events/settle" for _, _, route, _ in told):
+        if {"metering settle", "/internal/events/settle"} <= {what for _, _, what, _ in told}:
             return told
         assert time.monotonic() < deadline, told
         await asyncio.sleep(0.05)
@@ -114,8 +114,9 @@ async def test_a_call_that_metering_refuses_is_in_the_log_with_its_status_and_it
         url = f"{activity.url}/api/plan-plays"
         async with aiohttp.ClientSession() as http, http.post(url, json={"planId": "p"}, headers=headers) as response:
             assert response.status == 500
-        (tmp_path / "metering-2.log").touch()
-        lines = [line for _, line in Pair(activity.url, tmp_path).find("refused-1")]
+    # It has ended, so all its lines are there.
+    (tmp_path / "metering-2.log").touch()
+    lines = [line for _, line in Pair(activity.url, tmp_path).find("refused-1")]
     assert ("metering authorize", 401) in {(line.get("call"), line.get("status")) for line in lines}
     [failed] = [line for line in lines if line["event"] == "request_failed"]
     assert failed["at"].startswith("activity_service/billing/metering_client.py:")
