@@ -68,6 +68,8 @@ OWNERS = {
         "ledger_entry": "accounts",
         "hold": "events",
         "admin_audit": "admin_audit",
+        "notice": "notices",
+        "webhook": "notices",
     },
 }
 SQL_FUNCTIONS_OF = dict.fromkeys(
@@ -76,7 +78,7 @@ SQL_FUNCTIONS_OF = dict.fromkeys(
         *("draw_credits", "resolve_pins"),
     ),
     "accounts",
-)
+) | dict.fromkeys(("note_thresholds", "arm_thresholds"), "notices")
 """Functions in `sql/` are called by the stores of `events`, unless they stand here."""
 
 PRIVATE_NAMES: dict[str, str] = {

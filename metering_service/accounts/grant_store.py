@@ -1,7 +1,8 @@
 """Grants in PostgreSQL: what a client was given, and what is left of it."""
 
 from dataclasses import astuple
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import asyncpg
 
@@ -9,6 +10,18 @@ from metering_service.accounts.grant import Balance, Grant, RecurringGrant, Recu
 
 _COLUMNS = """kind, grant_id, event_id, credits, effective_at, expires_at, priority, source, note, created_at, state,
     pinned, lapsed, number"""
+
+
+class Expiring(NamedTuple):
+    """A live grant that expires at `expires_at`, by its number among its client's."""
+
+    expires_at: datetime
+    client_id: str
+    number: int
+
+
+FIRST_EXPIRING = Expiring(datetime(2000, 1, 1, tzinfo=UTC), "", 0)
+"""Where a list of them begins."""
 
 
 class GrantStore:
@@ -182,6 +195,25 @@ class GrantStore:
     async def list_due(self, after: str, limit: int) -> list[str]:
         """Return clients whose account is to be moved on, by id, from after `after` on."""
         return [client_id for (client_id,) in await self._connection.fetch(self._LIST_DUE, after, limit)]
+
+    # By the index credit_grant_by_expiry.
+    _LIST_EXPIRING = """
+        SELECT expires_at, client_id, number FROM credit_grant g
+        WHERE state = 'live' AND recurring_id IS NULL AND expires_at > utc_now()
+          AND expires_at <= utc_now() + $1::interval AND expires_at <= utc_now() + (expires_at - effective_at) / 4
+          AND (expires_at, client_id, number) > ($2, $3, $4)
+          AND NOT EXISTS (SELECT FROM notice n WHERE n.client_id = g.client_id AND n.kind = 'expiry'
+                          AND n.key = g.number::text AND NOT n.is_over)
+        ORDER BY expires_at, client_id, number LIMIT $5
+    """
+
+    async def list_expiring(self, within: timedelta, after: Expiring, limit: int) -> list[Expiring]:
+        """Return live grants that expire within a time, and in the last quarter of their life, and are not told of.
+
+        By that moment, from after `after` on. Grants that come again are none of them.
+        """
+        rows = await self._connection.fetch(self._LIST_EXPIRING, within, *after, limit)
+        return [Expiring(*row) for row in rows]
 
     _TERMS = "credits, every, starts_at, ends_at, expires_with_period, rollover_max, priority"
     _LIST_RECURRING = f"""

@@ -117,6 +117,7 @@ _POLICY_EXAMPLE = {
     "prices": {"plan_play.created": 1, "plan_play.completed": 1, "llm.tokens": 2, "*": 0},
     "credits": "prepaid",
     "mode": "enforce",
+    "notices": [{"of": "quota:monthly tokens", "at": [0.8, 1.0]}, {"of": "balance", "at": [100, 10]}],
 }
 _VERSION_EXAMPLE = {
     "policyId": "starter",

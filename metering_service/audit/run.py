@@ -14,6 +14,7 @@ from metering_service.audit.checks import (
     check_usage,
     describe_old_hold,
 )
+from metering_service.audit.notice_checks import check_notice, describe_dead_webhook
 from metering_service.audit.store import AuditStore
 from service_chassis.cli.audit_report import AuditReport
 from service_chassis.database.pool import open_snapshot
@@ -22,7 +23,8 @@ from service_chassis.database.pool import open_snapshot
 async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_seconds: float) -> AuditReport:
     """Check every account, charge and hold. Takes time in proportion to them, and constant memory.
 
-    Holds older than `unresolved_after_seconds` are listed as unfinished: their caller has to resolve them.
+    Holds older than `unresolved_after_seconds` are listed as unfinished: their caller has to resolve them. So are
+    notices that a receiver did not take.
     """
     report = AuditReport("metering")
     async with open_snapshot(pool) as connection:
@@ -40,6 +42,10 @@ async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_se
             report.add_violations(check_refund(refund))
         async for period in store.stream_repeated_periods():
             report.add_violations(check_period(period))
+        async for notice in store.stream_notices():
+            report.add_violations(check_notice(notice))
+        async for webhook in store.stream_dead_webhooks():
+            report.add_unfinished([describe_dead_webhook(webhook)])
         async for charge in store.stream_charges():
             report.count("charges")
             if charge.is_late:

@@ -16,6 +16,7 @@ from metering_service.audit.checks import (
     RepeatedPeriod,
     UsageFacts,
 )
+from metering_service.audit.notice_checks import DeadWebhook, QuotaNotice
 
 READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of a large ledger takes minutes and disturbs nobody."""
@@ -148,6 +149,25 @@ class AuditStore:
     def stream_charges(self) -> AsyncIterator[ChargeFacts]:
         """Yield every charge, and whether a hold of its event still lives."""
         return self._stream(self._CHARGES, lambda row: ChargeFacts(*row))
+
+    _NOTICES = """
+        SELECT n.client_id, c.name, (n.data ->> 'used')::bigint, c.used
+        FROM notice n JOIN counter c ON c.client_id = n.client_id AND c.counter_id::text = n.key
+        WHERE n.kind = 'quota'
+    """
+
+    def stream_notices(self) -> AsyncIterator[QuotaNotice]:
+        """Yield every notice of a quota whose counter is kept."""
+        return self._stream(self._NOTICES, lambda row: QuotaNotice(*row))
+
+    _DEAD_WEBHOOKS = """
+        SELECT w.notice_id, n.client_id, w.receiver, w.last_error
+        FROM webhook w JOIN notice n ON n.notice_id = w.notice_id WHERE w.dead_at IS NOT NULL
+    """
+
+    def stream_dead_webhooks(self) -> AsyncIterator[DeadWebhook]:
+        """Yield what was given up of sending notices."""
+        return self._stream(self._DEAD_WEBHOOKS, lambda row: DeadWebhook(*row))
 
     _REPEATED = """
         SELECT client_id, event_id, count(*) FILTER (WHERE is_line), count(*) FILTER (WHERE NOT is_line)

@@ -23,7 +23,7 @@ from service_chassis.text_file import parse_json_text, read_text
 commands = Commands(help="Policies and their versions.", no_args_is_help=True)
 
 _PAGE_ENTRIES = 500
-_TERMS = ("rates", "quotas", "prices", "credits", "mode")
+_TERMS = ("rates", "quotas", "prices", "credits", "mode", "notices")
 _COLUMNS = ("policyId", "version", *_TERMS)
 
 

@@ -34,6 +34,8 @@ class CountedBatch:
             "credits": credits,
             "must_leave": policy.least_available,
         }
+        if policy.notices:
+            described["thresholds"] = True
         quotas = policy.quotas_of(event_type)
         if quotas:
             numbers, amounts, ahead = [], [], []

@@ -109,6 +109,14 @@ class Decision:
     quota_resets: Sequence[datetime] | None = None
     is_new: bool = True
 
+    def find_reset(self, quota_name: str) -> datetime | None:
+        """Return when the period of the quota ends that refused the event, None where none did."""
+        if self.receipt is None or self.code != QUOTA_EXCEEDED:
+            return None
+        quotas = self.receipt.policy.quotas_of(self.receipt.event_type)
+        ends = zip(quotas, self.quota_resets or (), strict=False)
+        return next((end for quota, end in ends if quota.name == quota_name), None)
+
     def list_limits(self) -> list[dict[str, Any]]:
         """Return, as JSON values, what is left of each limit after a decision that was made now, else nothing."""
         receipt = self.receipt

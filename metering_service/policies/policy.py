@@ -13,6 +13,9 @@ Credits = Literal["prepaid", "unlimited", "overdraft"]
 
 ANY_TYPE = "*"
 """Stands for every event type: in a limit's list, and as the price of those that are not listed."""
+BALANCE = "balance"
+OF_QUOTA = "quota:"
+"""What a threshold is of: the balance, or the quota of the name that follows."""
 MAX_LIMITS = 8
 """Rates of a policy, and quotas of one."""
 MAX_IDENTIFIER_CHARACTERS = 255
@@ -113,6 +116,21 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When somebody is to be told: of a quota, at these fractions of its limit, of the balance, at so many credits.
+
+    `of` is `balance` or `quota:NAME`.
+    """
+
+    of: str
+    at: tuple[float, ...]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the thresholds as JSON values."""
+        return {"of": self.of, "at": list(self.at)}
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The terms of one version of a policy. `prices` are credits per unit, by event type.
 
@@ -125,6 +143,7 @@ class Policy:
     credits: Credits
     mode: Literal["enforce", "shadow"]
     overdraft: int = 0
+    notices: tuple[Thresholds, ...] = ()
 
     @property
     def limits(self) -> Sequence[Rate | Quota]:
@@ -157,6 +176,7 @@ class Policy:
             "prices": dict(sorted(self.prices.items())),
             "credits": {"overdraft": self.overdraft} if self.credits == "overdraft" else self.credits,
             "mode": self.mode,
+            "notices": [thresholds.as_document() for thresholds in self.notices],
         }
 
 

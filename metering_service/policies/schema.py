@@ -7,13 +7,16 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from metering_service.policies.policy import (
     ANY_TYPE,
+    BALANCE,
     MAX_GRANT_CREDITS,
     MAX_IDENTIFIER_CHARACTERS,
     MAX_LIMITS,
     MAX_PRICE_CREDITS,
+    OF_QUOTA,
     Policy,
     Quota,
     Rate,
+    Thresholds,
 )
 from service_chassis.schema.fields import BoundedList, ClosedSchema, Table, count, integer, one_of, text
 
@@ -22,6 +25,8 @@ _MAX_PERIOD_SECONDS = 365 * 86_400
 _MAX_QUOTA = 2**53
 _MAX_EVENT_TYPES = 100
 _MAX_NAME_CHARACTERS = 64
+_MAX_THRESHOLDS = 16
+_MAX_FRACTION = 100
 
 
 class _NumberOr(fields.Field[Any]):
@@ -119,6 +124,52 @@ class QuotaSchema(ClosedSchema):
     overage = _NumberOr(_MAX_QUOTA, "unlimited", load_default=0)
 
 
+class _Threshold(fields.Field[Any]):
+    """A number; whether it is a fraction or credits, and so from where to where, its neighbour `of` says."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"type": "number"}, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValidationError("Must be a number.")
+        return value
+
+
+class ThresholdsSchema(ClosedSchema):
+    """When a notice is written about a client: once per threshold and period, by what is settled."""
+
+    of = text(
+        len(OF_QUOTA) + _MAX_NAME_CHARACTERS,
+        required=True,
+        metadata={"description": "`balance`, or `quota:` and the name of a quota of the policy."},
+    )
+    at = BoundedList(
+        _Threshold(),
+        required=True,
+        validate=count(1, _MAX_THRESHOLDS),
+        metadata={
+            "description": "Of a quota fractions of its limit, as 0.8: reached when so much of it is used. Of the "
+            "balance credits, as 100: reached when so many or fewer are not spent."
+        },
+    )
+
+    @validates_schema
+    def _fits_what_it_is_of(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse what no quota and no balance can reach, and thresholds that are there twice."""
+        is_balance = data["of"] == BALANCE
+        for number, at in enumerate(data["at"]):
+            if is_balance and not (isinstance(at, int) and abs(at) <= MAX_GRANT_CREDITS):
+                words = f"Must be an integer from {-MAX_GRANT_CREDITS} to {MAX_GRANT_CREDITS}."
+            elif not is_balance and not 0 < at <= _MAX_FRACTION:
+                words = f"Must be a fraction of the limit, above 0 and {_MAX_FRACTION} at most."
+            elif at in data["at"][:number]:
+                words = "Must not be there twice."
+            else:
+                continue
+            raise ValidationError({"at": {number: [words]}})
+
+
 def _require_a_price(prices: Mapping[str, int]) -> None:
     if not prices:
         raise ValidationError('Must name a price; {"*": 0} sells everything for nothing.')
@@ -146,6 +197,7 @@ class PolicySchema(ClosedSchema):
     )
     credits = _Credits(load_default="unlimited")
     mode = fields.String(load_default="enforce", validate=one_of("enforce", "shadow"))
+    notices = BoundedList(fields.Nested(ThresholdsSchema), load_default=list, validate=count(None, MAX_LIMITS + 1))
 
     @validates_schema
     def _has_distinct_names(self, data: dict[str, Any], **_: Any) -> None:
@@ -155,6 +207,22 @@ class PolicySchema(ClosedSchema):
             for number, name in enumerate(names):
                 if name in names[:number]:
                     raise ValidationError({kind: {number: {"name": ["Must not be named twice."]}}})
+
+    @validates_schema
+    def _has_what_its_notices_are_of(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse notices of what the policy does not have, and two of the same."""
+        measured = {f"{OF_QUOTA}{quota['name']}" for quota in data["quotas"]}
+        named = [each["of"] for each in data["notices"]]
+        for number, of in enumerate(named):
+            if of == BALANCE and data["credits"] == "unlimited":
+                words = "Must not be balance where credits are unlimited: none are spent."
+            elif of != BALANCE and of not in measured:
+                words = f"Must be {BALANCE}, or {OF_QUOTA} and the name of a quota of this policy."
+            elif of in named[:number]:
+                words = "Must not be there twice."
+            else:
+                continue
+            raise ValidationError({"notices": {number: {"of": [words]}}})
 
 
 def make_policy(loaded: Mapping[str, Any]) -> Policy:
@@ -168,4 +236,5 @@ def make_policy(loaded: Mapping[str, Any]) -> Policy:
         credits="overdraft" if overdraft else credits,
         mode=loaded["mode"],
         overdraft=overdraft,
+        notices=tuple(Thresholds(each["of"], tuple(each["at"])) for each in loaded["notices"]),
     )

@@ -8,6 +8,7 @@ from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.errors import UserNotFound
 from metering_service.events.event_store import EventStore
+from metering_service.notices.store import NoticeStore
 from metering_service.refusals.store import RefusalStore
 from metering_service.shadow.store import ShadowStore
 from service_chassis.clock import Clock, system_clock
@@ -30,7 +31,8 @@ class EraseUsers:
             events, counters = await EventStore(connection).erase_user(client_id, user_id)
             refusals = await RefusalStore(connection).erase_user(client_id, user_id)
             shadowed = await ShadowStore(connection).erase_user(client_id, user_id)
-            if not events and not counters and not refusals and not shadowed:
+            notices = await NoticeStore(connection).erase_user(client_id, user_id)
+            if not any((events, counters, refusals, shadowed, notices)):
                 raise UserNotFound(client_id)
             await AdminAuditStore(connection).insert_line(self.clock(), actor, "erase_user", client_id, events=events)
         return events

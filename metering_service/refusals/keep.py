@@ -8,8 +8,9 @@ import asyncpg
 
 from metering_service.events.decision import Decision
 from metering_service.events.event import BillableEvent
+from metering_service.notices.store import NoticeStore
 from metering_service.refusals.by_client import RefusalsByClient
-from metering_service.refusals.refusal import RefusalLine, RefusalLog
+from metering_service.refusals.refusal import RefusalLine, RefusalLog, list_first
 from metering_service.refusals.store import RefusalStore
 from service_chassis.http.cursor import cut_page
 
@@ -35,12 +36,16 @@ class KeepRefusals:
         self.log.note(event, decision)
 
     async def run_once(self) -> None:
-        """Write what was counted. What cannot be written now is lost: refusals are no money."""
+        """Write what was counted, and a notice of what is the first of its period.
+
+        What cannot be written now is lost: refusals are no money.
+        """
         taken = self.log.take_all()
         if taken:
             self.by_client.add(taken)
-            async with self.pool.acquire() as connection:
+            async with self.pool.acquire() as connection, connection.transaction():
                 await RefusalStore(connection).add(taken)
+                await NoticeStore(connection).insert_refused(list_first(taken))
 
     async def forget_old(self) -> None:
         """Delete what is older than `kept`."""

@@ -1,7 +1,8 @@
 """What is kept of refusals: how many there were of a kind in a minute, and the first and the last receipt. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from metering_service.events.decision import Decision, Receipt
@@ -27,13 +28,17 @@ class RefusalKey(NamedTuple):
 
 @dataclass(slots=True)
 class Refusals:
-    """Refusals of one kind in one minute, with the receipts of the first and the last."""
+    """Refusals of one kind in one minute, with the receipts of the first and the last.
+
+    `resets_at` is when the period of the quota that refused ends, None where it was none.
+    """
 
     count: int
     first_at: datetime
     last_at: datetime
     first_receipt: Receipt
     last_receipt: Receipt
+    resets_at: datetime | None
 
 
 class RefusalLog:
@@ -59,7 +64,7 @@ class RefusalLog:
         )
         found = self._refusals.get(key)
         if found is None:
-            self._refusals[key] = Refusals(1, at, at, receipt, receipt)
+            self._refusals[key] = Refusals(1, at, at, receipt, receipt, decision.find_reset(key.limit))
         else:
             found.count += 1
             found.last_at, found.last_receipt = at, receipt
@@ -71,6 +76,40 @@ class RefusalLog:
             last = max(key.minute for key in taken)
             self._users = {key: users for key, users in self._users.items() if key[1] >= last}
         return taken
+
+
+def list_first(taken: Mapping[RefusalKey, Refusals]) -> list[dict[str, Any]]:
+    """Return the first refusal of each client by code and limit, as the notices that are to be written of them.
+
+    Each is told once in its quota's period, and where no quota refused, in the UTC month.
+    """
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for key, refusals in sorted(taken.items(), key=lambda each: each[1].first_at):
+        ends_at = refusals.resets_at or _end_month(refusals.first_at)
+        about = f"{key.code} {key.limit} {ends_at:%Y-%m-%dT%H:%M:%SZ}"
+        receipt = refusals.first_receipt
+        first.setdefault(
+            (key.client_id, about),
+            {
+                "client_id": key.client_id,
+                "key": about,
+                "at": refusals.first_at,
+                "ends_at": ends_at,
+                "data": {
+                    "policyId": receipt.policy_id,
+                    "policyVersion": receipt.policy_version,
+                    "code": key.code,
+                    "limit": key.limit or None,
+                    "eventType": key.event_type,
+                },
+            },
+        )
+    return list(first.values())
+
+
+def _end_month(moment: datetime) -> datetime:
+    month = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (month + timedelta(days=31)).replace(day=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ BEGIN
       resolve_within integer, policy_id text, policy_version integer, shadow_policy_id text, credits bigint,
       must_leave bigint, rate_ok boolean,
       rates_used integer[], counters integer[], amounts bigint[],
-      ahead bigint[], again boolean)
+      ahead bigint[], again boolean, thresholds boolean)
     JOIN account a ON a.client_id = i.client_id
     LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
     LEFT JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
@@ -90,10 +90,10 @@ BEGIN
     -- In the order of the ids, as every writer of holds.
     INSERT INTO hold (client_id, hold_id, event_id, service, event_type, user_id, units, credits, counted_on, held_at,
                       resolve_by, policy_id, policy_version, rates_used, counter_ids, taken_before, overage,
-                      available_before)
+                      available_before, has_thresholds)
     SELECT client_id, hold_id, event_id, p_service, event_type, user_id, units, credits, (moment AT TIME ZONE 'UTC')::date,
            moment, moment + make_interval(secs => resolve_within), policy_id, policy_version, rates_used, counter_ids,
-           taken_before, overage, CASE WHEN must_leave IS NOT NULL THEN available - upto + credits END
+           taken_before, overage, CASE WHEN must_leave IS NOT NULL THEN available - upto + credits END, thresholds
     FROM granted ORDER BY client_id, hold_id
   ), taken AS (
     UPDATE account a

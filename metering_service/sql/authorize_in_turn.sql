@@ -48,7 +48,8 @@ BEGIN
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
       resolve_within integer, policy_id text, policy_version integer, shadow_policy_id text, credits bigint,
       must_leave bigint, mode text,
-      rate_ok boolean, rates_used integer[], counters integer[], amounts bigint[], unpaid bigint[])
+      rate_ok boolean, rates_used integer[], counters integer[], amounts bigint[], unpaid bigint[],
+      thresholds boolean)
     JOIN account a ON a.client_id = i.client_id
     LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
     JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
@@ -184,12 +185,13 @@ BEGIN
         END LOOP;
         INSERT INTO hold (client_id, hold_id, event_id, service, event_type, user_id, units, credits, counted_on, held_at,
                           resolve_by, policy_id, policy_version, rates_used, counter_ids, taken_before, overage,
-                          available_before, would_refuse)
+                          available_before, would_refuse, has_thresholds)
         VALUES (r.client_id, r.hold_id, r.event_id, p_service, r.event_type, r.user_id, r.units, v_credits,
                 (r.moment AT TIME ZONE 'UTC')::date, r.moment, r.moment + make_interval(secs => r.resolve_within),
                 r.policy_id, r.policy_version, r.rates_used,
                 (SELECT array_agg(v_ids[each.k] ORDER BY o) FROM unnest(r.counters) WITH ORDINALITY AS each (k, o)),
-                taken_before, CASE WHEN 0 < ANY (v_over) THEN v_over END, available_before, would_refuse);
+                taken_before, CASE WHEN 0 < ANY (v_over) THEN v_over END, available_before, would_refuse,
+                r.thresholds);
         UPDATE account a
         SET held = a.held + v_credits, last_at = r.moment,
             overdraft = greatest(a.overdraft, CASE WHEN v_spendable - v_held < v_credits THEN -r.must_leave END)

@@ -20,8 +20,10 @@ BEGIN
   SELECT count(*), coalesce(sum(credits) FILTER (WHERE kind <> 'adjust'), 0),
          coalesce(sum(credits) FILTER (WHERE kind = 'adjust'), 0)
     INTO v_begun, v_granted, v_adjusted FROM begun;
-  UPDATE account SET granted = granted + v_granted, adjusted = adjusted + v_adjusted
-  WHERE client_id = p_client_id AND v_begun > 0;
+  IF v_begun > 0 THEN
+    UPDATE account SET granted = granted + v_granted, adjusted = adjusted + v_adjusted WHERE client_id = p_client_id;
+    PERFORM arm_thresholds(p_client_id, p_now);
+  END IF;
   RETURN v_begun;
 END
 $$;

@@ -36,7 +36,8 @@ BEGIN
     UPDATE hold h
     SET released_at = v_now, service = NULL, event_type = NULL, user_id = NULL, units = NULL, credits = NULL,
         counted_on = NULL, held_at = NULL, resolve_by = NULL, policy_id = NULL, policy_version = NULL, rates_used = NULL,
-        counter_ids = NULL, taken_before = NULL, overage = NULL, available_before = NULL, would_refuse = NULL, pinned = NULL
+        counter_ids = NULL, taken_before = NULL, overage = NULL, available_before = NULL, would_refuse = NULL, pinned = NULL,
+        has_thresholds = NULL
     FROM item i
     WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND i.is_held AND i.code IS NULL
   ), remembered AS (

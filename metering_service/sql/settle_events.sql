@@ -11,10 +11,12 @@ AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz;
+  v_numbers integer[];
+  v_prices bigint[];
+  v_charged json;                            -- those whose policy has thresholds
 BEGIN
   v_now := lock_accounts(p_client_ids);
 
-  RETURN QUERY
   WITH item AS MATERIALIZED (
     SELECT i.*, found.place, row_number() OVER (PARTITION BY i.client_id, i.hold_id ORDER BY i.n) = 1 AS is_first
     FROM json_to_recordset(p_events) AS i (
@@ -33,7 +35,8 @@ BEGIN
     RETURNING h.*, i.n, coalesce(i.units, h.units) AS actual
   ), charged AS MATERIALIZED (
     SELECT g.client_id, g.hold_id, g.event_id, g.service, g.event_type, g.user_id, g.units, g.credits, g.counted_on, g.held_at,
-           g.policy_id, g.policy_version, g.rates_used, g.counter_ids, g.taken_before, g.available_before, g.would_refuse, g.n,
+           g.policy_id, g.policy_version, g.rates_used, g.counter_ids, g.taken_before, g.available_before, g.would_refuse,
+           g.has_thresholds, g.n,
            g.actual, g.credits / g.units * g.actual AS price,
            -- What did not happen is taken from what was above the limits first.
            CASE WHEN g.overage IS NOT NULL THEN left_over(
@@ -70,6 +73,13 @@ BEGIN
     FROM (SELECT client_id, sum(price)::bigint AS spent, sum(credits)::bigint AS held FROM charged GROUP BY client_id) AS g
     WHERE a.client_id = g.client_id
   )
-  SELECT n, price FROM charged;
+  SELECT array_agg(n), array_agg(price),
+         json_agg(json_build_object('client_id', client_id, 'policy_id', policy_id, 'policy_version', policy_version,
+                                    'counter_ids', counter_ids)) FILTER (WHERE has_thresholds)
+    INTO v_numbers, v_prices, v_charged FROM charged;
+  IF v_charged IS NOT NULL THEN
+    PERFORM note_thresholds(v_charged, v_now);
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(v_numbers, v_prices);
 END
 $$;

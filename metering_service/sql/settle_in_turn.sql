@@ -35,7 +35,8 @@ BEGIN
     SELECT i.*, greatest(v_now, a.last_at) AS moment, coalesce(s.policy_id, p_default_policy) AS own_policy, v.version
     FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
-      happened_at timestamptz, policy_id text, policy_version integer, credits bigint, counters integer[], amounts bigint[])
+      happened_at timestamptz, policy_id text, policy_version integer, credits bigint, counters integer[], amounts bigint[],
+      thresholds boolean)
     JOIN account a ON a.client_id = i.client_id
     LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
     LEFT JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
@@ -133,6 +134,11 @@ BEGIN
       WHERE a.client_id = r.client_id;
       IF h.pinned IS NOT NULL THEN
         PERFORM resolve_pins(r.client_id, hold_id, credits, v_now);
+      END IF;
+      IF (CASE WHEN late THEN r.thresholds ELSE h.has_thresholds END) THEN
+        PERFORM note_thresholds(json_build_array(json_build_object(
+          'client_id', r.client_id, 'policy_id', coalesce(h.policy_id, r.policy_id),
+          'policy_version', coalesce(h.policy_version, r.policy_version), 'counter_ids', v_counters)), v_now);
       END IF;
     END IF;
     RETURN NEXT;

@@ -62,6 +62,39 @@ async def test_an_erasure_reaches_every_state_and_leaves_credits_alone(metering:
     assert [(row["target"], orjson.loads(row["detail"])["events"]) for row in actions] == [("acme", 2)]
 
 
+PLACES_OF_USERS = {"counter", "hold", "ledger_entry", "notice", "refusal", "shadow_counter"}
+
+
+async def test_every_column_for_a_user_is_one_that_an_erasure_empties(metering: Metering) -> None:
+    """A new one is in this list, and in this life of a user, or the test fails."""
+    rows = await metering.fetch(
+        "SELECT table_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND column_name LIKE '%user%'"
+    )
+    assert {row["table_name"] for row in rows} == PLACES_OF_USERS
+    quota = {"name": "daily", "limit": 4, "period": "day", "per": "user"}
+    terms: dict[str, Any] = {"prices": {"*": 0}, "quotas": [quota]}
+    await metering.admin("PUT", "/internal/policies/beside", terms)
+    await metering.give("acme", **terms, notices=[{"of": "quota:daily", "at": [0.25]}])
+    body = {"policyId": "of-acme", "shadow": "beside"}
+    await metering.admin("PUT", "/internal/clients/acme/policy", body)
+    attempts = [event(userId=USER) for _ in range(5)]
+    await metering.authorize(*attempts)
+    await metering.settle(attempts[0])
+    async with asyncio.timeout(30):
+        while await list_places(metering, USER) != PLACES_OF_USERS:
+            pass
+    await erase(metering)
+    assert USER not in await everything(metering)
+
+
+async def list_places(metering: Metering, user_id: str) -> set[str]:
+    statement = "SELECT count(*) FROM {} WHERE user_id = $1"
+    return {
+        table for table in PLACES_OF_USERS if (await metering.fetch(statement.format(table), user_id))[0]["count"]
+    }
+
+
 async def test_erasing_in_a_client_that_nobody_knows_makes_no_client(metering: Metering) -> None:
     await metering.give("acme")
     assert await find_nobody(metering, client_id="acne") == "Client acne is not known; did you mean acme?"

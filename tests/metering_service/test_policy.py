@@ -3,6 +3,7 @@
 import calendar
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 
 from metering_service.policies.administer import find_warnings
 from metering_service.policies.policy import Policy, Quota, Rate
+from metering_service.policies.schema import PolicySchema, make_policy
+from service_chassis.errors import InvalidRequest
+from service_chassis.http.json_body import load
 
 PERIODS = ("hour", "day", "week", "month", "year")
 MOMENTS = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)).map(
@@ -116,3 +120,48 @@ def test_a_price_of_a_type_that_was_never_charged_is_warned_of_with_the_nearest(
     seen = ["plan_play.completed", "plan_play.created"]
     assert find_warnings(policy, seen) == ["plan_play.create: never seen, did you mean plan_play.created?"]
     assert find_warnings(policy, []) == []
+
+
+MONTHLY = {"name": "monthly", "limit": 10, "period": "month"}
+
+
+@pytest.mark.parametrize(
+    ("notices", "field"),
+    [
+        ([{"of": "quota:daily", "at": [0.8]}], "notices.0.of"),
+        ([{"of": "monthly", "at": [0.8]}], "notices.0.of"),
+        ([{"of": "balance", "at": [1]}, {"of": "balance", "at": [2]}], "notices.1.of"),
+        ([{"of": "quota:monthly", "at": []}], "notices.0.at"),
+        ([{"of": "quota:monthly", "at": [0.8, 0]}], "notices.0.at.1"),
+        ([{"of": "quota:monthly", "at": [0.8, 100.5]}], "notices.0.at.1"),
+        ([{"of": "quota:monthly", "at": [-0.1]}], "notices.0.at.0"),
+        ([{"of": "quota:monthly", "at": [True]}], "notices.0.at.0"),
+        ([{"of": "quota:monthly", "at": ["0.8"]}], "notices.0.at.0"),
+        ([{"of": "quota:monthly", "at": [1, 1.0]}], "notices.0.at.1"),
+        ([{"of": "balance", "at": [0.5]}], "notices.0.at.0"),
+        ([{"of": "balance", "at": [2**53]}], "notices.0.at.0"),
+        ([{"of": "balance"}], "notices.0.at"),
+        ([{"of": "balance", "at": [1], "to": "me"}], "notices.0.to"),
+    ],
+)
+def test_a_notice_of_what_a_policy_does_not_have_or_cannot_reach_is_refused_by_its_field(
+    notices: Any, field: str
+) -> None:
+    terms = {"quotas": [MONTHLY], "prices": {"*": 1}, "credits": "prepaid"}
+    with pytest.raises(InvalidRequest) as refused:
+        load(PolicySchema(), {**terms, "notices": notices})
+    assert [detail.field for detail in refused.value.details] == [field]
+
+
+def test_a_balance_that_nothing_is_taken_from_has_no_thresholds() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        load(PolicySchema(), {"prices": {"*": 1}, "credits": "unlimited", "notices": [{"of": "balance", "at": [1]}]})
+    assert [detail.field for detail in refused.value.details] == ["notices.0.of"]
+
+
+def test_thresholds_are_stored_and_shown_as_they_were_put() -> None:
+    notices = [{"of": "quota:monthly", "at": [0.8, 1]}, {"of": "balance", "at": [100, -10]}]
+    terms = {"quotas": [MONTHLY], "prices": {"*": 1}, "credits": {"overdraft": 20}, "notices": notices}
+    policy = make_policy(PolicySchema().load(terms))
+    assert policy.as_document()["notices"] == notices
+    assert make_policy(PolicySchema().load(policy.as_document())) == policy

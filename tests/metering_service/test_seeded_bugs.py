@@ -96,3 +96,12 @@ async def test_credits_that_expire_or_are_drawn_and_not_counted_are_found(
     clock.advance(days=1)
     await acme.authorize(event())
     assert rule in await find_rules(acme, clock)
+
+
+async def test_a_notice_that_comes_before_its_threshold_is_found(acme: Metering, clock: MovableClock) -> None:
+    quota = {"name": "daily", "limit": 10, "period": "day"}
+    await acme.give("acme", credits="unlimited", quotas=[quota], notices=[{"of": "quota:daily", "at": [0.1]}])
+    await seed(acme, "note_thresholds", "'used', c.used)", "'used', c.used + c.held)")
+    await acme.authorize(attempt := event(), event())
+    await acme.settle(attempt)
+    assert "told_too_much" in await find_rules(acme, clock)

@@ -110,6 +110,7 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: A
     if isinstance(case.body, dict):
         for name in ("effectiveAt", "expiresAt", "endsAt", "from", "until", "then"):
             case.body.pop(name, None)
+        case.body.pop("notices", None)  # they are of quotas that the body has
         if case.body.get("expires") == "never":
             case.body.pop("rollover", None)
     if "Idempotency-Key" in case.headers:
