@@ -26,12 +26,22 @@ from metering_service.events.settle import SettleEvents
 from metering_service.events.watch import WATCH_INTERVAL_SECONDS, WatchHolds
 from metering_service.exports.export import ExportClients
 from metering_service.metrics import MeteringMetrics
+from metering_service.notices.address import AddressGuard
+from metering_service.notices.administer import AdministerWebhooks
+from metering_service.notices.keep import EXPIRY_INTERVAL_SECONDS, FORGET_NOTICES_INTERVAL_SECONDS, KeepNotices
+from metering_service.notices.send import (
+    SEND_INTERVAL_SECONDS,
+    WATCH_WEBHOOKS_INTERVAL_SECONDS,
+    SendWebhooks,
+    WatchWebhooks,
+    open_session,
+)
 from metering_service.policies.administer import AdministerPolicies, check_policy
 from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
-from metering_service.settings import MeteringSettings, ServiceKey
+from metering_service.settings import MeteringSettings, ServiceKey, read_networks, read_receivers
 from metering_service.shadow.keep import (
     FORGET_SHADOW_INTERVAL_SECONDS,
     JUDGE_INTERVAL_SECONDS,
@@ -74,6 +84,7 @@ class Components:
     shadow: ReadShadow
     decisions: ReadDecisions
     exports: ExportClients
+    webhooks: AdministerWebhooks
 
 
 COMPONENTS = web.AppKey("components", Components)
@@ -83,7 +94,12 @@ COMPONENTS = web.AppKey("components", Components)
 async def open_components(
     app: web.Application, settings: MeteringSettings, service_keys: Mapping[bytes, ServiceKey], clock: Clock
 ) -> AsyncIterator[Components]:
-    """Open PostgreSQL and Redis and put the service together, with what makes it ready; close them at the end."""
+    """Open PostgreSQL and Redis and put the service together, with what makes it ready; close them at the end.
+
+    Raises InvalidSettings for a server of request rates, or a receiver of webhooks, that cannot be used.
+    """
+    receivers, guard = read_receivers(settings), AddressGuard(read_networks(settings.webhook_networks))
+    names = [receiver.name for receiver in receivers]
     metrics = MeteringMetrics(app[METRICS])
     default_policy = settings.default_policy
     size = settings.postgres_pool_size
@@ -97,6 +113,7 @@ async def open_components(
         aclosing(
             RateLimiter(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds, metrics=metrics)
         ) as rates,
+        open_session(guard) as session,
     ):
         await rates.connect()
         # Redis is not a condition: without it requests pass their rates unchecked, and everything else goes on.
@@ -163,9 +180,32 @@ async def open_components(
             shadow.forget_old,
             interval_seconds=FORGET_SHADOW_INTERVAL_SECONDS,
         )
+        notices = KeepNotices(pool)
+        warning = make_task(
+            "note expiring grants",
+            notices.note_expiring,
+            interval_seconds=EXPIRY_INTERVAL_SECONDS,
+        )
+        forgetting_notices = make_task(
+            "forget notices",
+            notices.forget_old,
+            interval_seconds=FORGET_NOTICES_INTERVAL_SECONDS,
+        )
+        sending = [
+            make_task(
+                f"send webhooks to {receiver.name}",
+                SendWebhooks(pool, session, receiver, names, metrics, clock).run_once,
+                interval_seconds=SEND_INTERVAL_SECONDS,
+            )
+            for receiver in receivers
+        ]
+        if receivers:
+            waiting = WatchWebhooks(pool, names, metrics).run_once
+            sending.append(make_task("watch webhooks", waiting, interval_seconds=WATCH_WEBHOOKS_INTERVAL_SECONDS))
         accounts, quotas, usage = AdministerAccounts(pool, clock), ReadQuotas(pool, default_policy), ReadUsage(pool)
-        forgetful = [forgetting, forgetting_counters, forgetting_receipts, forgetting_shadow]
-        async with run_tasks([*forgetful, comparing, watching, writing, tidying, moving, judging]):
+        forgetful = [forgetting, forgetting_counters, forgetting_receipts, forgetting_shadow, forgetting_notices]
+        working = [comparing, watching, writing, tidying, moving, judging, warning]
+        async with run_tasks([*forgetful, *working, *sending]):
             yield Components(
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
@@ -185,6 +225,7 @@ async def open_components(
                 shadow=ReadShadow(pool),
                 decisions=ReadDecisions(pool),
                 exports=ExportClients(accounts, usage),
+                webhooks=AdministerWebhooks(pool, names, clock),
             )
 
 

@@ -86,6 +86,28 @@ class RefundTooLarge(Conflict):
         super().__init__(f"Of the charge of {event_id} {left} credits can be refunded")
 
 
+class NoticeNotFound(NotFound):
+    """There is no notice of this id, or none any more."""
+
+    code = "notice_not_found"
+
+    def __init__(self, notice_id: str) -> None:
+        super().__init__(f"Notice {notice_id} not found")
+
+
+class UnknownReceiver(NotFound):
+    """No receiver of webhooks has this name, or none is configured at all."""
+
+    code = "receiver_not_found"
+
+    def __init__(self, name: str | None) -> None:
+        super().__init__(
+            "No receiver is configured in METERING_WEBHOOKS"
+            if name is None
+            else f"METERING_WEBHOOKS names no receiver {name}"
+        )
+
+
 class ReferenceReused(Conflict):
     """The id of a grant, a refund or an adjustment came again with other content."""
 

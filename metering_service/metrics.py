@@ -42,6 +42,16 @@ class MeteringMetrics:
                 "metering_shadow_refusals", "Events that a shadow policy would have refused.", ["code"]
             ).labels
         )
+        self.webhooks_delivered = metrics.counter(
+            "metering_webhooks_delivered", "Webhooks that a receiver took.", ["receiver"]
+        )
+        self.webhooks_failed = metrics.counter(
+            "metering_webhooks_failed", "Attempts that failed, by kind.", ["receiver", "kind"]
+        )
+        self.webhooks_dead = metrics.gauge("metering_webhooks_dead", "Webhooks that were given up.")
+        self.oldest_webhook = metrics.gauge(
+            "metering_webhooks_oldest_waiting_seconds", "How long the oldest webhook has been waiting."
+        )
         self.unchecked_rates = metrics.counter(
             "metering_rate_open", "Requests that passed without a rate check because Redis did not answer."
         )

@@ -1,9 +1,15 @@
 """Everything about this service that an operator can set."""
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
 from urllib.parse import urlsplit
+
+from marshmallow import ValidationError
 
 from service_chassis import process_settings
 from service_chassis.database.redis_url import require_redis_url
@@ -15,6 +21,7 @@ from service_chassis.process_settings import (
     admin_port_variable,
     ops_port_variable,
     port_variable,
+    require_http_url,
     within,
 )
 from service_chassis.settings import InvalidSettings, variable
@@ -25,10 +32,42 @@ SCOPES = ("events", "admin")
 _KEY_ENTRY = re.compile(r"(events|admin):([a-z0-9_-]{1,64}):([0-9a-fA-F]{64})")
 
 
+_RECEIVER_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
+_SECRET_BYTES = range(24, 65)
+"""Of a webhook's secret: what Standard Webhooks asks for."""
+
+
+def _webhooks_variable() -> Any:
+    return variable(
+        "WEBHOOKS",
+        "Receivers of notices, a line each or comma separated: name, URL and secret with blanks between them. The "
+        "secret is `whsec_` and 24 to 64 random bytes in base64; several sign side by side, for rotation.",
+        default=(),
+    )
+
+
+def _webhook_networks_variable() -> Any:
+    return variable(
+        "WEBHOOK_NETWORKS",
+        "Private networks that webhooks may be sent into, such as 10.1.0.0/16, comma separated. Only with it are "
+        "http:// URLs accepted.",
+        default=(),
+    )
+
+
 class DatabaseSettings(process_settings.DatabaseSettings):
     """What operators' commands need: the database and nothing else."""
 
     prefix = PREFIX
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookSettings(DatabaseSettings):
+    """What operators' commands about webhooks need."""
+
+    webhooks: tuple[str, ...] = _webhooks_variable()
+    webhook_networks: tuple[str, ...] = _webhook_networks_variable()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +136,8 @@ class MeteringSettings(process_settings.AdminSettings):
         "Keys that callers may use: scope:name:sha256 of the key in hex, comma separated; scope is events or admin. "
         "A hold is the name's that made it. Two keys of a name may live at once, for rotation.",
     )
+    webhooks: tuple[str, ...] = _webhooks_variable()
+    webhook_networks: tuple[str, ...] = _webhook_networks_variable()
 
     def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
         """Return the secrets by their variable, of the service keys the hashes."""
@@ -104,6 +145,7 @@ class MeteringSettings(process_settings.AdminSettings):
             **super().name_secrets(),
             f"{PREFIX}REDIS_URL": [urlsplit(self.redis_url).password],
             f"{PREFIX}SERVICE_KEYS": [entry.rpartition(":")[2].strip().lower() for entry in self.service_keys],
+            f"{PREFIX}WEBHOOKS": [secret for entry in self.webhooks for secret in entry.split()[2:]],
         }
 
 
@@ -130,3 +172,60 @@ def read_service_keys(entries: Iterable[str]) -> Mapping[bytes, ServiceKey]:
             )
         keys[bytes.fromhex(match[3])] = ServiceKey(match[1], match[2])
     return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Whom notices are sent to; a webhook is signed by each of its secrets."""
+
+    name: str
+    url: str
+    secrets: tuple[str, ...]
+
+
+def read_networks(entries: Iterable[str]) -> Sequence[IPv4Network | IPv6Network]:
+    """Return the private networks that webhooks may be sent into. Raises InvalidSettings."""
+    try:
+        return [ip_network(entry) for entry in entries]
+    except ValueError:
+        raise InvalidSettings(
+            f"{PREFIX}WEBHOOK_NETWORKS: each entry must be a network such as 10.1.0.0/16, without host bits"
+        ) from None
+
+
+def read_receivers(settings: MeteringSettings | WebhookSettings) -> Sequence[Receiver]:
+    """Return the receivers of `name url secret ...` entries. Raises InvalidSettings, which quotes none of it."""
+    receivers: list[Receiver] = []
+    for number, entry in enumerate(settings.webhooks, 1):
+        name, *rest = entry.split()
+        url, secrets = "".join(rest[:1]), rest[1:]
+        fault = _find_receiver_fault(name, url, secrets)
+        if fault is None and name in {each.name for each in receivers}:
+            fault = "its name must not be there twice"
+        if fault is None and url.startswith("http:") and not settings.webhook_networks:
+            fault = f"its URL must be https, unless {PREFIX}WEBHOOK_NETWORKS allows a private network"
+        if fault is not None:
+            raise InvalidSettings(f"{PREFIX}WEBHOOKS: entry {number}: {fault}")
+        receivers.append(Receiver(name, url, tuple(secrets)))
+    return receivers
+
+
+def _find_receiver_fault(name: str, url: str, secrets: Sequence[str]) -> str | None:
+    if not _RECEIVER_NAME.fullmatch(name):
+        return "its name must be 1 to 64 small letters, digits, _ and -"
+    try:
+        require_http_url(url)
+    except ValidationError as error:
+        return f"its URL m{str(error.messages[0])[1:]}"
+    if not secrets or not all(map(_is_secret, secrets)):
+        return f"after its URL there must be a secret: {_SECRET_PREFIX} and 24 to 64 bytes in base64"
+    return None
+
+
+def _is_secret(text: str) -> bool:
+    """Return whether `text` is a secret as Standard Webhooks has them."""
+    try:
+        key = base64.b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        return False
+    return text.startswith(_SECRET_PREFIX) and len(key) in _SECRET_BYTES

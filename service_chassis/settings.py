@@ -152,7 +152,7 @@ def describe_settings(settings_class: type[Any]) -> Iterator[SettingDescription]
         yield SettingDescription(
             variable=_name_variable(settings_class, field),
             unit=field.metadata["unit"],
-            default=default,
+            default="none" if field.default == () else default,
             description=field.metadata["description"],
         )
 

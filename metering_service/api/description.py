@@ -15,6 +15,7 @@ from metering_service.api import (
     shadow,
     summaries,
     usage,
+    webhooks,
 )
 from metering_service.api.responses import ErrorSchema, render_error
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
@@ -37,6 +38,7 @@ ADMIN_ENDPOINTS = (
     *shadow.ENDPOINTS,
     *decisions.ENDPOINTS,
     *exports.ENDPOINTS,
+    *webhooks.ENDPOINTS,
 )
 """What keys of scope `admin` open, on the service's own port as on that of administration."""
 ENDPOINTS = (*events.ENDPOINTS, *ADMIN_ENDPOINTS)
@@ -69,6 +71,7 @@ pass.
         "events": "Decisions about billable events, and what became of them.",
         "policies": "Terms, and which client has which.",
         "accounts": "Credits: grants, adjustments, balance, quotas, ledger, charges, usage and refusals.",
+        "webhooks": "What is told of clients, and whether its receivers have taken it.",
     },
     bearer={"description": "A service key, of the scope that the call names.", "bearerFormat": "key"},
     render_error=render_error,

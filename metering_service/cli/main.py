@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from metering_service.cli import accounts, credits, export, look, policies, users
+from metering_service.cli import accounts, credits, export, look, policies, users, webhooks
 from metering_service.cli.audit import audit
 from metering_service.components import SCHEMA
 from metering_service.settings import DatabaseSettings, MeteringSettings
@@ -31,6 +31,7 @@ commands.add_typer(look.commands)
 commands.add_typer(export.commands, name="export")
 commands.add_typer(policies.commands, name="policies")
 commands.add_typer(users.commands, name="users")
+commands.add_typer(webhooks.commands, name="webhooks")
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

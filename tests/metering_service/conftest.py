@@ -19,6 +19,7 @@ from metering_service.rates.limiter import RateLimiter
 from metering_service.settings import MeteringSettings
 from service_chassis.operations.metrics import Metrics
 from tests.metering_service.rates import StartLimiter
+from tests.metering_service.webhook_receiver import WebhookReceiver, run_receiver
 
 EVENTS_KEY = "events-key-of-the-tests"
 OTHER_KEY = "events-key-of-another-service"
@@ -195,6 +196,18 @@ async def acme(metering: Metering) -> Metering:
     """A client that pays a credit a unit, and has those that the test grants. It is 31 March, 22:00."""
     await metering.give("acme")
     return metering
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with run_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[WebhookReceiver]:
+    async with run_receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture

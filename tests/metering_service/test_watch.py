@@ -22,7 +22,7 @@ _users = itertools.count()
 def refused(client_id: str, count: int = 1, code: str = "api_rate_limited") -> Mapping[RefusalKey, Refusals]:
     key = RefusalKey(client_id, MOMENT, "plan_play.created", code, "per minute", f"user-{next(_users)}")
     receipt: Any = None
-    return {key: Refusals(count, MOMENT, MOMENT, receipt, receipt)}
+    return {key: Refusals(count, MOMENT, MOMENT, receipt, receipt, None)}
 
 
 class Watched:

@@ -124,6 +124,7 @@ class House:
             "policyId": "free",
             "grantId": "nobody-has-it",
             "recurringId": "plan",
+            "noticeId": str(uuid.uuid4()),
             "eventId": f"plan_play.created:{answer['data']['id']}",
         }
 

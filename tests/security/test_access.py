@@ -119,6 +119,8 @@ TABLE: dict[tuple[str, str, str], Access] = {
     ("metering", "POST", "/internal/clients/{clientId}/refunds"): Access(body={}, keys=("admin",)),
     ("metering", "GET", "/internal/policies/{policyId}/shadow-report"): Access(keys=("admin",)),
     ("metering", "POST", "/internal/clients/{clientId}/adjustments"): Access(body={}, keys=("admin",)),
+    ("metering", "GET", "/internal/webhooks"): Access(keys=("admin",)),
+    ("metering", "POST", "/internal/notices/{noticeId}/replay"): Access(body={}, keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/balance"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/quota"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/ledger"): Access(keys=("admin",)),
