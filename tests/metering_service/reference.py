@@ -68,6 +68,13 @@ class Terms:
     sells_all: bool = True
     floor: int | None = None
     limits: tuple[Limit, ...] = ()
+    thresholds: tuple[tuple[str, int], ...] = ()
+    """Percent of a limit by its name, credits of the "balance"; those of what the terms do not have are left out."""
+
+    @property
+    def notices(self) -> list[tuple[str, int]]:
+        named = {limit.name for limit in self.limits} | ({"balance"} if self.floor is not None else set())
+        return [(of, at) for of, at in self.thresholds if of in named]
 
     def cost(self, event_type: str, units: int) -> int | None:
         """Return the credits of an event, None where it is not sold."""
@@ -86,6 +93,7 @@ class Hold:
     credits: int
     counted: dict[Counter, Limit]
     at: datetime = EPOCH
+    terms: Terms = field(default_factory=Terms)
     refunded: int = 0
 
     def takes(self, counter: Counter) -> int:
@@ -149,6 +157,19 @@ class Account:
     series: dict[str, Series] = field(default_factory=dict)
     last_at: datetime = EPOCH
     """The moment of its last decision or change of policy: a clock that went back does not take it back."""
+    spent: int = 0
+    reached: set[tuple[Any, int]] = field(default_factory=set)
+    """Thresholds of counters, and of the balance those that it has not risen above since."""
+    told: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def unspent(self) -> int:
+        return self.granted + self.adjusted - self.expired - self.spent
+
+    def tell(self, kind: str, what: Any, at: int) -> None:
+        if (what, at) not in self.reached:
+            self.reached.add((what, at))
+            self.told.append((kind, at))
 
     def live(self) -> list[Lot]:
         return sorted((lot for lot in self.lots if lot.state == "live"), key=lambda lot: lot.place)
@@ -165,6 +186,7 @@ class Account:
                     self.adjusted += lot.credits
                 else:
                     self.granted += lot.credits
+        self.reached -= {(what, limit) for what, limit in self.reached if what == "" and limit < self.unspent}
 
     def take(self, credits: int, event_id: str = "") -> int:
         """Take credits from the lots; return how many there were not."""
@@ -411,7 +433,7 @@ class Reference:
         if cost > 0 and self.available(client_id) - cost < (account.terms.floor or 0):
             return "denied", "api_balance_exhausted"
         account.last_at = moment
-        self.held[key] = Hold(event["holdId"], event_id, client_id, units, cost, counters, moment)
+        self.held[key] = Hold(event["holdId"], event_id, client_id, units, cost, counters, moment, account.terms)
         return "granted", None
 
     def settle(
@@ -438,10 +460,23 @@ class Reference:
                 counters = self.counters(event, account.last_at)
                 # Of a period that is over nothing counts.
                 present = {key: limit for key, limit in counters.items() if key[-1] <= happened_at}
-                charge = Hold(event["holdId"], event_id, client_id, units, cost, present)
+                charge = Hold(event["holdId"], event_id, client_id, units, cost, present, terms=account.terms)
                 account.owed.append((event_id, cost))
             self.charged[client_id, event_id] = charge
+            self.tell(charge)
         return "settled", charge.credits
+
+    def tell(self, charge: Hold) -> None:
+        """Note the thresholds that a charge has reached."""
+        account = self.accounts[charge.client_id]
+        account.spent += charge.credits
+        for of, at in charge.terms.notices:
+            if of == "balance" and account.unspent <= at:
+                account.tell("balance", "", at)
+            for counter, limit in charge.counted.items():
+                used, _ = self.used_and_held(charge.client_id, counter)
+                if limit.name == of and used > 0 and 100 * used >= at * limit.limit:
+                    account.tell("quota", counter, at)
 
     def release(self, event: dict[str, Any], now: datetime) -> str:
         self.move(event["clientId"], now)

@@ -115,6 +115,7 @@ class MeteringMachine(RuleBasedStateMachine):
         st.sampled_from([True, True, False]),
         st.sampled_from([0, 0, -3, None]),
         limits,
+        st.sampled_from([(), (("a", 50), ("a", 100), ("balance", 2)), (("b", 80), ("balance", 3), ("balance", 0))]),
     )
 
     @initialize(ada=policy, bob=policy, credits=st.integers(2, 6))
@@ -133,7 +134,12 @@ class MeteringMachine(RuleBasedStateMachine):
             credits = {"overdraft": -terms.floor}
         prices = {"t": terms.price, **({"*": 1} if terms.sells_all else {})}
         quotas = [limit.wire() for limit in terms.limits]
-        self.run(self.metering.give(self.name(client), prices=prices, credits=credits, quotas=quotas))
+        notices: dict[str, list[float]] = {}
+        for of, at in terms.notices:
+            name, number = (of, at) if of == "balance" else (f"quota:{of}", at / 100)
+            notices.setdefault(name, []).append(number)
+        told = [{"of": of, "at": at} for of, at in notices.items()]
+        self.run(self.metering.give(self.name(client), prices=prices, credits=credits, quotas=quotas, notices=told))
 
     @rule(
         client=clients,
@@ -279,6 +285,16 @@ class MeteringMachine(RuleBasedStateMachine):
         for client, account in self.reference.accounts.items():
             self.balance_is_the_references(client, account)
             self.quotas_are_the_references(client, account)
+
+    def teardown(self) -> None:
+        """Once the life of the clients is over, look at what was told of them."""
+        told = """
+            SELECT kind, (threshold * CASE kind WHEN 'quota' THEN 100 ELSE 1 END)::int FROM notice
+            WHERE client_id = $1 AND kind IN ('quota', 'balance')
+        """
+        for client, account in self.reference.accounts.items():
+            rows = self.run(self.metering.fetch(told, self.name(client)))
+            assert sorted(map(tuple, rows)) == sorted(account.told)
 
     def balance_is_the_references(self, client: str, account: Account) -> None:
         self.reference.move(client, self.clock())
