@@ -14,19 +14,16 @@ class BillingMetrics:
     def __init__(self, prefix: str = "billing", registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
 
-        def counter(name: str, text: str, label: str) -> Counter:
-            return Counter(f"{prefix}_{name}", text, [label], registry=registry)
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{prefix}_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(f"{prefix}_{name}", text, labels, registry=registry, buckets=BATCH_SIZES)
 
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"{prefix}_{name}", text, registry=registry)
 
-        self.batch_sizes = Histogram(
-            f"{prefix}_batch_items",
-            "Items that shared one statement or one call.",
-            ["work"],
-            registry=registry,
-            buckets=BATCH_SIZES,
-        )
+        self.batch_sizes = histogram("batch_items", "Items that shared one statement or one call.", "work")
         self.metering_failures = counter("metering_failures", "Calls to metering without a usable answer.", "call")
         self.metering_accepts = gauge(
             "metering_accepts_key",
@@ -44,11 +41,8 @@ class BillingMetrics:
         self.holds_left_behind = gauge(
             "holds_left_behind", "Old holds that the sweeper found when it last looked. Does not stay above 0."
         )
-        self.background_rounds = Counter(
-            f"{prefix}_background_rounds",
-            "Rounds of a background task, by how they ended.",
-            ["task", "outcome"],
-            registry=registry,
+        self.background_rounds = counter(
+            "background_rounds", "Rounds of a background task, by how they ended.", "task", "outcome"
         )
         self.unsettled = gauge(
             "billable_events_unsettled", "Facts that metering has not acknowledged yet, without the parked."

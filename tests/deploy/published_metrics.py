@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,23 +34,36 @@ class Published:
         return {self.name}
 
 
+LENT = {"activity_service": ("metering_client", "activity_")}
+"""Whose metrics a service publishes as its own, and what their names begin with there."""
+
+
 def list_published() -> list[Published]:
     """Return all of them by package and name."""
-    return sorted(
+    made = [
         metric
         for package in ("service_chassis", *SERVICES)
         for path in (ROOT / package).rglob("*.py")
         for metric in _find(package, path)
-    )
+    ]
+    for package, (lender, prefix) in LENT.items():
+        lent = [metric for path in (ROOT / lender).rglob("*.py") for metric in _find(package, path)]
+        made += [replace(metric, name=prefix + metric.name) for metric in lent]
+    return sorted(made)
 
 
 def _find(package: str, path: Path) -> Iterator[Published]:
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in KINDS:
+        if not isinstance(node, ast.Call):
+            continue
+        maker = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if maker in KINDS:
             try:
                 name, text, *labels = (ast.literal_eval(argument) for argument in node.args)
             except ValueError:
                 continue  # the makers themselves, in service_chassis/operations/metrics.py
-            kind = KINDS[node.func.attr]
+            if labels and isinstance(labels[0], list):
+                [labels] = labels
+            kind = KINDS[maker]
             total = "_total" if kind == "counter" else ""
-            yield Published(package, name + total, kind, tuple(labels[0] if labels else ()), text)
+            yield Published(package, name + total, kind, tuple(labels), text)
