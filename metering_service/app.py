@@ -9,8 +9,9 @@ from metering_service.api.auth import ACCEPTED_SCOPES
 from metering_service.api.description import API, BODY_LIMIT_BYTES, ENDPOINTS
 from metering_service.api.responses import render_error
 from metering_service.components import COMPONENTS, open_components
-from metering_service.settings import SCOPES, MeteringSettings, read_service_keys
+from metering_service.settings import PREFIX, SCOPES, MeteringSettings
 from service_chassis.application import add_admin_app, create_web_app
+from service_chassis.auth.service_keys import read_service_keys
 from service_chassis.clock import Clock, system_clock
 from service_chassis.http.bounds import HttpBounds
 from service_chassis.http.query import known_query_middleware
@@ -30,7 +31,7 @@ def create_app(settings: MeteringSettings, *, clock: Clock = system_clock) -> we
     app.middlewares.append(known_query_middleware(ENDPOINTS))
     add_endpoints(app, ENDPOINTS, API)
     app[ACCEPTED_SCOPES] = SCOPES
-    service_keys = read_service_keys(settings.service_keys)
+    service_keys = read_service_keys(f"{PREFIX}SERVICE_KEYS", settings.service_keys, SCOPES)
 
     async def keep_components(app: web.Application) -> AsyncIterator[None]:
         async with open_components(app, settings, service_keys, clock) as components:

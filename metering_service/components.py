@@ -41,7 +41,7 @@ from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
-from metering_service.settings import MeteringSettings, ServiceKey, read_networks, read_receivers
+from metering_service.settings import MeteringSettings, read_networks, read_receivers
 from metering_service.shadow.keep import (
     FORGET_SHADOW_INTERVAL_SECONDS,
     JUDGE_INTERVAL_SECONDS,
@@ -51,8 +51,10 @@ from metering_service.shadow.keep import (
 from metering_service.usage.read import ReadUsage
 from metering_service.usage.summarize import SummarizeClients
 from service_chassis.application import METRICS, READINESS
+from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.background import BackgroundTask, run_tasks
 from service_chassis.clock import Clock
+from service_chassis.database.admin_audit import ReadAdminAudit
 from service_chassis.database.clock_watch import CLOCK_WATCH_INTERVAL_SECONDS, ClockWatch
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
@@ -85,6 +87,7 @@ class Components:
     decisions: ReadDecisions
     exports: ExportClients
     webhooks: AdministerWebhooks
+    admin_audit: ReadAdminAudit
 
 
 COMPONENTS = web.AppKey("components", Components)
@@ -226,6 +229,7 @@ async def open_components(
                 decisions=ReadDecisions(pool),
                 exports=ExportClients(accounts, usage),
                 webhooks=AdministerWebhooks(pool, names, clock),
+                admin_audit=ReadAdminAudit(pool),
             )
 
 

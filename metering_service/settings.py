@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError
 
 from service_chassis import process_settings
+from service_chassis.auth.service_keys import hashes_of
 from service_chassis.database.redis_url import require_redis_url
 from service_chassis.process_settings import (
     CONNECTIONS,
@@ -29,7 +30,6 @@ from service_chassis.settings import InvalidSettings, variable
 PREFIX = "METERING_"
 
 SCOPES = ("events", "admin")
-_KEY_ENTRY = re.compile(r"(events|admin):([a-z0-9_-]{1,64}):([0-9a-fA-F]{64})")
 
 
 _RECEIVER_NAME = re.compile(r"[a-z0-9_-]{1,64}")
@@ -144,34 +144,9 @@ class MeteringSettings(process_settings.AdminSettings):
         return {
             **super().name_secrets(),
             f"{PREFIX}REDIS_URL": [urlsplit(self.redis_url).password],
-            f"{PREFIX}SERVICE_KEYS": [entry.rpartition(":")[2].strip().lower() for entry in self.service_keys],
+            f"{PREFIX}SERVICE_KEYS": hashes_of(self.service_keys),
             f"{PREFIX}WEBHOOKS": [secret for entry in self.webhooks for secret in entry.split()[2:]],
         }
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceKey:
-    """What a key opens. `name` is whose holds are its own, and stands in the audit trail of admin changes."""
-
-    scope: str
-    name: str
-
-
-def read_service_keys(entries: Iterable[str]) -> Mapping[bytes, ServiceKey]:
-    """Return the keys of `scope:name:sha256hex` entries by their SHA-256. Raises InvalidSettings.
-
-    A key is random and long, so its plain hash is safe to keep and to look up.
-    """
-    keys: dict[bytes, ServiceKey] = {}
-    for entry in entries:
-        match = _KEY_ENTRY.fullmatch(entry.strip())
-        if match is None:
-            raise InvalidSettings(
-                f"{PREFIX}SERVICE_KEYS: each entry must be scope:name:SHA256, the scope events or admin, the name of "
-                "1 to 64 small letters, digits, _ and -, the hash in hex"
-            )
-        keys[bytes.fromhex(match[3])] = ServiceKey(match[1], match[2])
-    return keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ WRITTEN_BY_ANOTHER = {
 A play's fence is in one statement with it, whose part that writes `billable_event` is the library's.
 """
 
+IN_THE_CHASSIS = "service_chassis/database/admin_audit.py"
+"""Where the store of a table is that more than one service has."""
 OWNERS = {
     "catalog_service": {"client": "clients", "client_secret": "clients", "plan": "plans", "signing_key": "tokens"},
     "activity_service": {"plan_play": "plays", "billable_event": LIBRARY},
@@ -67,7 +69,7 @@ OWNERS = {
         "refusal_count": "refusals",
         "ledger_entry": "accounts",
         "hold": "events",
-        "admin_audit": "admin_audit",
+        "admin_audit": IN_THE_CHASSIS,
         "notice": "notices",
         "webhook": "notices",
     },

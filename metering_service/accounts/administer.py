@@ -10,8 +10,8 @@ from metering_service.accounts.grant import Balance
 from metering_service.accounts.grant_store import GrantStore
 from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.accounts.move_on import MoveAccounts
-from metering_service.admin_audit.store import AdminAuditStore
 from service_chassis.clock import Clock, system_clock
+from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.database.pool import open_snapshot
 from service_chassis.http.cursor import cut_page
 

@@ -8,8 +8,8 @@ import asyncpg
 
 from metering_service.accounts.assignment_store import Assignment, AssignmentStore
 from metering_service.accounts.ledger_store import LedgerStore
-from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.policies.store import PolicyStore
+from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.errors import InvalidRequest
 
 

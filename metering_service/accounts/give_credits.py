@@ -11,7 +11,6 @@ from metering_service.accounts.account import LedgerEntry
 from metering_service.accounts.grant import DEFAULT_PRIORITY, Grant, RecurringGrant, RecurringTerms
 from metering_service.accounts.grant_store import GrantStore
 from metering_service.accounts.ledger_store import LedgerStore
-from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.errors import (
     EventNotCharged,
     GrantEnded,
@@ -20,6 +19,7 @@ from metering_service.errors import (
     ReferenceReused,
     RefundTooLarge,
 )
+from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.errors import InvalidRequest
 
 

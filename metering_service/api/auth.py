@@ -1,14 +1,13 @@
 """Who is calling: the service key of a request, or the refusal."""
 
-import hashlib
 from collections.abc import Sequence
 
 from aiohttp import web
 
 from metering_service.components import COMPONENTS
-from metering_service.settings import ServiceKey
-from service_chassis.auth.bearer import InvalidToken, read_bearer
-from service_chassis.errors import Forbidden, Unauthorized
+from service_chassis.auth.bearer import find_service_key
+from service_chassis.auth.service_keys import ServiceKey
+from service_chassis.errors import Forbidden
 from service_chassis.http.request_context import name_in_log
 
 ACCEPTED_SCOPES = web.AppKey[Sequence[str]]("accepted_scopes")
@@ -20,14 +19,7 @@ def authenticate(request: web.Request, *scopes: str) -> ServiceKey:
 
     Raises Unauthorized, or Forbidden when its scope is none of `scopes` that the application accepts.
     """
-    try:
-        credential = read_bearer(request)
-    except InvalidToken:
-        credential = ""
-    digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
-    key = request.app[COMPONENTS].service_keys.get(digest)
-    if key is None:
-        raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+    key = find_service_key(request, request.app[COMPONENTS].service_keys)
     name_in_log(caller=key.name)
     accepted = [scope for scope in scopes if scope in request.app[ACCEPTED_SCOPES]]
     if key.scope not in accepted:

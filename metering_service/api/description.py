@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from metering_service.api import (
+    admin_audit,
     charges,
     clients,
     decisions,
@@ -39,6 +40,7 @@ ADMIN_ENDPOINTS = (
     *decisions.ENDPOINTS,
     *exports.ENDPOINTS,
     *webhooks.ENDPOINTS,
+    *admin_audit.ENDPOINTS,
 )
 """What keys of scope `admin` open, on the service's own port as on that of administration."""
 ENDPOINTS = (*events.ENDPOINTS, *ADMIN_ENDPOINTS)
@@ -70,6 +72,7 @@ pass.
     tags={
         "events": "Decisions about billable events, and what became of them.",
         "policies": "Terms, and which client has which.",
+        "audit": "Who changed what.",
         "accounts": "Credits: grants, adjustments, balance, quotas, ledger, charges, usage and refusals.",
         "webhooks": "What is told of clients, and whether its receivers have taken it.",
     },

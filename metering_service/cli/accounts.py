@@ -10,8 +10,9 @@ from metering_service.accounts.account import LedgerEntry
 from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.grant import Balance
-from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, PolicyId, read_moment
+from metering_service.cli.identifier import MOMENTS, ClientId, Create, PolicyId, read_moment
 from metering_service.settings import DatabaseSettings
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
 

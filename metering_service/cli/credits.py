@@ -8,9 +8,10 @@ import typer
 
 from metering_service.accounts.give_credits import GiveCredits
 from metering_service.accounts.grant import DEFAULT_PRIORITY, MAX_PRIORITY, Every, RecurringTerms
-from metering_service.cli.identifier import ACTOR, MOMENTS, ClientId, Create, read_identifier, read_moment, read_note
+from metering_service.cli.identifier import MOMENTS, ClientId, Create, read_identifier, read_moment, read_note
 from metering_service.policies.policy import MAX_GRANT_CREDITS
 from metering_service.settings import DatabaseSettings
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError

@@ -7,9 +7,6 @@ import typer
 
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, MAX_NOTE_CHARACTERS, is_identifier
 
-ACTOR = "command line"
-"""Who made a change, in the audit trail of admin changes."""
-
 MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d"]
 """How operators write moments: all of them are UTC."""
 _DAYS = ["%Y-%m-%d"]

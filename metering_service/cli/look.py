@@ -12,7 +12,6 @@ from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.grant import Balance
 from metering_service.accounts.quota import ReadQuotas
-from metering_service.admin_audit.store import AdminAuditLine, AdminAuditStore
 from metering_service.cli.accounts import BALANCE_COLUMNS, GRANT_COLUMNS
 from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_moment
 from metering_service.decisions.read import DecisionLine, Position, ReadDecisions, as_document
@@ -23,6 +22,7 @@ from metering_service.refusals.refusal import RefusalLine
 from metering_service.settings import DatabaseSettings
 from metering_service.usage.read import ReadUsage
 from metering_service.usage.usage import Usage
+from service_chassis.cli.admin_audit import show_admin_audit
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
@@ -195,19 +195,7 @@ def admin_audit(
     as_json: AsJson = False,
 ) -> None:
     """List administrative changes, newest first: who is the name of a service key, or the command line."""
-
-    async def read(pool: asyncpg.Pool) -> list[AdminAuditLine]:
-        async with pool.acquire() as connection:
-            lines = await AdminAuditStore(connection).list_lines(target, limit)
-        if target is not None and not lines:
-            raise OperatorError(f"no change of {target} is kept: was it spelled so?")
-        return lines
-
-    rows = [
-        {"at": line.at, "actor": line.actor, "action": line.action, "target": line.target, "detail": line.detail}
-        for line in _run(read)
-    ]
-    show(rows, as_json)
+    show_admin_audit(DatabaseSettings, target, limit, as_json, command="metering_service command")
 
 
 async def _list_last_refusals(pool: asyncpg.Pool, client_id: str) -> Sequence[RefusalLine]:

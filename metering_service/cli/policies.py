@@ -7,13 +7,14 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from metering_service.cli.identifier import ACTOR, MOMENTS, FromDay, PolicyId, ToDay, read_day, read_moment
+from metering_service.cli.identifier import MOMENTS, FromDay, PolicyId, ToDay, read_day, read_moment
 from metering_service.policies.administer import AdministerPolicies
 from metering_service.policies.policy import PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from metering_service.settings import DatabaseSettings
 from metering_service.shadow.keep import FIRST_REFUSALS, ReadShadow
 from metering_service.shadow.verdict import ShadowRefusals
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import InvalidRequest, OperatorError, say

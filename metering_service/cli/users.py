@@ -2,9 +2,9 @@
 
 import typer
 
-from metering_service.cli.identifier import ACTOR
 from metering_service.privacy.erase import EraseUsers
 from metering_service.settings import DatabaseSettings
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, OfClient, OfUser, Sure, run_with_pool, show
 from service_chassis.cli.usage import Commands
 from service_chassis.database.pool import UNHURRIED

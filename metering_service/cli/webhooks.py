@@ -7,12 +7,13 @@ from uuid import UUID, uuid4
 
 import typer
 
-from metering_service.cli.identifier import ACTOR, read_identifier
+from metering_service.cli.identifier import read_identifier
 from metering_service.notices.address import AddressGuard
 from metering_service.notices.administer import LAST_WEBHOOK, AdministerWebhooks
 from metering_service.notices.notice import State, Webhook
 from metering_service.notices.send import Failure, make_test_event, open_session, post
 from metering_service.settings import WebhookSettings, read_networks, read_receivers
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
 from service_chassis.cli.usage import Commands
 from service_chassis.clock import system_clock

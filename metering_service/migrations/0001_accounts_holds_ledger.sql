@@ -332,6 +332,8 @@ CREATE TABLE admin_audit (
   CONSTRAINT admin_audit_pkey PRIMARY KEY (audit_id)
 );
 
+CREATE INDEX admin_audit_by_target ON admin_audit (target, audit_id);
+
 -- The policy of a client that has none assigned, unless METERING_DEFAULT_POLICY names another.
 INSERT INTO policy (policy_id) VALUES ('free');
 INSERT INTO policy_version (policy_id, version, terms, created_at, effective_at)

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import asyncpg
 
-from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.errors import NoticeNotFound, UnknownReceiver
 from metering_service.notices.notice import State, Webhook
 from metering_service.notices.webhook_store import Position, WebhookStore
 from service_chassis.clock import Clock, system_clock
+from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.http.cursor import cut_page
 
 LAST_WEBHOOK: Position = (datetime(9000, 1, 1, tzinfo=UTC), UUID(int=0), "")

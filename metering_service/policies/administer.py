@@ -7,10 +7,10 @@ from difflib import get_close_matches
 
 import asyncpg
 
-from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.errors import NothingBooked, PolicyNotFound
 from metering_service.policies.policy import ANY_TYPE, Policy, PolicyVersion
 from metering_service.policies.store import PolicyStore
+from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import cut_page
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import asyncpg
 
 from metering_service.accounts.ledger_store import LedgerStore
-from metering_service.admin_audit.store import AdminAuditStore
 from metering_service.errors import UserNotFound
 from metering_service.events.event_store import EventStore
 from metering_service.notices.store import NoticeStore
 from metering_service.refusals.store import RefusalStore
 from metering_service.shadow.store import ShadowStore
 from service_chassis.clock import Clock, system_clock
+from service_chassis.database.admin_audit import AdminAuditStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from aiohttp import web
 from cachetools import LRUCache
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.clock import Clock
-from service_chassis.errors import InvalidRequest
+from service_chassis.errors import InvalidRequest, Unauthorized
 from service_chassis.http.json_body import parse_json
 from service_chassis.operations.metrics import Metrics
 
@@ -77,6 +78,18 @@ def read_bearer(request: web.Request) -> str:
     if scheme.lower() != "bearer" or not credential:
         raise InvalidToken("not a bearer credential")
     return credential.strip(" ")
+
+
+def find_service_key(request: web.Request, keys: Mapping[bytes, ServiceKey]) -> ServiceKey:
+    """Return which of `keys` the request brings. Raises Unauthorized."""
+    try:
+        credential = read_bearer(request)
+    except InvalidToken:
+        credential = ""
+    key = keys.get(hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest())
+    if key is None:
+        raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+    return key
 
 
 class TokenVerifier:

@@ -124,6 +124,7 @@ TABLE: dict[tuple[str, str, str], Access] = {
     ("metering", "GET", "/internal/clients/{clientId}/balance"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/quota"): Access(keys=("admin",)),
     ("metering", "GET", "/internal/clients/{clientId}/ledger"): Access(keys=("admin",)),
+    ("metering", "GET", "/internal/admin-audit"): Access(keys=("admin",)),
 }
 SECURED = {call: access for call, access in TABLE.items() if not access.public}
 UNAUTHENTICATED = {"catalog": 403, "activity": 401, "metering": 401}

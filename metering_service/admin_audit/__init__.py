@@ -1,1 +1,0 @@
-"""The trail of administrative changes."""
