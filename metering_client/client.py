@@ -208,7 +208,7 @@ class MeteringClient:
         wrong = None
         if cursor is not None:
             query["cursor"] = cursor
-            wrong = InvalidRequest.field("cursor", "Must be a nextCursor of this same list.")
+            wrong = InvalidRequest.field("cursor", "Must be a cursor that this same list gave.")
         return await self._ask(
             "list_decisions", read_decision_page, client_id=client_id, query=query, malformed=wrong
         )

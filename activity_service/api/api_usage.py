@@ -199,7 +199,7 @@ ENDPOINTS = (
             Failure(
                 "A parameter cannot be used.",
                 _WRONG_MONTH,
-                InvalidRequest.field("cursor", "Must be a nextCursor of this same list."),
+                InvalidRequest.field("cursor", "Must be a cursor that this same list gave."),
             ),
             *_FAILURES,
         ],

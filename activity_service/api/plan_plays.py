@@ -170,7 +170,7 @@ _INVALID_CHANGE = Failure(
 _INVALID_QUERY = Failure(
     "A parameter cannot be used.",
     InvalidRequest.field("limit", f"Must be an integer from 1 to {MAX_LIMIT}."),
-    InvalidRequest.field("cursor", "Must be a nextCursor of this same list."),
+    InvalidRequest.field("cursor", "Must be a cursor that this same list gave."),
 )
 _REFUSED = Failure(
     "The client's policy refuses it; nothing was done. `Retry-After` is sent exactly when `retryAfterSeconds` is "

@@ -38,7 +38,7 @@ def decode_cursor(cursor: str, *parsers: Callable[[Any], Any]) -> list[Any]:
         if encode_cursor(*parts) != cursor:
             raise ValueError
     except (ValueError, TypeError):
-        raise InvalidRequest.field("cursor", "Must be a nextCursor of this same list.") from None
+        raise InvalidRequest.field("cursor", "Must be a cursor that this same list gave.") from None
     return position
 
 
