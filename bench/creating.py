@@ -168,4 +168,6 @@ def issue_tokens(product: Product, clients: list[str]) -> list[str]:
 
 async def _register(dsn: str, clients: list[str]) -> list[str]:
     async with open_pool(dsn, size=4, application_name="bench") as pool:
-        return [await RegisterClients(pool).register(client, name=client) for client in clients]
+        register = RegisterClients(pool).register
+        registered = [await register(client, name=client, actor="bench") for client in clients]
+    return [secret.client_secret for _, secret in registered]

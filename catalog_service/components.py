@@ -1,6 +1,6 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,17 +9,22 @@ from pathlib import Path
 import asyncpg
 from aiohttp import web
 
+from catalog_service.clients.authenticate import AuthenticateClients
+from catalog_service.clients.change_secrets import ChangeSecrets
+from catalog_service.clients.failed_attempts import FailedAttempts
+from catalog_service.clients.register import RegisterClients
 from catalog_service.clients.states import ClientStates
 from catalog_service.metrics import CatalogMetrics
 from catalog_service.plans.encoded import EncodedPlansCache, EncodePlans
 from catalog_service.plans.sync import SyncPlans
 from catalog_service.settings import CatalogSettings
-from catalog_service.tokens.failed_attempts import FailedAttempts
 from catalog_service.tokens.issue import IssueTokens
 from catalog_service.tokens.key_ring import KeyRing
 from service_chassis.application import METRICS, READINESS
 from service_chassis.auth.bearer import TokenVerifier
+from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.clock import Clock
+from service_chassis.database.admin_audit import ReadAdminAudit
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
 from service_chassis.database.turns import PoolMetrics
@@ -35,8 +40,13 @@ interrupted statement before it drops the connection; hence half of it for the w
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The use cases that calls need, and what authenticates callers."""
+    """The use cases that calls need, and what authenticates callers; operators' keys by their SHA-256."""
 
+    admin_keys: Mapping[bytes, ServiceKey]
+    clients: AuthenticateClients
+    registrations: RegisterClients
+    secrets: ChangeSecrets
+    admin_audit: ReadAdminAudit
     tokens: IssueTokens
     key_ring: KeyRing
     verifier: TokenVerifier
@@ -50,7 +60,11 @@ COMPONENTS = web.AppKey("components", Components)
 
 @asynccontextmanager
 async def open_components(
-    app: web.Application, settings: CatalogSettings, clock: Clock, encode_plans: EncodePlans
+    app: web.Application,
+    settings: CatalogSettings,
+    admin_keys: Mapping[bytes, ServiceKey],
+    clock: Clock,
+    encode_plans: EncodePlans,
 ) -> AsyncIterator[Components]:
     """Open the pools and put the service together, with what makes it ready; close them at the end."""
     metrics = CatalogMetrics(app[METRICS])
@@ -60,15 +74,19 @@ async def open_components(
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
         _open_pool(settings, 1, "readiness", pools) as readiness_pool,
     ):
-        key_ring = KeyRing(pool, clock)
+        key_ring, clients = KeyRing(pool, clock), AuthenticateClients(pool, FailedAttempts(clock), clock)
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
         app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)
         app[READINESS].require("signing_keys", key_ring.signer)
         yield Components(
+            admin_keys=admin_keys,
+            clients=clients,
+            registrations=RegisterClients(pool, clock),
+            secrets=ChangeSecrets(pool, clock),
+            admin_audit=ReadAdminAudit(pool),
             tokens=IssueTokens(
-                pool,
+                clients,
                 key_ring,
-                FailedAttempts(clock),
                 clock,
                 issuer=settings.token_issuer,
                 audience=settings.token_audience,

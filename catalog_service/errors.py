@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service_chassis.errors import Forbidden, NotFound, OperatorError, ServiceError, Unauthorized
+from service_chassis.errors import Conflict, Forbidden, NotFound, OperatorError, ServiceError, Unauthorized
 
 
 class InvalidAccessToken(Forbidden):
@@ -31,18 +31,41 @@ class PlanNotFound(NotFound):
     message = "Plan not found"
 
 
-class ClientNotFound(OperatorError):
+class ClientNotFound(NotFound):
     """No client has this id."""
 
-    def __init__(self, client_id: str) -> None:
-        super().__init__(f"there is no client {client_id!r}")
+    code = "client_not_found"
+
+    def __init__(self, client_id: str, alike: str | None = None) -> None:
+        hint = f"; did you mean {alike}?" if alike else ""
+        super().__init__(f"Client {client_id} is not known{hint}")
 
 
-class ClientExists(OperatorError):
+class ClientExists(Conflict):
     """A client with this id is registered already."""
 
     def __init__(self, client_id: str) -> None:
-        super().__init__(f"client {client_id!r} exists already")
+        super().__init__(f"Client {client_id} exists already")
+
+
+class SecretNotFound(NotFound):
+    """The client has no live secret of this id."""
+
+    def __init__(self, secret_id: str) -> None:
+        super().__init__(f"Secret {secret_id} is not there, or it ended")
+
+
+class TooManySecrets(Conflict):
+    """The client has as many live secrets as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The client has {most} live secrets; revoke one, or wait until one ends")
+
+
+class SecretEnds(Conflict):
+    """The presented secret is told to end: it was rotated, or issued for a time, and makes no other."""
+
+    message = "This secret is told to end; rotate the one that does not"
 
 
 class InvalidPlans(OperatorError):

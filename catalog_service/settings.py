@@ -1,9 +1,11 @@
 """Everything about this service that an operator can set."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service_chassis import process_settings
 from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
+from service_chassis.auth.service_keys import hashes_of
 from service_chassis.process_settings import (
     CONNECTIONS,
     admin_port_variable,
@@ -60,3 +62,13 @@ class CatalogSettings(process_settings.AdminSettings, DatabaseSettings):
         default=64 * 1024 * 1024,
         validate=within(0, 2**40),
     )
+    admin_keys: tuple[str, ...] = variable(
+        "ADMIN_KEYS",
+        "Keys that open administration: name:sha256 of the key in hex, comma separated. The name stands in the audit "
+        "trail. Two keys of a name may live at once, for rotation. Without any, nobody is let in.",
+        default=(),
+    )
+
+    def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
+        """Return the secrets by their variable, of the admin keys the hashes."""
+        return {**super().name_secrets(), f"{PREFIX}ADMIN_KEYS": hashes_of(self.admin_keys)}

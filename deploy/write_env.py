@@ -73,14 +73,16 @@ def write_secrets(directory: Path) -> None:
 
     keep("grafana/admin_password")
 
-    accepted = []
-    for owner, whose in (("activity", "events:activity"), ("operator", "admin:ops")):
-        keys = [keep(f"{owner}/metering_key")]
+    def accept(owner: str, key: str, whose: str) -> list[str]:
+        names = [key]
         # While a key is changed, the one before it is accepted, too.
-        if (directory / owner / "previous_metering_key").exists():
-            keys.append(keep(f"{owner}/previous_metering_key"))
-        accepted += [f"{whose}:{hashlib.sha256(key.encode()).hexdigest()}" for key in keys]
-    put("metering/service_keys", ",".join(accepted))
+        if (directory / owner / f"previous_{key}").exists():
+            names.append(f"previous_{key}")
+        return [f"{whose}:{hashlib.sha256(keep(f'{owner}/{name}').encode()).hexdigest()}" for name in names]
+
+    events = accept("activity", "metering_key", "events:activity")
+    put("metering/service_keys", ",".join(events + accept("operator", "metering_key", "admin:ops")))
+    put("catalog/admin_keys", ",".join(accept("operator", "catalog_key", "ops")))
 
 
 def main() -> None:

@@ -162,7 +162,7 @@ def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
             GUEST: plan.secrets[f"{GUEST}_key"],
             "admin": plan.secrets["admin_key"],
         },
-        "admin_keys": {"metering": plan.secrets["admin_key"]},
+        "admin_keys": {"catalog": plan.secrets["catalog_admin_key"], "metering": plan.secrets["admin_key"]},
         "clients": [
             {"client_id": each.client_id, "client_secret": each.client_secret, "policy": each.policy_id}
             for each in CLIENTS

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import asyncpg
 from marshmallow import ValidationError
 
-from catalog_service.clients.client import Client, hash_secret
+from catalog_service.clients.client import Client, ClientSecret
 from catalog_service.clients.store import ClientStore
 from catalog_service.plans.plan import Plan
 from catalog_service.plans.store import PlanStore
@@ -69,7 +69,7 @@ async def _seed_catalog(url: str) -> None:
                 name = f"Demo: {demo.client_id}"
                 client = Client(demo.client_id, name, demo.may_read_other_clients, disabled_at=None, created_at=now)
                 if await clients.insert_client(client):
-                    await clients.insert_secret(demo.client_id, hash_secret(demo.client_secret), now)
+                    await clients.insert_secret(demo.client_id, ClientSecret.of(demo.client_secret, now))
                     await plans.upsert_plans(demo.client_id, [_as_plan(plan) for plan in PLANS])
                     await plans.bump_version(demo.client_id)
     finally:

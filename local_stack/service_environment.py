@@ -76,7 +76,7 @@ def build_environments(
         defaults = _common(service, port_base, dsns[service.name])
         match service.name:
             case "catalog":
-                defaults |= _catalog()
+                defaults |= _catalog(secrets)
             case "metering":
                 defaults |= _metering(redis_url, secrets)
             case "activity":
@@ -101,11 +101,12 @@ def _common(service: Service, port_base: int, dsn: str) -> dict[str, str]:
     return {"LOCAL_ONLY": "yes"} | {service.prefix + name: value for name, value in values.items()}
 
 
-def _catalog() -> dict[str, str]:
+def _catalog(secrets: Mapping[str, str]) -> dict[str, str]:
     return {
         "CATALOG_TOKEN_ISSUER": TOKEN_ISSUER,
         "CATALOG_TOKEN_AUDIENCE": TOKEN_AUDIENCE,
         "CATALOG_TOKEN_LIFETIME_SECONDS": str(TOKEN_LIFETIME_SECONDS),
+        "CATALOG_ADMIN_KEYS": f"ops:{_sha256(secrets['catalog_admin_key'])}",
     }
 
 

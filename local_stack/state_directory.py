@@ -31,6 +31,7 @@ SECRET_NAMES = (
     "events_key",
     "llm_key",
     "admin_key",
+    "catalog_admin_key",
 )
 """Generated once per state directory. Those of PostgreSQL must last as long as its data."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import aiohttp
 import asyncpg
 
-from catalog_service.clients.client import Client, hash_secret
+from catalog_service.clients.client import Client, ClientSecret
 from catalog_service.clients.store import ClientStore
 from local_stack.errors import StackError
 from prove.breakable_stack import BreakableStack
@@ -24,7 +24,7 @@ async def register_clients(stack: BreakableStack, client_ids: Sequence[str]) -> 
                 await clients.insert_client(
                     Client(client_id, client_id, False, disabled_at=None, created_at=system_clock())
                 )
-                await clients.insert_secret(client_id, hash_secret(secret), system_clock())
+                await clients.insert_secret(client_id, ClientSecret.of(secret, system_clock()))
     finally:
         await connection.close()
     tokens = {}

@@ -49,7 +49,13 @@ A play's fence is in one statement with it, whose part that writes `billable_eve
 IN_THE_CHASSIS = "service_chassis/database/admin_audit.py"
 """Where the store of a table is that more than one service has."""
 OWNERS = {
-    "catalog_service": {"client": "clients", "client_secret": "clients", "plan": "plans", "signing_key": "tokens"},
+    "catalog_service": {
+        "client": "clients",
+        "client_secret": "clients",
+        "plan": "plans",
+        "signing_key": "tokens",
+        "admin_audit": IN_THE_CHASSIS,
+    },
     "activity_service": {"plan_play": "plays", "billable_event": LIBRARY},
     "metering_service": {
         "policy": "policies",

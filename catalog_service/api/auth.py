@@ -6,7 +6,7 @@ from aiohttp import web
 
 from catalog_service.components import COMPONENTS
 from catalog_service.errors import InvalidAccessToken
-from service_chassis.auth.bearer import InvalidToken
+from service_chassis.auth.bearer import InvalidToken, find_service_key
 from service_chassis.http.request_context import name_in_log
 
 PLANS_SCOPE = "plans"
@@ -32,3 +32,8 @@ async def authenticate(request: web.Request) -> Caller:
     if state is None or state.disabled:
         raise InvalidAccessToken
     return Caller(token.client_id, state.plans_version)
+
+
+def authenticate_operator(request: web.Request) -> str:
+    """Return the name of the admin key that the request brings. Raises Unauthorized."""
+    return find_service_key(request, request.app[COMPONENTS].admin_keys).name

@@ -1,15 +1,14 @@
 """The API as a whole: its calls, and what is published about all of them."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from catalog_service.api import plans, tokens
+from catalog_service.api import admin_audit, clients, plans, secrets, tokens
 from catalog_service.api.responses import ErrorSchema, render_error, render_index
-from service_chassis.openapi.endpoint import STRICT_JSON, Api, Endpoint
+from service_chassis.openapi.endpoint import STRICT_JSON, Api
 from service_chassis.version import VERSION
 
-ENDPOINTS = (*tokens.ENDPOINTS, *plans.ENDPOINTS)
-ADMIN_ENDPOINTS: Sequence[Endpoint] = ()
+ENDPOINTS = (*tokens.ENDPOINTS, *secrets.ENDPOINTS, *plans.ENDPOINTS)
+ADMIN_ENDPOINTS = (*clients.ENDPOINTS, *secrets.ADMIN_ENDPOINTS, *admin_audit.ENDPOINTS)
 
 API = Api(
     title="Catalog",
@@ -36,7 +35,7 @@ plan that the client does not have, an unknown path too, 405 another method. Rep
 **Requests.** {STRICT_JSON} Unknown fields are ignored. Send an `X-Request-ID` of yours, or quote the one of the
 response, when you ask for help.""",
     tags={
-        "tokens": "Access tokens, and the public keys that they are verified with.",
+        "tokens": "Access tokens, the keys that they are verified with, and the secrets that they are issued for.",
         "plans": "The plans of the client that the access token is for.",
     },
     bearer={"bearerFormat": "JWT", "description": "The `access_token` of generate-client-auth-token."},
@@ -54,6 +53,10 @@ ADMIN_API = replace(
         f"the HTTP status. {STRICT_JSON} Unknown fields are ignored, unknown query parameters refused. An unknown "
         "path is answered 404, another method 405 with `Allow`, both in the envelope."
     ),
-    tags={},
+    tags={
+        "clients": "Who may use the API, and what each may do.",
+        "secrets": "What clients prove themselves with: several live ones each.",
+        "audit": "Who changed what.",
+    },
     bearer={"description": "An admin key.", "bearerFormat": "key"},
 )

@@ -1,6 +1,6 @@
 """How responses are written: every one in the envelope `{"statusCode", "data", "message"}`, errors too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -8,11 +8,14 @@ from aiohttp import web
 from marshmallow import Schema, fields
 
 from catalog_service.api.plan_schemas import PlanSchema
+from catalog_service.clients.client import CLIENT_ID_FORM, check_client_id
+from catalog_service.errors import ClientNotFound, InvalidCredentials, TooManyAttempts
 from catalog_service.plans.encoded import EncodedPlans
 from catalog_service.plans.plan import Plan
-from service_chassis.errors import ServiceError
+from service_chassis.errors import InvalidRequest, ServiceError, Unauthorized
+from service_chassis.http.cursor import decode_cursor
 from service_chassis.http.json_response import JsonResponse
-from service_chassis.openapi.endpoint import Success
+from service_chassis.openapi.endpoint import Failure, Success, path, query
 from service_chassis.schema.dump import compile_dump, encode_json
 
 OKAY = "OKAY"
@@ -23,6 +26,15 @@ _PLAIN = {"Vary": "Accept-Encoding"}
 _GZIPPED = {**_PLAIN, "Content-Encoding": "gzip"}
 _MOST_DETAILS = 10
 """Fields named in one message; an array of many wrong elements has as many details."""
+
+NO_STORE = {"Cache-Control": "no-store"}
+"""Of what holds a secret: nobody on the way may keep it."""
+_MAX_PAGE_ENTRIES = 1000
+_DEFAULT_PAGE_ENTRIES = 100
+PAGE_PARAMETERS = (
+    query("limit", "Entries in a page.", {"type": "integer", "minimum": 1, "maximum": _MAX_PAGE_ENTRIES}),
+    query("cursor", "The `next_cursor` of the page before."),
+)
 
 dump_plan = compile_dump(PlanSchema())
 """Returns the dict that a Plan is on the wire, as PlanSchema has it."""
@@ -70,6 +82,22 @@ def _encode(status: int, data: Any, message: str) -> bytes:
     return encode_json({"statusCode": status, "data": data, "message": message})
 
 
+def read_client_id(request: web.Request) -> str:
+    """Return the client's id from the path. Raises InvalidRequest for what can be none."""
+    client_id = request.match_info["client_id"]
+    check_client_id(client_id)
+    return client_id
+
+
+def read_page(wanted: Mapping[str, Any], first: Any, parser: Callable[[Any], Any]) -> tuple[int, Any]:
+    """Return the size of a page and the position that it begins after, `first` without a cursor.
+
+    `wanted` is what `read_query` made of PAGE_PARAMETERS, `parser` reads the position. Raises InvalidRequest.
+    """
+    [after] = [first] if wanted["cursor"] is None else decode_cursor(wanted["cursor"], parser)
+    return wanted["limit"] or _DEFAULT_PAGE_ENTRIES, after
+
+
 def accepts_gzip(request: web.Request) -> bool:
     """Return whether the caller takes a gzipped response (RFC 9110, 12.5.3)."""
     return _names_gzip(request.headers.get("Accept-Encoding", ""))
@@ -104,3 +132,22 @@ def describe_success(
 def describe_header(description: str, **schema: Any) -> dict[str, Any]:
     """Describe a header that is always sent."""
     return {"description": description, "required": True, "schema": {"type": "string", **schema}}
+
+
+def describe_wrong_field(field: str, message: str) -> Failure:
+    """Describe the failure of a request with a wrong field, for example `field`."""
+    return Failure("Something is not acceptable; the message names the field.", InvalidRequest.field(field, message))
+
+
+NEVER_KEPT = {"Cache-Control": describe_header("Nobody may keep it.", const="no-store")}
+CLIENT_ID = path("client_id", "The client's id.", {"type": "string", "pattern": f"^{CLIENT_ID_FORM.pattern}$"})
+WRONG_PAGE = describe_wrong_field("limit", f"Must be an integer from 1 to {_MAX_PAGE_ENTRIES}.")
+UNKNOWN_CLIENT = Failure("There is no such client.", ClientNotFound("acm", "acme"))
+ADMIN_KEY = Failure("No admin key, or an unknown one.", Unauthorized(headers={"WWW-Authenticate": "Bearer"}))
+WRONG_CREDENTIALS = (
+    Failure("Unknown client, wrong secret, or disabled client.", InvalidCredentials()),
+    Failure(
+        "As 401, and too often from this address; the right secret is never refused for it.",
+        TooManyAttempts(headers={"Retry-After": "2"}),
+    ),
+)

@@ -2,10 +2,16 @@
 
 from aiohttp import web
 
-from catalog_service.api.responses import describe_header, describe_success, respond
+from catalog_service.api.responses import (
+    NEVER_KEPT,
+    NO_STORE,
+    WRONG_CREDENTIALS,
+    describe_header,
+    describe_success,
+    respond,
+)
 from catalog_service.api.token_schemas import JsonWebKeySetSchema, TokenRequestSchema, TokenSchema
 from catalog_service.components import COMPONENTS
-from catalog_service.errors import InvalidCredentials, TooManyAttempts
 from catalog_service.tokens.signing_key import JWKS_MAX_AGE
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.json_body import read_body
@@ -24,7 +30,7 @@ async def generate_client_auth_token(request: web.Request) -> web.Response:
     token = await tokens.issue(wanted, address=request.remote or "")
     name_in_log(client_id=wanted["client_id"])
     data = {"access_token": token, "token_type": "Bearer", "expires_in": tokens.lifetime_seconds}
-    return respond(data, headers={"Cache-Control": "no-store"})
+    return respond(data, NO_STORE)
 
 
 async def show_public_keys(request: web.Request) -> web.Response:
@@ -67,7 +73,7 @@ ENDPOINTS = (
             "The token.",
             TokenSchema,
             {"access_token": "eyJhbGciOiJFUzI1NiIs...", "token_type": "Bearer", "expires_in": 900},
-            {"Cache-Control": describe_header("Nobody may keep it.", const="no-store")},
+            NEVER_KEPT,
         ),
         failures=[
             Failure(
@@ -75,11 +81,7 @@ ENDPOINTS = (
                 InvalidRequest.field("plan_id", "Must be a string."),
                 InvalidRequest.field("body", "Must be valid JSON in UTF-8."),
             ),
-            Failure("Unknown client, wrong secret, or disabled client.", InvalidCredentials()),
-            Failure(
-                "As 401, and too often from this address; the right secret is never refused for it.",
-                TooManyAttempts(headers={"Retry-After": "2"}),
-            ),
+            *WRONG_CREDENTIALS,
         ],
         secured=False,
     ),

@@ -6,21 +6,23 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
-import asyncpg
 import typer
 
+from catalog_service.cli.secrets import ClientId, show_secret
+from catalog_service.clients.change_secrets import ChangeSecrets
+from catalog_service.clients.client import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Client
 from catalog_service.clients.register import RegisterClients
 from catalog_service.settings import DatabaseSettings
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.secret_file import read_secret
 
-commands = Commands(help="Clients and their secrets.", no_args_is_help=True)
-
-ClientId = Annotated[str, typer.Argument(metavar="ID", help="The client's id.")]
+commands = Commands(help="Clients: who may use the API, and what each may do.", no_args_is_help=True)
 
 _FROM_STANDARD_INPUT = "-"
-_DAY_SECONDS = 24 * 60 * 60
+_PAGE_CLIENTS = 1000
+_COMMAND = "catalog_service clients"
 _COLUMNS = {
     "client_id": "Client",
     "name": "Name",
@@ -44,18 +46,28 @@ def create(
 ) -> None:
     """Register a client and show its secret, this once."""
     given = _read_standard_input() if secret == _FROM_STANDARD_INPUT else secret
-    shown = _run(
-        lambda pool: RegisterClients(pool).register(
-            client_id, name=name, secret=given, may_read_all_clients=may_read_all_clients
+    _, issued = _run(
+        lambda clients: clients.register(
+            client_id, name=name, secret=given, may_read_all_clients=may_read_all_clients, actor=ACTOR
         )
     )
-    _show_secret(client_id, shown, as_json)
+    show_secret(issued, as_json)
 
 
 @commands.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List all clients."""
-    show([asdict(client) for client in _run(lambda pool: RegisterClients(pool).list_clients())], as_json, _COLUMNS)
+
+    async def read(clients: RegisterClients) -> list[Client]:
+        after, found = "", list[Client]()
+        while True:
+            page, last = await clients.list_clients(after, _PAGE_CLIENTS)
+            found += page
+            if last is None:
+                return found
+            after = last.client_id
+
+    show([asdict(client) for client in _run(read)], as_json, _COLUMNS)
 
 
 @commands.command("disable")
@@ -70,19 +82,38 @@ def enable(client_id: ClientId, as_json: AsJson = False) -> None:
     _set_disabled(client_id, False, as_json)
 
 
+@commands.command("permit")
+def permit(
+    client_id: ClientId,
+    may_read_all_clients: Annotated[
+        bool,
+        typer.Option(
+            "--may-read-all-clients/--may-not-read-all-clients", help="Let it list other clients' plan plays, or not."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Change what a client may do, from its next token on."""
+    changed = _run(lambda clients: clients.change(client_id, may_read_all_clients=may_read_all_clients, actor=ACTOR))
+    show(asdict(changed), as_json, _COLUMNS)
+
+
 @commands.command("rotate-secret")
 def rotate(
     client_id: ClientId,
     overlap_seconds: Annotated[
-        int, typer.Option(min=0, max=365 * _DAY_SECONDS, help="How long the present secret stays good.")
-    ] = _DAY_SECONDS,
+        int, typer.Option(min=0, max=MAX_OVERLAP_SECONDS, help="How long the present secrets stay good.")
+    ] = DEFAULT_OVERLAP_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new secret and show it, this once."""
+    """Make a new secret and show it, this once; all present ones get an end."""
     overlap = timedelta(seconds=overlap_seconds)
-    _show_secret(
-        client_id, _run(lambda pool: RegisterClients(pool).rotate_secret(client_id, overlap=overlap)), as_json
+    issued = run_with_pool(
+        DatabaseSettings,
+        lambda pool: ChangeSecrets(pool).rotate_all(client_id, overlap=overlap, actor=ACTOR),
+        command=_COMMAND,
     )
+    show_secret(issued, as_json)
 
 
 def _read_standard_input() -> str:
@@ -92,19 +123,12 @@ def _read_standard_input() -> str:
 
 
 def _set_disabled(client_id: str, disabled: bool, as_json: bool) -> None:
-    _run(lambda pool: RegisterClients(pool).set_disabled(client_id, disabled))
+    _run(lambda clients: clients.change(client_id, disabled=disabled, actor=ACTOR))
     if as_json:
         show_json({"client_id": client_id, "disabled": disabled})
     else:
         typer.echo(f"{client_id} is {'disabled' if disabled else 'enabled'}")
 
 
-def _run(work: Callable[[asyncpg.Pool], Awaitable[Result]]) -> Result:
-    return run_with_pool(DatabaseSettings, work, command="catalog_service clients")
-
-
-def _show_secret(client_id: str, secret: str, as_json: bool) -> None:
-    if as_json:
-        show_json({"client_id": client_id, "client_secret": secret})
-    else:
-        typer.echo(f"client_id      {client_id}\nclient_secret  {secret}\nThe secret is not kept: note it down now.")
+def _run(work: Callable[[RegisterClients], Awaitable[Result]]) -> Result:
+    return run_with_pool(DatabaseSettings, lambda pool: work(RegisterClients(pool)), command=_COMMAND)

@@ -19,11 +19,15 @@ CREATE TABLE client (
 -- Secrets are 256 random bits: nothing can be guessed, so one round of SHA-256 hides them as well as a slow hash.
 CREATE TABLE client_secret (
     client_id text NOT NULL,
+    secret_id text NOT NULL,
     sha256 bytea NOT NULL,
     created_at timestamptz NOT NULL,
-    -- Null for the present secret; set on the one before it when it is rotated.
+    -- Null while it is not told to end; set on the one before when it is rotated.
     expires_at timestamptz,
-    CONSTRAINT client_secret_pkey PRIMARY KEY (client_id, sha256),
+    -- To the hour, so that few tokens write.
+    last_used_at timestamptz,
+    CONSTRAINT client_secret_pkey PRIMARY KEY (client_id, secret_id),
+    CONSTRAINT client_secret_sha256_key UNIQUE (client_id, sha256),
     CONSTRAINT client_secret_client_fkey FOREIGN KEY (client_id) REFERENCES client (client_id),
     CONSTRAINT client_secret_sha256_length CHECK (octet_length(sha256) = 32)
 );
@@ -57,3 +61,15 @@ CREATE TABLE signing_key (
     published_until timestamptz,
     CONSTRAINT signing_key_pkey PRIMARY KEY (kid)
 );
+
+CREATE TABLE admin_audit (
+    audit_id bigint GENERATED ALWAYS AS IDENTITY,
+    at timestamptz NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    target text NOT NULL,
+    detail jsonb NOT NULL,
+    CONSTRAINT admin_audit_pkey PRIMARY KEY (audit_id)
+);
+
+CREATE INDEX admin_audit_by_target ON admin_audit (target, audit_id);

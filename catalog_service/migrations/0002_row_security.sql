@@ -7,6 +7,8 @@
 -- The role is there: `migrate` makes it, or says what a superuser must run (service_chassis/database/migrations.py).
 GRANT USAGE ON SCHEMA public TO catalog_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON client, client_secret, plan, signing_key TO catalog_service;
+-- Whoever takes over the service can add to the trail, and take nothing out of it.
+GRANT SELECT, INSERT ON admin_audit TO catalog_service;
 GRANT SELECT ON _yoyo_migration TO catalog_service;
 
 -- Only plans: `client` and `client_secret` say who a caller is, so they are read before anybody is anybody.

@@ -7,12 +7,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-import asyncpg
 import uuid_utils
 
-from catalog_service.clients.store import ClientStore
-from catalog_service.errors import InvalidCredentials, TooManyAttempts
-from catalog_service.tokens.failed_attempts import FailedAttempts
+from catalog_service.clients.authenticate import AuthenticateClients
 from catalog_service.tokens.key_ring import KeyRing
 from catalog_service.tokens.signing_key import sign
 from service_chassis.auth.bearer import TOKEN_TYPE
@@ -28,11 +25,10 @@ _USERS = UUID("6f3fb1d4-3f0e-4f0c-9d0e-6c1f1d6c9a52")
 
 @dataclass(frozen=True, slots=True)
 class IssueTokens:
-    """Checks credentials and signs tokens; `issuer`, `audience` and `lifetime` are the same in all of them."""
+    """Signs tokens for clients that show a secret; `issuer`, `audience` and `lifetime` are the same in all."""
 
-    pool: asyncpg.Pool
+    clients: AuthenticateClients
     key_ring: KeyRing
-    failed_attempts: FailedAttempts
     clock: Clock
     issuer: str
     audience: str
@@ -46,19 +42,12 @@ class IssueTokens:
     async def issue(self, wanted: Mapping[str, Any], *, address: str) -> str:
         """Return an access token for `wanted`, a loaded TokenRequestSchema that came from `address`.
 
-        Raises InvalidCredentials, after the same work, for an unknown client, a wrong secret and a disabled client;
-        and instead of it TooManyAttempts when this happens too often.
+        Raises InvalidCredentials or TooManyAttempts.
         """
-        client_id, now = wanted["client_id"], self.clock()
-        async with self.pool.acquire() as connection:
-            credentials = await ClientStore(connection).fetch_credentials(client_id, now)
-        if not credentials.accept(wanted["client_secret"]):
-            wait_seconds = self.failed_attempts.note(client_id, address)
-            if wait_seconds is not None:
-                raise TooManyAttempts(headers={"Retry-After": str(wait_seconds)})
-            raise InvalidCredentials
+        client_id = wanted["client_id"]
+        credentials, _ = await self.clients.authenticate(client_id, wanted["client_secret"], address=address)
         scopes = [*_SCOPES, _ALL_CLIENTS_SCOPE] if credentials.may_read_all_clients else _SCOPES
-        issued_at = int(now.timestamp())
+        issued_at = int(self.clock().timestamp())
         claims = {
             "iss": self.issuer,
             "aud": self.audience,

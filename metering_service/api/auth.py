@@ -8,7 +8,6 @@ from metering_service.components import COMPONENTS
 from service_chassis.auth.bearer import find_service_key
 from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.errors import Forbidden
-from service_chassis.http.request_context import name_in_log
 
 ACCEPTED_SCOPES = web.AppKey[Sequence[str]]("accepted_scopes")
 """Of the keys that an application takes: the one of administration takes no others than its own."""
@@ -20,7 +19,6 @@ def authenticate(request: web.Request, *scopes: str) -> ServiceKey:
     Raises Unauthorized, or Forbidden when its scope is none of `scopes` that the application accepts.
     """
     key = find_service_key(request, request.app[COMPONENTS].service_keys)
-    name_in_log(caller=key.name)
     accepted = [scope for scope in scopes if scope in request.app[ACCEPTED_SCOPES]]
     if key.scope not in accepted:
         raise Forbidden(f"This call needs a key of scope {' or '.join(accepted)}")

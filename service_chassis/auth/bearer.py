@@ -17,6 +17,7 @@ from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.clock import Clock
 from service_chassis.errors import InvalidRequest, Unauthorized
 from service_chassis.http.json_body import parse_json
+from service_chassis.http.request_context import name_in_log
 from service_chassis.operations.metrics import Metrics
 
 ALGORITHM = "ES256"
@@ -89,6 +90,7 @@ def find_service_key(request: web.Request, keys: Mapping[bytes, ServiceKey]) -> 
     key = keys.get(hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest())
     if key is None:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+    name_in_log(caller=key.name)
     return key
 
 

@@ -15,7 +15,7 @@ _COLUMNS = ("at", "actor", "action", "target", "detail")
 def show_admin_audit(
     settings_class: type[DatabaseSettings], target: str | None, limit: int, as_json: bool, *, command: str
 ) -> None:
-    """Print the last changes, of one target or of all, newest first. Raises OperatorError for a target without any."""
+    """Print the last changes, newest first. Raises OperatorError for a target that has none."""
     lines, _ = run_with_pool(
         settings_class, lambda pool: ReadAdminAudit(pool).list_lines(target, LAST_LINE, limit), command=command
     )

@@ -37,6 +37,7 @@ class HttpServer:
         listener: str = "",
     ) -> None:
         """`listener` is what `metrics` call it."""
+        self.app = app
         self._deadlines = app.get(DEADLINES)
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS, handler_cancellation=False

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
+from catalog_service.clients.change_secrets import ChangeSecrets
 from catalog_service.clients.register import RegisterClients
 
 PLAN = {"plan_name": "Basic", "description": "The basic plan.", "collection_id": "col-1", "color": "#336699"}
@@ -46,10 +47,12 @@ class Catalog:
         self.pool = pool
         self.clock = clock
         self.operator = RegisterClients(pool, clock)
+        self.secrets = ChangeSecrets(pool, clock)
 
     async def register(self, client_id: str = "acme", **options: Any) -> str:
         """Register a client and answer its secret."""
-        return await self.operator.register(client_id, **{"name": client_id, **options})
+        _, secret = await self.operator.register(client_id, **{"name": client_id, "actor": "ops", **options})
+        return secret.client_secret
 
     async def request_token(
         self, client_id: str, secret: str, user: Mapping[str, str] | None = None, fingerprint: str = "device-1"

@@ -85,10 +85,10 @@ async def test_a_token_ends_with_its_lifetime(catalog: Catalog) -> None:
 async def test_a_disabled_client_is_out_at_once_and_in_again_when_enabled(catalog: Catalog) -> None:
     token = await catalog.token("acme")
     assert await catalog.plans(token) == []
-    await catalog.operator.set_disabled("acme", True)
+    await catalog.operator.change("acme", disabled=True, actor="ops")
     for path in PLAN_CALLS:
         assert await catalog.call(path, {}, token) == (403, UNAUTHORIZED)
-    await catalog.operator.set_disabled("acme", False)
+    await catalog.operator.change("acme", disabled=False, actor="ops")
     assert await catalog.plans(token) == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from catalog_service.cli import clients
 from catalog_service.cli.main import run
 
 Run = Callable[..., str]
@@ -70,14 +71,19 @@ def test_a_given_secret_is_kept_and_may_come_from_standard_input(
 def test_what_cannot_be_done_is_one_line_and_exit_1(command: Run) -> None:
     command("clients", "create", "acme", "--name", "Acme")
     refusals = [
-        (("clients", "create", "acme", "--name", "Acme"), "client 'acme' exists already"),
-        (("clients", "create", "a b", "--name", "x"), "a client id is"),
-        (("clients", "create", "b", "--name", " "), "a client's name is"),
-        (("clients", "create", "b", "--name", "x", "--secret", "short"), "a secret has 16 to 255"),
-        (("clients", "create", "b", "--name", "x", "--secret", "with a space in it"), "a secret holds"),
-        (("clients", "disable", "nobody"), "there is no client 'nobody'"),
-        (("clients", "enable", "nobody"), "there is no client 'nobody'"),
-        (("clients", "rotate-secret", "nobody"), "there is no client 'nobody'"),
+        (("clients", "create", "acme", "--name", "Acme"), "Client acme exists already"),
+        (("clients", "create", "a b", "--name", "x"), "client_id: Must be 1 to 64"),
+        (("clients", "create", "b", "--name", " "), "name: Must be 1 to 200"),
+        (("clients", "create", "b", "--name", "x", "--secret", "short"), "secret: Must have 16 to 255"),
+        (("clients", "create", "b", "--name", "x", "--secret", "with a space in it"), "secret: Must hold"),
+        (("clients", "disable", "nobody"), "Client nobody is not known"),
+        (("clients", "enable", "nobody"), "Client nobody is not known"),
+        (("clients", "rotate-secret", "nobody"), "Client nobody is not known"),
+        (("clients", "permit", "acne", "--may-read-all-clients"), "Client acne is not known; did you mean acme?"),
+        (("secrets", "list", "acne"), "Client acne is not known; did you mean acme?"),
+        (("secrets", "issue", "nobody"), "Client nobody is not known"),
+        (("secrets", "issue", "acme", "--expires-at", "2020-01-01"), "expires_at: Must be in the future."),
+        (("secrets", "revoke", "acme", "0" * 16), "Secret 0000000000000000 is not there"),
     ]
     for arguments, message in refusals:
         said = failure(*arguments)
@@ -121,6 +127,47 @@ def test_a_rotated_secret_is_another_one(command: Run) -> None:
     second = json.loads(command("clients", "rotate-secret", "acme", "--json"))["client_secret"]
     third = command("clients", "rotate-secret", "acme", "--overlap-seconds", "0")
     assert len({first, second, third.split()[3]}) == 3
+
+
+def test_secrets_are_issued_listed_and_revoked_one_by_one(command: Run) -> None:
+    command("clients", "create", "acme", "--name", "Acme")
+    issued = json.loads(command("secrets", "issue", "acme", "--expires-at", "2100-01-01", "--json"))
+    assert issued["expires_at"] == "2100-01-01T00:00:00Z"
+    listed = command("secrets", "list", "acme", "--json")
+    assert issued["client_secret"] not in listed
+    first, second = json.loads(listed)
+    assert second["secret_id"] == issued["secret_id"]
+    revoked = command("secrets", "revoke", "acme", first["secret_id"])
+    assert revoked == f"secret {first['secret_id']} of acme is revoked\n"
+    assert [secret["secret_id"] for secret in json.loads(command("secrets", "list", "acme", "--json"))] == [
+        issued["secret_id"]
+    ]
+
+
+def test_a_permission_is_given_and_taken(command: Run) -> None:
+    command("clients", "create", "acme", "--name", "Acme")
+    for option, may in (("--may-read-all-clients", True), ("--may-not-read-all-clients", False)):
+        assert json.loads(command("clients", "permit", "acme", option, "--json"))["may_read_all_clients"] is may
+    assert failure("clients", "permit", "acme") == 2
+
+
+def test_the_trail_says_what_the_command_line_did(command: Run) -> None:
+    command("clients", "create", "acme", "--name", "Acme")
+    command("clients", "create", "other", "--name", "Other")
+    command("clients", "disable", "acme")
+    command("clients", "rotate-secret", "acme")
+    lines = json.loads(command("admin-audit", "acme", "--json"))
+    assert [line["action"] for line in lines] == ["rotate_secret", "change_client", "create_client"]
+    assert {line["actor"] for line in lines} == {"command line"}
+    assert len(json.loads(command("admin-audit", "--limit", "2", "--json"))) == 2
+    assert "create_client" in command("admin-audit")
+
+
+def test_all_clients_are_listed_however_many_pages_they_are(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "_PAGE_CLIENTS", 1)
+    for client_id in ("b", "a", "c"):
+        command("clients", "create", client_id, "--name", "x")
+    assert [client["client_id"] for client in json.loads(command("clients", "list", "--json"))] == ["a", "b", "c"]
 
 
 def test_plans_are_imported_from_a_file_or_refused_by_line(command: Run, tmp_path: Path) -> None:

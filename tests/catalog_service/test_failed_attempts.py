@@ -1,7 +1,7 @@
 """Wrong credentials, again and again: their sender is told to slow down, and nobody is locked out by it."""
 
-from catalog_service.tokens import failed_attempts
-from catalog_service.tokens.failed_attempts import BURST_ATTEMPTS, FailedAttempts
+from catalog_service.clients import failed_attempts
+from catalog_service.clients.failed_attempts import BURST_ATTEMPTS, FailedAttempts
 from tests.catalog_service.catalog import Catalog, MovableClock
 
 LIMITED = {"statusCode": 429, "data": {}, "message": "Too many failed attempts"}

@@ -62,7 +62,8 @@ async def process(catalog_dsn: str) -> AsyncIterator[Process]:
 async def test_a_day_in_a_process_leaves_nothing_private_in_its_log_and_ends_with_0(
     process: Process, pool: asyncpg.Pool
 ) -> None:
-    secret = await RegisterClients(pool).register("acme", name="Acme")
+    _, issued = await RegisterClients(pool).register("acme", name="Acme", actor="ops")
+    secret = issued.client_secret
     user = {"first_name": "Marked-1", "last_name": "Marked-2", "email": "marked@example.org"}
     credentials = {"client_id": "acme", "client_secret": secret, "fingerprint": "marked-3", "user": user}
     async with aiohttp.ClientSession(process.url) as http, http.get(process.ops_url + "/readyz") as ready:

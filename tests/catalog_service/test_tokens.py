@@ -2,13 +2,13 @@
 
 import hashlib
 import hmac
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 import pytest
 
-from catalog_service.clients.client import Credentials, hash_secret
+from catalog_service.clients.client import MAX_LIVE_SECRETS, ClientSecret, Credentials
 from service_chassis.auth.bearer import MAX_TOKEN_CHARACTERS
 from tests.catalog_service.catalog import PERSON, Catalog
 
@@ -118,7 +118,7 @@ async def test_a_missing_field_is_named(catalog: Catalog) -> None:
 async def test_unknown_client_wrong_secret_and_disabled_client_are_answered_alike(catalog: Catalog) -> None:
     await catalog.register("acme")
     disabled = await catalog.register("gone")
-    await catalog.operator.set_disabled("gone", True)
+    await catalog.operator.change("gone", disabled=True, actor="ops")
     answers = [
         await catalog.request_token(*credentials)
         for credentials in [("nobody", "x"), ("acme", "x"), ("gone", disabled), ("no such/id", "x")]
@@ -135,30 +135,36 @@ def test_the_same_comparisons_are_made_whatever_is_wrong(monkeypatch: pytest.Mon
         return real(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", count)
-    hashes = [hash_secret("right"), hash_secret("older")]
-    for known, disabled, held in [(True, False, hashes), (True, True, hashes[:1]), (False, False, [])]:
+    now = datetime.now(UTC)
+    secrets = [ClientSecret.of("right", now), ClientSecret.of("older", now)]
+    for known, disabled, held in [(True, False, secrets), (True, True, secrets[:1]), (False, False, [])]:
         compared.append(0)
-        Credentials(known, disabled, False, held).accept("right")
-    assert compared == [2, 2, 2]
+        accepted = Credentials(known, disabled, False, held).accept("right")
+        assert accepted == (secrets[0] if known and not disabled else None)
+    assert compared == [MAX_LIVE_SECRETS] * 3
 
 
 def test_a_client_without_a_secret_is_opened_by_none() -> None:
     assert not Credentials(True, False, False, []).accept("")
 
 
+async def rotate(catalog: Catalog, overlap: timedelta) -> str:
+    return (await catalog.secrets.rotate_all("acme", overlap=overlap, actor="ops")).client_secret
+
+
 async def test_two_secrets_are_good_during_a_rotation_and_then_one(catalog: Catalog) -> None:
     first = await catalog.register("acme")
-    second = await catalog.operator.rotate_secret("acme", overlap=timedelta(hours=1))
+    second = await rotate(catalog, timedelta(hours=1))
 
     async def good(*secrets: str) -> list[bool]:
         return [(await catalog.request_token("acme", secret))[0] == 200 for secret in secrets]
 
     assert await good(first, second) == [True, True]
-    third = await catalog.operator.rotate_secret("acme", overlap=timedelta(hours=1))
+    third = await rotate(catalog, timedelta(hours=1))
     assert await good(first, second, third) == [False, True, True]
     catalog.clock.move(hours=1)
     assert await good(first, second, third) == [False, False, True]
-    fourth = await catalog.operator.rotate_secret("acme", overlap=timedelta(0))
+    fourth = await rotate(catalog, timedelta(0))
     assert await good(third, fourth) == [False, True]
 
 

@@ -1,5 +1,6 @@
 """The compose file and the secrets that it reads, looked at without an engine; deploy/trial runs them on one."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -158,19 +159,28 @@ def test_secrets_are_drawn_once_and_each_that_is_deleted_is_drawn_anew(tmp_path:
     assert all(len(text) > 40 for text in drawn)
 
 
-def test_two_service_keys_are_good_while_one_is_changed(tmp_path: Path) -> None:
-    write_env(tmp_path)
-    before = read_secrets(tmp_path)["metering/service_keys"].strip().split(",")
-    key = tmp_path / "secrets/activity/metering_key"
-    key.rename(key.with_name("previous_metering_key"))
-    write_env(tmp_path)
-    during = read_secrets(tmp_path)["metering/service_keys"].strip().split(",")
-    assert len(during) == 3
+@pytest.mark.parametrize(
+    ("key", "accepted"),
+    [
+        ("activity/metering_key", "metering/service_keys"),
+        ("operator/metering_key", "metering/service_keys"),
+        ("operator/catalog_key", "catalog/admin_keys"),
+    ],
+)
+def test_two_keys_are_good_while_one_is_changed(tmp_path: Path, key: str, accepted: str) -> None:
+    def list_accepted() -> list[str]:
+        write_env(tmp_path)
+        return read_secrets(tmp_path)[accepted].strip().split(",")
+
+    before = list_accepted()
+    file = tmp_path / "secrets" / key
+    replaced = hashlib.sha256(file.read_text().strip().encode()).hexdigest()
+    file.rename(file.with_name(f"previous_{file.name}"))
+    during = list_accepted()
+    assert len(during) == len(before) + 1
     assert set(before) <= set(during)
-    key.with_name("previous_metering_key").unlink()
-    write_env(tmp_path)
-    after = read_secrets(tmp_path)["metering/service_keys"].strip().split(",")
-    assert set(after) == set(during) - {before[0]}
+    file.with_name(f"previous_{file.name}").unlink()
+    assert set(list_accepted()) == {entry for entry in during if not entry.endswith(replaced)}
 
 
 def test_an_empty_secret_is_refused_by_its_file(tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ def test_metering_knows_only_hashes_of_the_keys() -> None:
     assert not any("the-events_key" in value for value in variables.values())
 
 
+def test_catalog_knows_only_the_hash_of_its_admin_key() -> None:
+    variables = build()["catalog"].variables
+    assert variables["CATALOG_ADMIN_KEYS"] == f"ops:{hashlib.sha256(b'the-catalog_admin_key').hexdigest()}"
+    assert not any("the-catalog_admin_key" in value for value in variables.values())
+
+
 @pytest.mark.parametrize("text", ["80a", "0", "65527", "-1"])
 def test_a_port_base_that_is_none_is_refused_by_name(text: str) -> None:
     with pytest.raises(StackError, match="STACK_PORT_BASE must be a port number"):

@@ -24,6 +24,7 @@ def publish() -> dict[str, Document]:
     """Return the document of each application of each service, as a running one serves it."""
     return {
         "catalog": describe(catalog.ENDPOINTS, catalog.API),
+        "catalog_admin": describe(catalog.ADMIN_ENDPOINTS, catalog.ADMIN_API),
         "activity": describe(activity.ENDPOINTS, activity.API),
         "metering": describe(metering.ENDPOINTS, metering.API),
         "metering_admin": describe(metering.ADMIN_ENDPOINTS, metering.ADMIN_API),
@@ -63,7 +64,7 @@ class DescribedAnswer:
 def read_answers(document: Document) -> dict[tuple[str, str, int], DescribedAnswer]:
     """Return all described answers, by method, path and status. A property that is not described is a fault."""
     components = copy.deepcopy(document["components"])
-    for schema in components.get("schemas", {}).values():
+    for schema in components["schemas"].values():
         if "properties" in schema:
             schema.setdefault("additionalProperties", False)
     answers = {}

@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from activity_service.app import create_app as create_activity
 from activity_service.settings import ActivitySettings
+from catalog_service.admin_app import create_admin_app as create_catalog_admin
 from catalog_service.app import create_app as create_catalog
 from catalog_service.settings import CatalogSettings
 from metering_service.admin_app import create_admin_app as create_metering_admin
@@ -25,12 +26,15 @@ OF_THE_DOCUMENTS = {("GET", "/"), ("GET", "/openapi.json"), ("GET", "/docs"), ("
 
 def create_apps() -> dict[str, web.Application]:
     dsn, address, secret = "postgresql://nowhere/none", "http://nowhere.invalid", "a secret of the test"
+    catalog_settings = CatalogSettings(postgres_dsn=dsn)
+    catalog = create_catalog(catalog_settings)
     metering_settings = MeteringSettings(
         postgres_dsn=dsn, redis_url="redis://nowhere", service_keys=("admin:ops:" + "0" * 64,)
     )
     metering = create_metering(metering_settings)
     return {
-        "catalog": create_catalog(CatalogSettings(postgres_dsn=dsn)),
+        "catalog": catalog,
+        "catalog_admin": create_catalog_admin(catalog, catalog_settings),
         "activity": create_activity(
             ActivitySettings(postgres_dsn=dsn, jwks_url=address, metering_url=address, metering_key=secret)
         ),

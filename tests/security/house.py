@@ -18,11 +18,12 @@ from catalog_service.settings import CatalogSettings
 from catalog_service.tokens.signing_key import sign
 from metering_service.app import create_app as create_metering
 from metering_service.settings import MeteringSettings
-from service_chassis.application import create_server
+from service_chassis.application import ADMIN_SERVER, create_server
 from service_chassis.auth.bearer import TOKEN_TYPE
 from service_chassis.http.server import HttpServer
 
-KEYS = {"events": "key-of-events", "admin": "key-of-administration"}
+KEYS = {"events": "key-of-events", "admin": "key-of-administration", "catalog": "key-of-catalogs-administration"}
+"""Metering's by their scopes, and the one that opens catalog's administration."""
 SCOPES = "plans plan_plays"
 CLIENTS = ("client-a", "client-b")
 PLAN = {"plan_name": "Basic", "description": "", "collection_id": "col-1", "color": "red"}
@@ -30,7 +31,7 @@ PLAN = {"plan_name": "Basic", "description": "", "collection_id": "col-1", "colo
 
 @dataclass
 class House:
-    """Three running services. `names` fills the placeholders of paths and bodies: ids of client-a's things."""
+    """Three running services, two with their administration. `names` fills placeholders: ids of client-a's things."""
 
     apps: Mapping[str, web.Application]
     servers: Mapping[str, HttpServer]
@@ -41,9 +42,7 @@ class House:
     @classmethod
     async def build(cls, dsns: Mapping[str, str], redis_url: str, http: ClientSession) -> "House":
         """Start the services, each after what it needs, and give client-a a plan and a play of user-1."""
-        hashes = tuple(
-            f"{scope}:{scope}-caller:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in KEYS.items()
-        )
+        hashes = {scope: f"{scope}-caller:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in KEYS.items()}
         apps: dict[str, web.Application] = {}
         servers: dict[str, HttpServer] = {}
         urls: dict[str, str] = {}
@@ -52,13 +51,22 @@ class House:
             apps[name], servers[name] = app, create_server(app)
             await servers[name].setup()
             urls[name] = f"http://127.0.0.1:{await servers[name].listen('127.0.0.1', 0)}"
+            if (admin := app.get(ADMIN_SERVER)) is not None:
+                apps[f"{name}_admin"] = admin.app
+                urls[f"{name}_admin"] = f"http://127.0.0.1:{await admin.listen('127.0.0.1', 0)}"
             return urls[name]
 
-        catalog_url = await start("catalog", create_catalog(CatalogSettings(postgres_dsn=dsns["catalog"])))
+        catalog_url = await start(
+            "catalog", create_catalog(CatalogSettings(postgres_dsn=dsns["catalog"], admin_keys=(hashes["catalog"],)))
+        )
         metering_url = await start(
             "metering",
             create_metering(
-                MeteringSettings(postgres_dsn=dsns["metering"], redis_url=redis_url, service_keys=hashes)
+                MeteringSettings(
+                    postgres_dsn=dsns["metering"],
+                    redis_url=redis_url,
+                    service_keys=(f"events:{hashes['events']}", f"admin:{hashes['admin']}"),
+                )
             ),
         )
         await start(
@@ -110,7 +118,7 @@ class House:
     async def _furnish(self) -> None:
         operator = RegisterClients(self.apps["catalog"][COMPONENTS].plans.pool)
         for client_id in CLIENTS:
-            await operator.register(client_id, name=client_id)
+            await operator.register(client_id, name=client_id, actor="ops")
         token = await self.token()
         status, answer = await self.call("catalog", "POST", "/sync-plan", bearer=token, body=PLAN)
         assert status == 200, answer
@@ -121,6 +129,8 @@ class House:
         self.names["id"] = answer["data"]["id"]
         self.names |= {
             "clientId": "client-a",
+            "client_id": "client-a",
+            "secret_id": "0123456789abcdef",
             "policyId": "free",
             "grantId": "nobody-has-it",
             "recurringId": "plan",

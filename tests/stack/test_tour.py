@@ -232,3 +232,13 @@ def test_the_printed_tour_runs_as_it_is(log_directory: Path) -> None:
     ledger, balance = tour.stdout.partition("--- what was charged")[2].split("granted")
     assert ledger.split().count("spend") >= 2
     assert "available" in balance
+
+
+async def test_administration_answers_at_the_addresses_and_to_the_keys_of_stack_json(api: Api) -> None:
+    paths = {"catalog": "/admin/audit", "metering": "/internal/admin-audit"}
+    assert api.stack["admin_keys"].keys() == paths.keys()
+    for service, path in paths.items():
+        for key, status in ((api.stack["admin_keys"][service], 200), (await api.token("demo"), 401)):
+            headers = {"Authorization": f"Bearer {key}"}
+            async with api.session.get(api.stack[service]["admin_url"] + path, headers=headers) as answer:
+                assert answer.status == status

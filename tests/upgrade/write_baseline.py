@@ -85,7 +85,9 @@ async def use(house: House) -> None:
 
 
 async def use_catalog(house: House, token: str) -> None:
-    secret = await RegisterClients(house.apps["catalog"][CATALOG].plans.pool).register("shop", name="shop")
+    secret = await RegisterClients(house.apps["catalog"][CATALOG].plans.pool).register(
+        "shop", name="shop", actor="test"
+    )
     credentials = {"client_id": "shop", "client_secret": secret, "fingerprint": "device"}
     for path, bearer, body in (
         ("/generate-client-auth-token", None, credentials),
