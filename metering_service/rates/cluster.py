@@ -54,8 +54,6 @@ class _Asked:
 class RateCluster:
     """Kept connections to each primary, and which of them has which slot, learnt beside the requests."""
 
-    by_client = True
-
     def __init__(self, factory: ConnectionPool, outage: Outage, *, timeout_seconds: float) -> None:
         """Take what makes connections of the URL: its server is asked who has what when no other is left."""
         self._factory = factory

@@ -169,11 +169,12 @@ async def call(connection: Connection, *command: Any) -> Any:
 
 async def run_script(connection: Connection, asked: ScriptCall) -> list[int]:
     """Return what the script returns."""
-    numbers: list[int]
-    with suppress(redis.exceptions.NoScriptError):
-        numbers = await call(connection, *asked.as_command())
-        return numbers
-    numbers = await call(connection, *asked.as_command(by_text=True))
+    try:
+        # Not by `call`: this is on every decision's way.
+        await connection.send_command(*asked.as_command(), check_health=False)
+        numbers: list[int] = await connection.read_response()
+    except redis.exceptions.NoScriptError:
+        numbers = await call(connection, *asked.as_command(by_text=True))
     return numbers
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha1
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from redis.asyncio.connection import Connection, ConnectionPool
 
@@ -57,75 +57,31 @@ class Request(NamedTuple):
     version: PolicyVersion
 
 
-class _Asked:
-    """Requests that one call of the script decides about: all of them, or on a cluster those of one client."""
+_Asked = list[tuple[int, Request, Sequence[Rate]]]
+"""Requests that one call of the script decides about, with the rates that apply and their place among all."""
 
-    __slots__ = ("_buckets", "_requests")
 
-    def __init__(self) -> None:
-        self._buckets: dict[str, tuple[int, Rate]] = {}
-        self._requests: list[tuple[int, list[int]]] = []
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    def add(self, index: int, request: Request, rates: Sequence[Rate]) -> None:
-        """Ask for a place in each of `rates` for the request of this index."""
-        places = []
+def _as_call(asked: _Asked, *, is_dry: bool) -> ScriptCall:
+    buckets: dict[str, tuple[int, Rate]] = {}
+    of_requests: list[int] = []
+    for _, request, rates in asked:
+        of_requests.append(len(rates))
         for rate in rates:
-            place, _ = self._buckets.setdefault(rate_key(request, rate), (len(self._buckets) + 1, rate))
-            places.append(place)
-        self._requests.append((index, places))
-
-    def as_call(self, *, is_dry: bool) -> ScriptCall:
-        """Return what the script is called with."""
-        arguments: list[Any] = [int(not is_dry)]
-        for _, rate in self._buckets.values():
-            arguments += rate.as_script_arguments
-        for _, places in self._requests:
-            arguments += (len(places), *places)
-        return ScriptCall(list(self._buckets), arguments)
-
-    def read(self, numbers: list[int], outcomes: list[RateOutcome]) -> None:
-        """Put what the script returned into `outcomes`, by the requests' indexes."""
-        position = 0
-        for index, places in self._requests:
-            end = position + 1 + len(places)
-            outcomes[index] = RateOutcome(numbers[position + 1 : end], numbers[position])
-            position = end
+            place, _ = buckets.setdefault(rate_key(request, rate), (len(buckets) + 1, rate))
+            of_requests.append(place)
+    arguments: list[Any] = [int(not is_dry)]
+    for _, rate in buckets.values():
+        arguments += rate.as_script_arguments
+    return ScriptCall(list(buckets), arguments + of_requests)
 
 
-class _Server(Protocol):
-    """Where the buckets are; `by_client` says that a call may be about one client only."""
-
-    @property
-    def by_client(self) -> bool: ...
-
-    async def ask(self, calls: Sequence[ScriptCall]) -> Sequence[list[int] | None]:
-        """Return what the script returns of each call; None of those that nobody could be asked about."""
-
-    async def connect(self) -> None:
-        """Open the connections; a server that is away now is tried again and again."""
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-
-
-class _OneServer:
-    """A server that is no cluster: all that is asked is one call."""
-
-    by_client = False
-
-    def __init__(self, connections: KeptConnections, timeout_seconds: float) -> None:
-        self._connections = connections
-        self._timeout_seconds = timeout_seconds
-        self.connect = connections.connect
-        self.aclose = connections.aclose
-
-    async def ask(self, calls: Sequence[ScriptCall]) -> Sequence[list[int] | None]:
-        """Return what the script returns of the one call; None without a server."""
-        until = asyncio.get_running_loop().time() + self._timeout_seconds
-        return [await self._connections.use(partial(run_script, asked=calls[0]), until)]
+def _read(numbers: list[int], asked: _Asked, outcomes: list[RateOutcome]) -> None:
+    """Put what the script returned into `outcomes`, by the requests' place among all."""
+    position = 0
+    for index, _, rates in asked:
+        end = position + 1 + len(rates)
+        outcomes[index] = RateOutcome(numbers[position + 1 : end], numbers[position])
+        position = end
 
 
 class RateLimiter:
@@ -138,7 +94,7 @@ class RateLimiter:
         self._url = url
         self._timeout_seconds = timeout_seconds
         self._outage = Outage(metrics)
-        self._server: _Server | None = None
+        self._server: KeptConnections | RateCluster | None = None
         self._unchecked = metrics.unchecked_rates
 
     async def connect(self) -> None:
@@ -156,23 +112,26 @@ class RateLimiter:
         counted.
         """
         outcomes = [PASSED] * len(requests)
-        by_client = self._server is not None and self._server.by_client
-        asked: dict[str, _Asked] = {}
+        server = self._server
+        by_client = isinstance(server, RateCluster)
+        calls: dict[str, _Asked] = {}
         for index, request in enumerate(requests):
             if rates := request.version.policy.rates_of(request.event_type):
-                whose = request.client_id if by_client else ""
-                if whose not in asked:
-                    asked[whose] = _Asked()
-                asked[whose].add(index, request, rates)
-        if not asked:
+                calls.setdefault(request.client_id if by_client else "", []).append((index, request, rates))
+        if not calls:
             return outcomes
-        calls = [each.as_call(is_dry=is_dry) for each in asked.values()]
-        answers = [None] * len(calls) if self._server is None else await self._server.ask(calls)
-        for each, numbers in zip(asked.values(), answers, strict=True):
+        asked = [_as_call(each, is_dry=is_dry) for each in calls.values()]
+        answers: Sequence[list[int] | None] = [None]
+        if isinstance(server, RateCluster):
+            answers = await server.ask(asked)
+        elif server is not None:
+            until = asyncio.get_running_loop().time() + self._timeout_seconds
+            answers = [await server.use(partial(run_script, asked=asked[0]), until)]
+        for each, numbers in zip(calls.values(), answers, strict=True):
             if numbers is None:
                 self._unchecked.inc(len(each))
             else:
-                each.read(numbers, outcomes)
+                _read(numbers, each, outcomes)
         return outcomes
 
     async def _find_server(self) -> None:
@@ -181,7 +140,7 @@ class RateLimiter:
         )
         connections = KeptConnections(factory, _prove, self._outage, prove_seconds=self._timeout_seconds)
         information = await connections.ask_apart("INFO", "server")
-        server: _Server = _OneServer(connections, self._timeout_seconds)
+        server: KeptConnections | RateCluster = connections
         # Valkey says server_mode where it is not asked to speak as Redis.
         if b"redis_mode:cluster" in information or b"server_mode:cluster" in information:
             server = RateCluster(factory, self._outage, timeout_seconds=self._timeout_seconds)

@@ -150,7 +150,8 @@ async def test_rates_are_checked_again_while_requests_keep_a_connection_in_use(
     metrics = Metrics()
     rates = await start_limiter(metrics=metrics)
     version = version_of(Rate("r", 1, 1, 1))
-    connections = rates._server._connections  # type: ignore[union-attr]
+    connections = rates._server
+    assert isinstance(connections, KeptConnections)
     held = connections._idle.pop()  # as a request under way does
     with ReplicaOfNobody(redis_url, serves_stale_data=True):
         await rates.take([ask("acme", version)])
