@@ -41,6 +41,6 @@ def start(empty_database: Callable[[], str]) -> Start:
         finally:
             if process.returncode is None:
                 process.kill()
-            await process.wait()
+            await process.communicate()  # workers have the same output, and end after it
 
     return start_example

@@ -76,7 +76,7 @@ async def test_sigterm_lets_every_worker_finish_and_the_operations_port_says_so_
 
 
 async def test_a_second_signal_ends_all_at_once(start: Start) -> None:
-    async with start(workers=2, drain_seconds=600) as example:
+    async with start(workers=2, drain_seconds=60) as example:
         await wait_until_ready(example)
         pids = await names(example, 2)
         example.process.send_signal(signal.SIGTERM)
