@@ -8,8 +8,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import NoReturn
 
 import structlog
 import uvloop
@@ -33,8 +31,6 @@ from service_chassis.operations.health import (
 from service_chassis.operations.logging import log_access
 from service_chassis.operations.metrics import Metrics
 from service_chassis.process_settings import AdminSettings, ProcessSettings
-from service_chassis.workers.supervisor import Supervisor, Task
-from service_chassis.workers.whole import WholeService
 
 READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)
@@ -133,16 +129,16 @@ def run(app: web.Application, settings: ProcessSettings, worker: Worker | None =
 
 
 async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker | None) -> None:
-    stop = _catch_signals()
+    stop = catch_signals()
     readiness = app[READINESS]
     readiness.phase = "starting"
     service = create_server(app)
     servers, ports = [service], {"port": settings.port, "ops_port": settings.ops_port}
-    operations = _make_operations(OneProcess(readiness, app[METRICS]))
+    operations = make_operations(OneProcess(readiness, app[METRICS]))
     try:
         await operations.setup()
         if worker is None:
-            await _listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
+            await listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
         else:
             await operations.listen_on(worker.operations)
         try:
@@ -152,11 +148,11 @@ async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker
         if not stop.is_set():
             await service.setup()
             reuse_port = worker is not None
-            await _listen(service, settings.prefix, settings.host, settings.port, reuse_port=reuse_port)
+            await listen(service, settings.prefix, settings.host, settings.port, reuse_port=reuse_port)
             if isinstance(settings, AdminSettings):
                 admin = app[ADMIN_SERVER]
                 prefix = f"{settings.prefix}ADMIN_"
-                await _listen(admin, prefix, settings.admin_host, settings.admin_port, reuse_port=reuse_port)
+                await listen(admin, prefix, settings.admin_host, settings.admin_port, reuse_port=reuse_port)
                 servers.append(admin)
                 ports["admin_port"] = settings.admin_port
             if worker is not None:
@@ -180,55 +176,12 @@ async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker
     _log.info("stopped")
 
 
-def run_workers(app: web.Application, settings: ProcessSettings, count: int) -> NoReturn:
-    """Serve as `run`, by `count` processes on the one port, and one for the operations port; raise SystemExit.
-
-    A process that dies is replaced. Raises OperatorError as `run`.
-    """
-    asyncio.run(_require_free(settings))
-    # Each open here for as long as this process lives: a worker's successor takes its place.
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    whole = WholeService([each.getsockname()[1] for each in sockets])
-
-    def run_worker(operations: socket.socket) -> None:
-        run(app, settings, Worker(operations, supervisor.tell_listening))
-
-    supervisor = Supervisor(
-        [
-            Task(lambda: uvloop.run(_speak_for(whole, settings)), "operations", is_worker=False),
-            *(Task(partial(run_worker, each), str(number)) for number, each in enumerate(sockets, start=1)),
-        ]
-    )
-    supervisor.run()
-
-
-async def _require_free(settings: ProcessSettings) -> None:
-    """Raise OperatorError where the port cannot be listened on: to share it is to share it with a stranger, too."""
-    probe = HttpServer(web.Application(), render_error=render_operations_error)
-    try:
-        await probe.setup()
-        await _listen(probe, settings.prefix, settings.host, settings.port)
-    finally:
-        await probe.close()
-
-
-async def _speak_for(whole: WholeService, settings: ProcessSettings) -> None:
-    """Serve the operations port for all workers until SIGTERM."""
-    stop = _catch_signals()
-    operations = _make_operations(whole)
-    try:
-        await operations.setup()
-        await _listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
-        await stop.wait()
-    finally:
-        await operations.close()
-
-
-def _make_operations(operated: Operated) -> HttpServer:
+def make_operations(operated: Operated) -> HttpServer:
+    """Make the server of the operations port."""
     return HttpServer(create_operations_app(operated), render_error=render_operations_error)
 
 
-def _catch_signals() -> asyncio.Event:
+def catch_signals() -> asyncio.Event:
     """Return what SIGTERM or SIGINT sets. A second one ends the process, with the status of one that it killed."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -244,7 +197,7 @@ def _catch_signals() -> asyncio.Event:
     return stop
 
 
-async def _listen(server: HttpServer, prefix: str, host: str, port: int, *, reuse_port: bool = False) -> None:
+async def listen(server: HttpServer, prefix: str, host: str, port: int, *, reuse_port: bool = False) -> None:
     """Take connections; raise OperatorError with the variable, after its `prefix`, that says what cannot be had."""
     try:
         await server.listen(host, port, reuse_port=reuse_port)

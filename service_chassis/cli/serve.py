@@ -5,12 +5,13 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from service_chassis.application import run, run_workers
+from service_chassis.application import run
 from service_chassis.operations.logging import configure_logging
 from service_chassis.operations.tracing import start_tracing
 from service_chassis.own_secrets import require_own_secrets
 from service_chassis.process_settings import ProcessSettings
 from service_chassis.settings import read_settings
+from service_chassis.workers.run import run_workers
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 

@@ -8,7 +8,7 @@ PAGES = ROOT / "docs" / "operations"
 RUNBOOK = (PAGES / "runbook.md").read_text()
 SOURCES = "\n".join(
     path.read_text()
-    for package in ("service_chassis", "catalog_service", "activity_service", "metering_service")
+    for package in ("service_chassis", "metering_client", "catalog_service", "activity_service", "metering_service")
     for path in (ROOT / package).rglob("*.py")
 )
 

@@ -1,0 +1,60 @@
+"""Run a service's web application as several processes behind one port."""
+
+import asyncio
+import socket
+from functools import partial
+from typing import NoReturn
+
+import uvloop
+from aiohttp import web
+
+from service_chassis.application import Worker, catch_signals, listen, make_operations, run
+from service_chassis.http.server import HttpServer
+from service_chassis.operations.health import render_operations_error
+from service_chassis.process_settings import ProcessSettings
+from service_chassis.workers.supervisor import Supervisor, Task
+from service_chassis.workers.whole import WholeService
+
+
+def run_workers(app: web.Application, settings: ProcessSettings, count: int) -> NoReturn:
+    """Serve as `run`, by `count` processes on the one port, and one for the operations port; raise SystemExit.
+
+    A process that dies is replaced. Raises OperatorError as `run`.
+    """
+    asyncio.run(_require_free(settings))
+    # Each open here for as long as this process lives: a worker's successor takes its place.
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    whole = WholeService([each.getsockname()[1] for each in sockets])
+
+    def run_worker(operations: socket.socket) -> None:
+        run(app, settings, Worker(operations, supervisor.tell_listening))
+
+    supervisor = Supervisor(
+        [
+            Task(lambda: uvloop.run(_speak_for(whole, settings)), "operations", is_worker=False),
+            *(Task(partial(run_worker, each), str(number)) for number, each in enumerate(sockets, start=1)),
+        ]
+    )
+    supervisor.run()
+
+
+async def _require_free(settings: ProcessSettings) -> None:
+    """Raise OperatorError where the port cannot be listened on: to share it is to share it with a stranger, too."""
+    probe = HttpServer(web.Application(), render_error=render_operations_error)
+    try:
+        await probe.setup()
+        await listen(probe, settings.prefix, settings.host, settings.port)
+    finally:
+        await probe.close()
+
+
+async def _speak_for(whole: WholeService, settings: ProcessSettings) -> None:
+    """Serve the operations port for all workers until SIGTERM."""
+    stop = catch_signals()
+    operations = make_operations(whole)
+    try:
+        await operations.setup()
+        await listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)
+        await stop.wait()
+    finally:
+        await operations.close()
