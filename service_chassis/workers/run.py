@@ -1,4 +1,4 @@
-"""Run a service's web application as several processes behind one port."""
+"""Serve by several processes on one port, and one for the operations port."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from aiohttp import web
 from service_chassis.application import Worker, catch_signals, listen, make_operations, run
 from service_chassis.http.server import HttpServer
 from service_chassis.operations.health import render_operations_error
-from service_chassis.process_settings import ProcessSettings
+from service_chassis.process_settings import AdminSettings, ProcessSettings
 from service_chassis.workers.supervisor import Supervisor, Task
 from service_chassis.workers.whole import WholeService
 
@@ -39,13 +39,17 @@ def run_workers(app: web.Application, settings: ProcessSettings, count: int) -> 
 
 
 async def _require_free(settings: ProcessSettings) -> None:
-    """Raise OperatorError where the port cannot be listened on: to share it is to share it with a stranger, too."""
-    probe = HttpServer(web.Application(), render_error=render_operations_error)
-    try:
-        await probe.setup()
-        await listen(probe, settings.prefix, settings.host, settings.port)
-    finally:
-        await probe.close()
+    """Raise OperatorError where a port cannot be listened on: to share it is to share it with a stranger, too."""
+    addresses = [(settings.prefix, settings.host, settings.port)]
+    if isinstance(settings, AdminSettings):
+        addresses.append((f"{settings.prefix}ADMIN_", settings.admin_host, settings.admin_port))
+    for address in addresses:
+        probe = HttpServer(web.Application(), render_error=render_operations_error)
+        try:
+            await probe.setup()
+            await listen(probe, *address)
+        finally:
+            await probe.close()
 
 
 async def _speak_for(whole: WholeService, settings: ProcessSettings) -> None:

@@ -15,10 +15,10 @@ SERVICE = """
 import asyncio, json, os, sys
 from aiohttp import web
 from service_chassis.application import METRICS, add_admin_app, create_web_app, run
+from service_chassis.workers.run import run_workers
 from service_chassis.http.bounds import HttpBounds
 from service_chassis.operations.logging import configure_logging
 from service_chassis.process_settings import AdminSettings
-from service_chassis.workers.run import run_workers
 
 class Settings(AdminSettings):
     prefix = "EXAMPLE_"

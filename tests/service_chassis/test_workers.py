@@ -98,8 +98,10 @@ async def test_a_port_in_use_is_told_before_any_worker_is_there(start: Start) ->
     """Not even by processes that share ports: it would be shared with them."""
     async with start(workers=2) as example:
         await wait_until_ready(example)
-        async with start(workers=2, port=example.port) as other:
-            assert await other.process.wait() == 1
+        admin_port = int(example.admin_url.rpartition(":")[2])
+        for taken in ({"port": example.port}, {"admin_port": admin_port}):
+            async with start(workers=2, **taken) as other:
+                assert await other.process.wait() == 1
 
 
 async def test_workers_do_not_outlive_the_process_that_started_them(start: Start) -> None:
