@@ -1,6 +1,6 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from metering_service.accounts.forget_receipts import FORGET_RECEIPTS_INTERVAL_S
 from metering_service.accounts.give_credits import GiveCredits
 from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, MoveAccounts
 from metering_service.accounts.quota import ReadQuotas
+from metering_service.clients.find import FindClients
 from metering_service.decisions.read import ReadDecisions
 from metering_service.events.authorize import AuthorizeEvents
 from metering_service.events.forget_counters import FORGET_COUNTERS_INTERVAL_SECONDS, ForgetCounters
@@ -25,6 +26,8 @@ from metering_service.events.release import FORGET_INTERVAL_SECONDS, ForgetRelea
 from metering_service.events.settle import SettleEvents
 from metering_service.events.watch import WATCH_INTERVAL_SECONDS, WatchHolds
 from metering_service.exports.export import ExportClients
+from metering_service.health.decisions import SAMPLE_INTERVAL_SECONDS, WatchDecisions
+from metering_service.health.read import ReadHealth
 from metering_service.metrics import MeteringMetrics
 from metering_service.notices.address import AddressGuard
 from metering_service.notices.administer import AdministerWebhooks
@@ -41,6 +44,8 @@ from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
+from metering_service.replay.preview import PreviewPolicies
+from metering_service.sessions.log_in import ConsoleSessions
 from metering_service.settings import MeteringSettings, read_networks, read_receivers
 from metering_service.shadow.keep import (
     FORGET_SHADOW_INTERVAL_SECONDS,
@@ -88,6 +93,10 @@ class Components:
     exports: ExportClients
     webhooks: AdministerWebhooks
     admin_audit: ReadAdminAudit
+    clients: FindClients
+    previews: PreviewPolicies
+    health: ReadHealth
+    sessions: ConsoleSessions
 
 
 COMPONENTS = web.AppKey("components", Components)
@@ -128,87 +137,41 @@ async def open_components(
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
         app[READINESS].require("clock", watch.check)
         policies = PolicyCache(pool, default_policy=default_policy)
-        make_task = partial(BackgroundTask, rounds=metrics.background_rounds)
-        forgetting = make_task(
-            "forget released holds",
-            ForgetReleased(pool, timedelta(seconds=settings.hold_retention_seconds)).run_once,
-            interval_seconds=FORGET_INTERVAL_SECONDS,
-        )
-        comparing = make_task(
-            "clock watch",
-            watch.run_once,
-            interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
-        )
-        watching = make_task(
-            "watch holds",
-            WatchHolds(pool, metrics).run_once,
-            interval_seconds=WATCH_INTERVAL_SECONDS,
-        )
-        forgetting_counters = make_task(
-            "forget counters",
-            ForgetCounters(pool).run_once,
-            interval_seconds=FORGET_COUNTERS_INTERVAL_SECONDS,
-        )
-        forgetting_receipts = make_task(
-            "forget receipts",
-            ForgetReceipts(pool, timedelta(days=settings.receipt_retention_days)).run_once,
-            interval_seconds=FORGET_RECEIPTS_INTERVAL_SECONDS,
-        )
         refusals = KeepRefusals(
             pool, timedelta(days=settings.refusal_retention_days), RefusalsByClient(metrics.refusals)
         )
-        writing = make_task(
-            "write refusals",
-            refusals.run_once,
-            interval_seconds=WRITE_INTERVAL_SECONDS,
-        )
-        tidying = make_task(
-            "forget refusals",
-            refusals.forget_old,
-            interval_seconds=FORGET_INTERVAL_SECONDS,
-        )
-        moving = make_task(
-            "move accounts on",
-            MoveAccounts(pool).run_once,
-            interval_seconds=MOVE_INTERVAL_SECONDS,
-        )
         shadow = KeepShadow(pool, policies, default_policy, metrics, timedelta(days=settings.shadow_retention_days))
-        judging = make_task(
-            "judge by shadow policies",
-            shadow.run_once,
-            interval_seconds=JUDGE_INTERVAL_SECONDS,
-        )
-        forgetting_shadow = make_task(
-            "forget shadow refusals",
-            shadow.forget_old,
-            interval_seconds=FORGET_SHADOW_INTERVAL_SECONDS,
-        )
         notices = KeepNotices(pool)
-        warning = make_task(
-            "note expiring grants",
-            notices.note_expiring,
-            interval_seconds=EXPIRY_INTERVAL_SECONDS,
-        )
-        forgetting_notices = make_task(
-            "forget notices",
-            notices.forget_old,
-            interval_seconds=FORGET_NOTICES_INTERVAL_SECONDS,
-        )
-        sending = [
-            make_task(
-                f"send webhooks to {receiver.name}",
-                SendWebhooks(pool, session, receiver, names, metrics, clock).run_once,
-                interval_seconds=SEND_INTERVAL_SECONDS,
-            )
-            for receiver in receivers
+        decided = WatchDecisions(metrics.count_decisions)
+        receipts = ForgetReceipts(pool, timedelta(days=settings.receipt_retention_days))
+        released = ForgetReleased(pool, timedelta(seconds=settings.hold_retention_seconds))
+        rounds: list[tuple[str, Callable[[], Awaitable[None]], float]] = [
+            ("clock watch", watch.run_once, CLOCK_WATCH_INTERVAL_SECONDS),
+            ("watch holds", WatchHolds(pool, metrics).run_once, WATCH_INTERVAL_SECONDS),
+            ("sample decisions", decided.run_once, SAMPLE_INTERVAL_SECONDS),
+            ("move accounts on", MoveAccounts(pool).run_once, MOVE_INTERVAL_SECONDS),
+            ("write refusals", refusals.run_once, WRITE_INTERVAL_SECONDS),
+            ("judge by shadow policies", shadow.run_once, JUDGE_INTERVAL_SECONDS),
+            ("note expiring grants", notices.note_expiring, EXPIRY_INTERVAL_SECONDS),
+            ("forget released holds", released.run_once, FORGET_INTERVAL_SECONDS),
+            ("forget counters", ForgetCounters(pool).run_once, FORGET_COUNTERS_INTERVAL_SECONDS),
+            ("forget receipts", receipts.run_once, FORGET_RECEIPTS_INTERVAL_SECONDS),
+            ("forget refusals", refusals.forget_old, FORGET_INTERVAL_SECONDS),
+            ("forget shadow refusals", shadow.forget_old, FORGET_SHADOW_INTERVAL_SECONDS),
+            ("forget notices", notices.forget_old, FORGET_NOTICES_INTERVAL_SECONDS),
         ]
+        for receiver in receivers:
+            send = SendWebhooks(pool, session, receiver, names, metrics, clock).run_once
+            rounds.append((f"send webhooks to {receiver.name}", send, SEND_INTERVAL_SECONDS))
         if receivers:
             waiting = WatchWebhooks(pool, names, metrics).run_once
-            sending.append(make_task("watch webhooks", waiting, interval_seconds=WATCH_WEBHOOKS_INTERVAL_SECONDS))
+            rounds.append(("watch webhooks", waiting, WATCH_WEBHOOKS_INTERVAL_SECONDS))
+        tasks = [
+            BackgroundTask(name, run_once, interval_seconds=seconds, rounds=metrics.background_rounds)
+            for name, run_once, seconds in rounds
+        ]
         accounts, quotas, usage = AdministerAccounts(pool, clock), ReadQuotas(pool, default_policy), ReadUsage(pool)
-        forgetful = [forgetting, forgetting_counters, forgetting_receipts, forgetting_shadow, forgetting_notices]
-        working = [comparing, watching, writing, tidying, moving, judging, warning]
-        async with run_tasks([*forgetful, *working, *sending]):
+        async with run_tasks(tasks):
             yield Components(
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
@@ -230,6 +193,10 @@ async def open_components(
                 exports=ExportClients(accounts, usage),
                 webhooks=AdministerWebhooks(pool, names, clock),
                 admin_audit=ReadAdminAudit(pool),
+                clients=FindClients(pool, quotas, default_policy),
+                previews=PreviewPolicies(pool, default_policy),
+                health=ReadHealth(pool, decided),
+                sessions=ConsoleSessions(pool, service_keys),
             )
 
 

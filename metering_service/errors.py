@@ -10,6 +10,12 @@ class EventNotFound(NotFound):
         super().__init__(f"Event {event_id} not found")
 
 
+class RefusalNotFound(NotFound):
+    """No refusals of this kind are kept of this minute."""
+
+    message = "These refusals are not kept, or not any more"
+
+
 class PolicyNotFound(NotFound):
     """There is no policy of this id to show."""
 

@@ -14,9 +14,9 @@ class MeteringMetrics:
         )
         self.settle_batch = metrics.size_histogram("metering_settle_batch_events", "Events settled in one statement.")
         # Kept: `labels` takes a lock and builds strings. There are few of them.
-        decisions = metrics.counter("metering_decisions", "Decisions.", ["decision", "code"])
-        metrics.begin_at_zero(decisions, ("error", "not_decided"), ("denied", "event_type_not_sold"))
-        self.decisions = cache(decisions.labels)
+        self._decisions = metrics.counter("metering_decisions", "Decisions.", ["decision", "code"])
+        metrics.begin_at_zero(self._decisions, ("error", "not_decided"), ("denied", "event_type_not_sold"))
+        self.decisions = cache(self._decisions.labels)
         self.clock_apart = metrics.gauge(
             "clock_apart_seconds", "How far the process's clock is apart from its database's."
         )
@@ -59,3 +59,12 @@ class MeteringMetrics:
             "metering_rates_failing_open_since_seconds",
             "Since when requests pass without a rate check, in seconds since 1970; 0 while rates are checked.",
         )
+
+    def count_decisions(self) -> dict[tuple[str, str], float]:
+        """Return how many decisions this process has made, by decision and code."""
+        return {
+            (sample.labels["decision"], sample.labels["code"]): sample.value
+            for metric in self._decisions.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        }

@@ -78,6 +78,7 @@ OWNERS = {
         "admin_audit": IN_THE_CHASSIS,
         "notice": "notices",
         "webhook": "notices",
+        "console_session": "sessions",
     },
 }
 SQL_FUNCTIONS_OF = dict.fromkeys(

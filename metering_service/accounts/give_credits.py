@@ -168,6 +168,14 @@ class GiveCredits:
             raise ReferenceReused(refund_id)
         return refund
 
+    async def count_refundable(self, client_id: str, event_id: str) -> tuple[int, int]:
+        """Return what an event was charged, and how much of it was not refunded so far. Raises EventNotCharged."""
+        async with self.pool.acquire() as connection:
+            charged = await LedgerStore(connection).fetch_charged_credits(client_id, event_id)
+            if charged is None:
+                raise EventNotCharged(event_id)
+            return charged, charged - await GrantStore(connection).sum_refunds(client_id, event_id)
+
     async def adjust(
         self, client_id: str, adjustment_id: str, credits: int, *, reason: str, create: bool = False, actor: str
     ) -> LedgerEntry:

@@ -1,7 +1,7 @@
 """Accounts and the ledger in PostgreSQL: what was given, what was spent, line by line."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from difflib import get_close_matches
 
 import asyncpg
@@ -171,9 +171,9 @@ class LedgerStore:
 
     _LIST_QUOTAS = "SELECT starts_at, ends_at, used, held FROM find_counters($1, utc_now()) ORDER BY k"
 
-    async def list_quotas(self, client_id: str, user_id: str | None, quotas: Sequence[Quota]) -> list[QuotaUse]:
-        """Return how much of each of `quotas` a client, of those per user a user, has used in its present period."""
-        asked = [
+    async def list_quotas(self, asked: Sequence[tuple[str, str | None, Quota]]) -> list[QuotaUse]:
+        """Return how much of each quota its client, of one per user the user, has used in its present period."""
+        counters = [
             {
                 "k": number,
                 "client_id": client_id,
@@ -183,10 +183,21 @@ class LedgerStore:
                 "anchor": quota.anchor,
                 "user_id": user_id if quota.per == "user" else "",
             }
-            for number, quota in enumerate(quotas)
+            for number, (client_id, user_id, quota) in enumerate(asked)
         ]
-        rows = await self._connection.fetch(self._LIST_QUOTAS, orjson.dumps(asked).decode())
-        return [QuotaUse(quota, *row) for quota, row in zip(quotas, rows, strict=True)]
+        rows = await self._connection.fetch(self._LIST_QUOTAS, orjson.dumps(counters).decode())
+        return [QuotaUse(quota, *row) for (_, _, quota), row in zip(asked, rows, strict=True)]
+
+    # By the index ledger_entry_given.
+    _LIST_GIVEN = """
+        SELECT (at AT TIME ZONE 'UTC')::date AS day, kind, sum(credits)::bigint FROM ledger_entry
+        WHERE client_id = $1 AND actor IS NOT NULL AND at >= $2
+        GROUP BY day, kind ORDER BY day, kind
+    """
+
+    async def list_given(self, client_id: str, since: datetime) -> list[tuple[date, str, int]]:
+        """Return what a client was given and lost without an event, by UTC day and kind of line, signed."""
+        return [tuple(row) for row in await self._connection.fetch(self._LIST_GIVEN, client_id, since)]
 
     _LIST_ENTRIES = f"""
         SELECT {_COLUMNS}

@@ -1,4 +1,4 @@
-"""Audit metering: do accounts, holds and ledger tell one story? Reads only, from one moment's snapshot."""
+"""Audit metering: do accounts, holds and ledger tell one story? Read from one moment's snapshot."""
 
 from datetime import datetime, timedelta
 
@@ -17,6 +17,7 @@ from metering_service.audit.checks import (
 from metering_service.audit.notice_checks import check_notice, describe_dead_webhook
 from metering_service.audit.store import AuditStore
 from service_chassis.cli.audit_report import AuditReport
+from service_chassis.database.admin_audit import AUDIT_TARGET, AdminAuditStore
 from service_chassis.database.pool import open_snapshot
 
 
@@ -56,3 +57,17 @@ async def audit_ledger(pool: asyncpg.Pool, *, now: datetime, unresolved_after_se
         async for hold in store.stream_old_holds(now - timedelta(seconds=unresolved_after_seconds)):
             report.add_unfinished([describe_old_hold(hold, now)])
     return report
+
+
+async def note_audit(pool: asyncpg.Pool, report: AuditReport, *, now: datetime, actor: str) -> None:
+    """Leave a line in the audit trail that there was an audit, and its verdict; where this may be written."""
+    try:
+        async with pool.acquire() as connection:
+            await AdminAuditStore(connection).insert_line(
+                *(now, actor, "audit", AUDIT_TARGET),
+                isSound=report.is_sound,
+                violations=report.violation_count,
+                checked=report.checked,
+            )
+    except (asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientPrivilegeError):
+        return

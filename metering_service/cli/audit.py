@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
+import asyncpg
 import typer
 
-from metering_service.audit.run import audit_ledger
+from metering_service.audit.run import audit_ledger, note_audit
 from metering_service.settings import DatabaseSettings
-from service_chassis.cli.audit_report import show_report
+from service_chassis.cli.admin_audit import ACTOR
+from service_chassis.cli.audit_report import AuditReport, show_report
 from service_chassis.cli.commands import AsJson, audit_errors, run_with_pool
 from service_chassis.clock import system_clock
 from service_chassis.database.pool import UNHURRIED
@@ -18,14 +20,21 @@ def audit(
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check that accounts, holds and ledger agree, on a system in use. Reads only.
+    """Check that accounts, holds and ledger agree, on a system in use. Changes nothing; a line says that it was done.
 
     Exit code 1 for a violation, 3 when it cannot look.
     """
+
+    async def look(pool: asyncpg.Pool) -> AuditReport:
+        now = system_clock()
+        report = await audit_ledger(pool, now=now, unresolved_after_seconds=unresolved_after_seconds)
+        await note_audit(pool, report, now=now, actor=ACTOR)
+        return report
+
     with audit_errors():
         report = run_with_pool(
             DatabaseSettings,
-            lambda pool: audit_ledger(pool, now=system_clock(), unresolved_after_seconds=unresolved_after_seconds),
+            look,
             command="metering_service audit",
             settings=UNHURRIED,
         )

@@ -61,6 +61,14 @@ class EventStore:
         row = await self._connection.fetchrow(self._FETCH_RELEASED, client_id, event_id)
         return EventState(*row) if row else None
 
+    _LIST_CLIENTS_OF = (
+        "SELECT client_id FROM ledger_entry WHERE kind = 'spend' AND event_id = $1 ORDER BY client_id LIMIT $2"
+    )
+
+    async def list_clients_of(self, event_id: str, limit: int) -> list[str]:
+        """Return the clients that were charged for an event of this id, which is each client's own."""
+        return [client_id for (client_id,) in await self._connection.fetch(self._LIST_CLIENTS_OF, event_id, limit)]
+
     # Of an erased user nothing is told: '' stands in that place (erase_user).
     _LIST_HELD = """
         SELECT hold_id, event_id, client_id, event_type, nullif(user_id, '') AS user_id, units, held_at

@@ -34,6 +34,11 @@ class ReadEvents:
                 return replace(state, payers=await GrantStore(connection).list_payers(client_id, event_id))
             return state
 
+    async def list_clients_of(self, event_id: str, limit: int) -> list[str]:
+        """Return the clients that were charged for an event of this id."""
+        async with self.pool.acquire() as connection:
+            return await EventStore(connection).list_clients_of(event_id, limit)
+
     async def list_held(
         self, service: str | None, older_than_seconds: int, after: tuple[datetime, UUID], limit: int
     ) -> tuple[Sequence[HeldEvent], HeldEvent | None]:

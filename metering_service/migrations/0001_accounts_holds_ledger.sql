@@ -272,6 +272,9 @@ CREATE INDEX ledger_entry_by_user ON ledger_entry (client_id, user_id, counted_o
 -- 'spend'" would let in the look-up of an event, which then walks through all of its client's.
 CREATE INDEX ledger_entry_by_time ON ledger_entry (client_id, at, entry_id) WHERE units IS NOT NULL;
 
+-- What was given to one client and taken from it without an event. Of all but spends, in words of its own, as above.
+CREATE INDEX ledger_entry_given ON ledger_entry (client_id, at) WHERE actor IS NOT NULL;
+
 -- Up to when a client's charges have no more than their price: what stood at each limit (rates_used, taken_before, overage,
 -- available_before) is forgotten. The lines stay, so that an event is charged once for ever.
 CREATE TABLE receipt_forgotten (
@@ -292,6 +295,8 @@ CREATE TABLE usage (
   last_at timestamptz NOT NULL,
   CONSTRAINT usage_pkey PRIMARY KEY (client_id, day, event_type)
 ) WITH (fillfactor = 50);
+CREATE INDEX usage_by_day ON usage (day, client_id); -- of what no charge changes: a row is still changed in its own page
+CREATE INDEX usage_by_type ON usage (event_type);
 
 -- Why events were refused, counted by minute, with the receipts of the first and the last. Forgotten in time (METERING_REFUSAL_RETENTION_DAYS).
 CREATE TABLE refusal (
@@ -321,6 +326,7 @@ CREATE TABLE refusal_count (
   last_at timestamptz NOT NULL,
   CONSTRAINT refusal_count_pkey PRIMARY KEY (client_id, day, event_type, code)
 ) WITH (fillfactor = 50);
+CREATE INDEX refusal_count_by_day ON refusal_count (day, client_id);
 
 CREATE TABLE admin_audit (
   audit_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -331,8 +337,19 @@ CREATE TABLE admin_audit (
   detail jsonb NOT NULL,
   CONSTRAINT admin_audit_pkey PRIMARY KEY (audit_id)
 );
-
 CREATE INDEX admin_audit_by_target ON admin_audit (target, audit_id);
+
+-- Who is logged in to the console, and links that log in once. Here, so that every process knows both, and a session ends
+-- when it is told to. The secret itself is only in the browser, or in the link.
+CREATE TABLE console_session (
+  digest bytea NOT NULL,                     -- SHA-256 of the secret
+  kind text NOT NULL,
+  key_digest bytea NOT NULL,                 -- of the admin key's own SHA-256: it ends with its key
+  expires_at timestamptz NOT NULL,
+  CONSTRAINT console_session_pkey PRIMARY KEY (digest),
+  CONSTRAINT console_session_kind CHECK (kind IN ('session', 'link'))
+);
+CREATE INDEX console_session_by_end ON console_session (expires_at);
 
 -- The policy of a client that has none assigned, unless METERING_DEFAULT_POLICY names another.
 INSERT INTO policy (policy_id) VALUES ('free');

@@ -42,6 +42,11 @@ class AdministerPolicies:
                 )
             return version, find_warnings(policy, await store.list_event_types())
 
+    async def list_warnings(self, policy: Policy) -> list[str]:
+        """Return warnings of what may be a mistake in terms that are not put yet."""
+        async with self.pool.acquire() as connection:
+            return find_warnings(policy, await PolicyStore(connection).list_event_types())
+
     async def cancel_booked(self, policy_id: str, *, actor: str) -> None:
         """Take back the version that is booked for later. Raises NothingBooked."""
         async with self.pool.acquire() as connection, connection.transaction():

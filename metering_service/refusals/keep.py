@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
+from metering_service.errors import RefusalNotFound
 from metering_service.events.decision import Decision
 from metering_service.events.event import BillableEvent
 from metering_service.notices.store import NoticeStore
@@ -75,3 +76,11 @@ class ReadRefusals:
                 client_id, since or EARLIEST, until or LATEST, before, limit + 1
             )
             return cut_page(lines, limit)
+
+    async def fetch(self, client_id: str, key: tuple[datetime, str, str, str, str]) -> RefusalLine:
+        """Return a client's refusals of one kind in one minute. Raises RefusalNotFound."""
+        async with self.pool.acquire() as connection:
+            line = await RefusalStore(connection).fetch_line(client_id, key)
+        if line is None:
+            raise RefusalNotFound
+        return line

@@ -61,15 +61,27 @@ class RefusalStore:
         ]
         await self._connection.execute(self._ADD, orjson.dumps(rows).decode())
 
-    _LIST_LINES = """
+    _LINE = """
         SELECT minute, event_type, code, limit_name AS limit, user_id, refused AS count, first_at, last_at,
                first_receipt, last_receipt
         FROM refusal
+    """
+    _FETCH_LINE = f"""
+        {_LINE}
+        WHERE client_id = $1 AND minute = $2 AND event_type = $3 AND code = $4 AND limit_name = $5 AND user_id = $6
+    """
+    _LIST_LINES = f"""
+        {_LINE}
         WHERE client_id = $1 AND minute >= $2 AND minute < $3
           AND (minute, event_type, code, limit_name, user_id) < ($4, $5, $6, $7, $8)
         ORDER BY minute DESC, event_type DESC, code DESC, limit_name DESC, user_id DESC
         LIMIT $9
     """
+
+    async def fetch_line(self, client_id: str, key: tuple[datetime, str, str, str, str]) -> RefusalLine | None:
+        """Return the refusals of a client at the position `key` of the list, None where none are kept there."""
+        row = await self._connection.fetchrow(self._FETCH_LINE, client_id, *key)
+        return row and _read_line(row)
 
     async def list_lines(
         self,

@@ -39,6 +39,12 @@ class ReadUsage:
             sums = await store.list_sums(client_id, begin, end, window, group_by)
             return Usage(client_id, begin, end, await store.is_final(client_id, end), sums)
 
+    async def fetch_last_days(self, client_id: str, days: int) -> Usage:
+        """Return a client's usage by day and event type of the last `days`, today's among them."""
+        async with self.pool.acquire() as connection:
+            today = (await PolicyStore(connection).fetch_now()).date()
+        return await self.fetch(client_id, today - timedelta(days=days - 1), today + timedelta(days=1))
+
     async def stream_days(
         self, client_id: str, from_day: date | None, to_day: date | None
     ) -> AsyncIterator[Sequence[UsageSum]]:

@@ -13,6 +13,9 @@ from service_chassis.http.cursor import cut_page
 LAST_LINE = 2**63 - 1
 """Above every line's number: where a list that begins with the newest begins."""
 
+AUDIT_TARGET = "ledger"
+"""What the line that an audit leaves of itself is about."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdminAuditLine:

@@ -1,0 +1,1 @@
+"""All clients side by side, and how each came to its balance."""
