@@ -9,6 +9,7 @@ from metering_service.api.auth import ACCEPTED_SCOPES
 from metering_service.api.description import ADMIN_API, ADMIN_ENDPOINTS, BODY_LIMIT_BYTES
 from metering_service.api.responses import render_error
 from metering_service.components import COMPONENTS
+from metering_service.console.app import add_console
 from metering_service.settings import MeteringSettings
 from service_chassis.application import METRICS, create_web_app
 from service_chassis.http.bounds import ADMIN_CONNECTIONS, HttpBounds
@@ -32,4 +33,5 @@ def create_admin_app(app: web.Application, settings: MeteringSettings) -> web.Ap
         admin[COMPONENTS] = app[COMPONENTS]
 
     admin.on_startup.append(share_components)
+    add_console(admin)
     return admin

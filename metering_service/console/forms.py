@@ -1,0 +1,46 @@
+"""What people write into forms, as the documents that the API's schemas read, and what those say of it. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_BETWEEN_THOUSANDS = re.compile(r"[,_  ']")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def read_text(form: Mapping[str, Any], name: str) -> str:
+    """Return what stands in a field, without the space around it; lines end as everywhere else."""
+    value = form.get(name, "")
+    return value.strip().replace("\r\n", "\n") if isinstance(value, str) else ""
+
+
+def read_number(text: str) -> int | str:
+    """Return an integer, also one that is written with marks between thousands; any other text as it is."""
+    bare = _BETWEEN_THOUSANDS.sub("", text)
+    return int(bare) if _INTEGER.fullmatch(bare) else text
+
+
+def read_day(text: str) -> str:
+    """Return the beginning of a day, UTC, as a moment; any other text as it is."""
+    return f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text
+
+
+def load(schema: Schema, document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what a schema makes of a document, and what is wrong with it by field (`quotas.0.limit`)."""
+    try:
+        return schema.load(document), {}
+    except ValidationError as error:
+        return {}, dict(_flatten(error.messages_dict, ""))
+
+
+def _flatten(messages: Any, path: str) -> list[tuple[str, str]]:
+    if isinstance(messages, Mapping):
+        return [
+            pair
+            for name, inner in messages.items()
+            for pair in _flatten(inner, f"{path}.{name}" if path else str(name))
+        ]
+    return [(path, " ".join(map(str, messages)))]

@@ -1,0 +1,12 @@
+"""How metering is."""
+
+from aiohttp import web
+
+from metering_service.console.pages import show, use_cases
+from metering_service.health.store import MOST_COUNTED
+
+
+async def show_health(request: web.Request) -> web.Response:
+    """GET /console/health."""
+    health = await use_cases(request).health.fetch()
+    return await show(request, "health.html", section="health", health=health, most_counted=MOST_COUNTED)

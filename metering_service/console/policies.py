@@ -1,0 +1,180 @@
+"""Policies with their versions, and a form whose effect is shown before it has any."""
+
+from typing import Any
+
+from aiohttp import web
+
+from metering_service.api.policy_schemas import PutPolicySchema
+from metering_service.api.responses import WRONG_IDENTIFIER, parse_id, read_identifier
+from metering_service.console.forms import load, read_day
+from metering_service.console.links import link
+from metering_service.console.pages import SESSION, go_to, read_form, show, use_cases
+from metering_service.console.terms import (
+    MOST_PRICES,
+    PRICE_FIELDS,
+    QUOTA_FIELDS,
+    RATE_FIELDS,
+    compare,
+    describe,
+    fill_form,
+    find_repeated_prices,
+    list_rows,
+    make_document,
+    place_errors,
+    read_fields,
+)
+from metering_service.errors import PolicyNotFound
+from metering_service.policies.policy import MAX_LIMITS, Policy, PolicyVersion, is_identifier
+from metering_service.policies.schema import make_policy
+from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS
+from service_chassis.errors import Conflict, InvalidRequest, say
+from service_chassis.http.cursor import decode_cursor, encode_cursor
+
+PAGE_LINES = 25
+_SHOWN_VERSIONS = 50
+_SHOWN_CLIENTS = 20
+_POLICY = PutPolicySchema()
+
+
+async def list_policies(request: web.Request) -> web.Response:
+    """GET /console/policies."""
+    cursor = request.query.get("cursor")
+    (after,) = decode_cursor(cursor, parse_id) if cursor else ("",)
+    versions, last = await use_cases(request).policies.list_current(after, PAGE_LINES)
+    return await show(
+        request,
+        "policies.html",
+        section="policies",
+        versions=versions,
+        is_first=not cursor,
+        next_cursor=encode_cursor(last.policy_id) if last else None,
+    )
+
+
+async def show_policy(request: web.Request) -> web.Response:
+    """GET /console/policies/of/{policyId}."""
+    policy_id = read_identifier(request, "policyId")
+    present, versions = await use_cases(request).policies.fetch_history(policy_id)
+    earlier: list[PolicyVersion | None] = [*versions[1:], None]
+    history = [
+        (version, [term for term in compare(before.policy if before else None, version.policy) if term.is_changed])
+        for version, before in zip(versions[:_SHOWN_VERSIONS], earlier, strict=False)
+    ]
+    return await show(
+        request,
+        "policy.html",
+        section="policies",
+        policy_id=policy_id,
+        present=present,
+        terms=describe(present.policy),
+        history=history,
+        hidden=max(0, len(versions) - _SHOWN_VERSIONS),
+    )
+
+
+async def show_new(request: web.Request) -> web.Response:
+    """GET /console/policies/new."""
+    return await _ask(request, None, fill_form(None))
+
+
+async def show_edit(request: web.Request) -> web.Response:
+    """GET /console/policies/of/{policyId}/edit."""
+    policy_id = read_identifier(request, "policyId")
+    present, _ = await use_cases(request).policies.fetch_history(policy_id)
+    fields = fill_form(present.policy)
+    terms, errors = _load(read_fields(fields))
+    if errors or make_policy(terms) != present.policy:
+        # Hundreds of prices, a comma in an event type: sending the form back would change what nobody touched.
+        raise Conflict("This policy has terms that the form cannot hold; change it by the API or the command line")
+    return await _ask(request, policy_id, fields)
+
+
+async def preview(request: web.Request) -> web.Response:
+    """POST /console/policies/of/{policyId}/edit, or /console/policies/new.
+
+    Shows what would change and what it would have made of the last days; acts where `step` says so.
+    """
+    form = await read_form(request)
+    fields = read_fields(form)
+    known_id = read_identifier(request, "policyId") if "policyId" in request.match_info else None
+    policy_id = known_id or fields.get("policyId", "")
+    terms, errors = _load(fields)
+    if not is_identifier(policy_id):
+        errors["policyId"] = WRONG_IDENTIFIER
+    if errors or form.get("step") == "change":
+        return await _ask(request, known_id, fields, errors)
+    draft = make_policy(terms)
+    if form.get("step") == "do":
+        return await _put(request, known_id, policy_id, draft, fields, terms)
+    present = await _find_present(request, policy_id)
+    shown = await use_cases(request).previews.preview(policy_id, draft)
+    return await show(
+        request,
+        "policy_preview.html",
+        section="policies",
+        policy_id=policy_id,
+        is_new=known_id is None,
+        present=present,
+        draft=draft,
+        fields=fields,
+        effective_at=terms["effective_at"],
+        terms=compare(present.policy if present else None, draft),
+        warnings=await use_cases(request).policies.list_warnings(draft),
+        preview=shown,
+        clients=shown.clients[:_SHOWN_CLIENTS],
+        days=REPLAYED_DAYS,
+        most_clients=MOST_CLIENTS,
+        most_lines=MOST_LINES,
+    )
+
+
+async def _put(
+    request: web.Request,
+    known_id: str | None,
+    policy_id: str,
+    draft: Policy,
+    fields: dict[str, str],
+    terms: dict[str, Any],
+) -> web.Response:
+    cases = use_cases(request)
+    try:
+        version, _ = await cases.policies.put(
+            policy_id, draft, effective_at=terms["effective_at"], actor=request[SESSION].actor
+        )
+    except InvalidRequest as error:
+        return await _ask(request, known_id, fields, {"effective": say(error)})
+    when = f"from {version.effective_at:%Y-%m-%d %H:%M} UTC on" if terms["effective_at"] else "now"
+    return go_to(link("policies", "of", policy_id), f"Version {version.version} of {policy_id} is in force {when}.")
+
+
+def _load(fields: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    document = make_document(fields)
+    if "effective" in fields:
+        document["effectiveAt"] = read_day(fields["effective"])
+    terms, errors = load(_POLICY, document)
+    return terms, {**place_errors(errors, fields), **find_repeated_prices(fields)}
+
+
+async def _find_present(request: web.Request, policy_id: str) -> PolicyVersion | None:
+    try:
+        present, _ = await use_cases(request).policies.fetch_history(policy_id)
+    except PolicyNotFound:
+        return None
+    return present
+
+
+async def _ask(
+    request: web.Request, policy_id: str | None, fields: dict[str, str], errors: dict[str, str] | None = None
+) -> web.Response:
+    return await show(
+        request,
+        "policy_edit.html",
+        400 if errors else 200,
+        section="policies",
+        policy_id=policy_id,
+        fields=fields,
+        prices=list_rows(fields, "price", PRICE_FIELDS, MOST_PRICES),
+        rates=list_rows(fields, "rate", RATE_FIELDS, MAX_LIMITS),
+        quotas=list_rows(fields, "quota", QUOTA_FIELDS, MAX_LIMITS),
+        errors=errors or {},
+    )

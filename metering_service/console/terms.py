@@ -1,0 +1,194 @@
+"""A policy's terms in words, and as the fields of a form and back. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from metering_service.console.forms import read_number, read_text
+from metering_service.policies.policy import ANY_TYPE, MAX_LIMITS, Policy, Quota, Rate
+
+MOST_PRICES = 100
+_BLANK_ROWS = 2
+PRICE_FIELDS = ("type", "credits")
+RATE_FIELDS = ("name", "limit", "period", "burst", "per", "types")
+QUOTA_FIELDS = ("name", "limit", "counts", "period", "anchor", "per", "types", "overage")
+_ALONE = ("credits", "overdraft", "mode", "effective", "policyId")
+
+Row = Mapping[str, str]
+
+
+class Term(NamedTuple):
+    """One of a policy's terms, as it is and as it would be, None where there is none."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it would be another one."""
+        return self.before != self.after
+
+
+def describe(policy: Policy) -> dict[str, str]:
+    """Return each term's name with what it says."""
+    prices = {
+        "Price of all other types" if event_type == ANY_TYPE else f"Price of {event_type}": f"{price:,}"
+        for event_type, price in sorted(policy.prices.items(), key=lambda each: (each[0] == ANY_TYPE, each[0]))
+    }
+    return {
+        **{f"Rate “{rate.name}”": _describe_rate(rate) for rate in policy.rates},
+        **{f"Quota “{quota.name}”": _describe_quota(quota) for quota in policy.quotas},
+        **prices,
+        "Credits": f"prepaid, overdraft to −{policy.overdraft:,}" if policy.overdraft else policy.credits,
+        "Mode": policy.mode,
+    }
+
+
+def compare(before: Policy | None, after: Policy) -> list[Term]:
+    """Return the terms of both, in the order of `after`; those that are gone come last."""
+    was, will = describe(before) if before else {}, describe(after)
+    return [
+        Term(name, was.get(name), will.get(name)) for name in (*will, *(name for name in was if name not in will))
+    ]
+
+
+def _describe_rate(rate: Rate) -> str:
+    return f"{rate.limit:,} per {rate.period_seconds:,} s, {rate.burst:,} at once, per {rate.per}{_of(rate)}"
+
+
+def _describe_quota(quota: Quota) -> str:
+    above = {0: "", None: ", any overage"}.get(quota.overage, f", {quota.overage or 0:,} overage")
+    start = "" if quota.anchor == "calendar" else " from its assignment"
+    return f"{quota.limit:,} {quota.counts} a {quota.period}{start}, per {quota.per}{above}{_of(quota)}"
+
+
+def _of(limit: Rate | Quota) -> str:
+    return "" if limit.event_types == (ANY_TYPE,) else f", of {', '.join(limit.event_types)}"
+
+
+def fill_form(policy: Policy | None) -> dict[str, str]:
+    """Return the form's fields as a policy's terms fill them; without one, as something to begin with."""
+    if policy is None:
+        return {"price-0-type": ANY_TYPE, "price-0-credits": "1", "credits": "prepaid", "mode": "enforce"}
+    fields = {"credits": policy.credits, "overdraft": str(policy.overdraft or ""), "mode": policy.mode}
+    for number, (event_type, price) in enumerate(sorted(policy.prices.items())):
+        fields |= _put("price", number, PRICE_FIELDS, (event_type, price))
+    for number, rate in enumerate(policy.rates):
+        values = (rate.name, rate.limit, rate.period_seconds, rate.burst, rate.per, ", ".join(rate.event_types))
+        fields |= _put("rate", number, RATE_FIELDS, values)
+    for number, quota in enumerate(policy.quotas):
+        overage = "unlimited" if quota.overage is None else quota.overage
+        terms = (quota.name, quota.limit, quota.counts, quota.period, quota.anchor, quota.per)
+        fields |= _put("quota", number, QUOTA_FIELDS, (*terms, ", ".join(quota.event_types), overage))
+    return fields
+
+
+def _put(kind: str, number: int, names: Sequence[str], values: Sequence[object]) -> dict[str, str]:
+    return {f"{kind}-{number}-{name}": str(value) for name, value in zip(names, values, strict=True)}
+
+
+def read_fields(form: Mapping[str, Any]) -> dict[str, str]:
+    """Return those fields of a form that are a policy's, rows that are empty left out and the others moved up."""
+    fields = {name: read_text(form, name) for name in _ALONE if read_text(form, name)}
+    for kind, names, most in (
+        ("price", PRICE_FIELDS, MOST_PRICES),
+        ("rate", RATE_FIELDS, MAX_LIMITS),
+        ("quota", QUOTA_FIELDS, MAX_LIMITS),
+    ):
+        rows = [{name: read_text(form, f"{kind}-{number}-{name}") for name in names} for number in range(most + 1)]
+        kept = [row for row in rows if row[names[0]] or row[names[1]]]
+        for number, row in enumerate(kept):
+            fields |= _put(kind, number, names, list(row.values()))
+    return fields
+
+
+def list_rows(fields: Mapping[str, str], kind: str, names: Sequence[str], most: int) -> list[dict[str, str]]:
+    """Return the rows of a kind that a form shows: those that are filled, and some to fill."""
+    filled = _count_rows(fields, kind, names)
+    return [
+        {name: fields.get(f"{kind}-{number}-{name}", "") for name in names}
+        for number in range(min(most, filled + _BLANK_ROWS))
+    ]
+
+
+def make_document(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields as the document that PolicySchema reads; what is no number stays as it was written."""
+
+    def rows(kind: str, names: Sequence[str]) -> list[dict[str, str]]:
+        return [
+            {name: fields.get(f"{kind}-{number}-{name}", "") for name in names}
+            for number in range(_count_rows(fields, kind, names))
+        ]
+
+    credits = fields.get("credits", "")
+    return {
+        "rates": [
+            {
+                "name": row["name"],
+                "limit": read_number(row["limit"]),
+                "periodSeconds": read_number(row["period"]),
+                "burst": read_number(row["burst"]),
+                "per": row["per"] or "client",
+                "eventTypes": _read_types(row["types"]),
+            }
+            for row in rows("rate", RATE_FIELDS)
+        ],
+        "quotas": [
+            {
+                "name": row["name"],
+                "limit": read_number(row["limit"]),
+                "counts": row["counts"] or "events",
+                "period": row["period"] or "month",
+                "anchor": row["anchor"] or "calendar",
+                "per": row["per"] or "client",
+                "eventTypes": _read_types(row["types"]),
+                "overage": read_number(row["overage"] or "0"),
+            }
+            for row in rows("quota", QUOTA_FIELDS)
+        ],
+        "prices": {row["type"]: read_number(row["credits"]) for row in rows("price", PRICE_FIELDS)},
+        "credits": {"overdraft": read_number(fields.get("overdraft", ""))} if credits == "overdraft" else credits,
+        "mode": fields.get("mode", ""),
+    }
+
+
+def place_errors(errors: Mapping[str, str], fields: Mapping[str, str]) -> dict[str, str]:
+    """Return what the schema says of the document by the form's fields."""
+    types = [fields.get(f"price-{number}-type", "") for number in range(_count_rows(fields, "price", PRICE_FIELDS))]
+    renamed = {"periodSeconds": "period", "eventTypes": "types"}
+    placed: dict[str, str] = {}
+    for path, words in errors.items():
+        kind, _, rest = path.partition(".")
+        number, _, name = rest.partition(".")
+        name = name.partition(".")[0]
+        if kind in ("rates", "quotas") and number.isdecimal():
+            placed[f"{kind[:-1]}-{number}-{renamed.get(name, name)}"] = words
+        elif kind == "prices" and rest in types:
+            is_name = words.startswith("Is no name")
+            placed[f"price-{types.index(rest)}-{'type' if is_name else 'credits'}"] = words
+        elif path == "credits.overdraft":
+            placed["overdraft"] = words
+        else:
+            placed[{"prices": "price-0-type", "effectiveAt": "effective"}.get(kind, kind)] = words
+    return placed
+
+
+def find_repeated_prices(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return what is wrong with prices of a type that has one already, by the form's fields."""
+    types = [fields.get(f"price-{number}-type", "") for number in range(_count_rows(fields, "price", PRICE_FIELDS))]
+    return {
+        f"price-{number}-type": "Must not be named twice."
+        for number, event_type in enumerate(types)
+        if event_type in types[:number]
+    }
+
+
+def _count_rows(fields: Mapping[str, str], kind: str, names: Sequence[str]) -> int:
+    number = 0
+    while any(fields.get(f"{kind}-{number}-{name}") for name in names[:2]):
+        number += 1
+    return number
+
+
+def _read_types(text: str) -> list[str]:
+    return [each for each in (part.strip() for part in text.split(",")) if each] or [ANY_TYPE]

@@ -1,0 +1,167 @@
+"""What the console's forms do: each asks before it acts, and every act is in the audit trail under the key's name."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.metering_service.conftest import Metering, event
+from tests.metering_service.console_browser import listen
+from tests.metering_service.console_visitor import Visitor, charge, flush_refusals, read_text
+
+
+@pytest.fixture
+async def visitor(metering: Metering) -> AsyncIterator[Visitor]:
+    visitor = await Visitor(await listen(metering)).log_in()
+    yield visitor
+    await visitor.http.close()
+
+
+async def test_a_grant_is_asked_about_first_then_given_once_under_the_keys_name(
+    acme: Metering, visitor: Visitor
+) -> None:
+    address = "/console/clients/acme/grant"
+    form = await visitor.get(address)
+    wrong = await visitor.send(form, address, 400, credits="many", expires="2026-02-31")
+    assert "Must be an integer from 1 to" in wrong
+    assert "Must be a date and time that exists" in wrong
+    assert "3 fields need another look" in wrong
+    asked = await visitor.send(form, address, credits="1,500", note="Goodwill", expires="2026-05-01")
+    assert "Grant 1,500 credits?" in asked
+    assert (await acme.balance("acme"))[3] == 0
+    changed = await visitor.send(asked, address, step="change")
+    assert 'value="1,500"' in changed
+    done = await visitor.send(asked, address, step="do")
+    assert "Granted 1,500 credits to acme" in done
+    assert "Granted 1,500" not in await visitor.get("/console/clients/acme")
+    await visitor.send(asked, address, step="do")
+    assert (await acme.balance("acme"))[3] == 1500
+    [line] = await acme.fetch("SELECT actor, detail FROM admin_audit WHERE action = 'grant'")
+    assert line["actor"] == "ops"
+    assert "Goodwill" in line["detail"]
+
+
+async def test_a_refund_is_asked_about_first_and_never_more_than_the_charge(acme: Metering, visitor: Visitor) -> None:
+    await acme.admin("POST", "/internal/clients/acme/grants", {"grantId": "one", "credits": 10})
+    bought = event(units=6)
+    await charge(acme, bought)
+    address = f"/console/clients/acme/events/{bought['eventId']}/refund"
+    form = await visitor.get(address)
+    assert "Must be at most 6" in await visitor.send(form, address, 400, credits="7", reason="Broken")
+    assert "Must be" in await visitor.send(form, address, 400, reason="")
+    asked = await visitor.send(form, address, credits="4", reason="Broken")
+    assert "Refund 4 credits?" in asked
+    assert "Refunded 4 credits to acme" in await visitor.send(asked, address, step="do")
+    assert (await acme.balance("acme"))[3] == 8
+    rest = await visitor.send(await visitor.get(address), address, reason="The rest")
+    await visitor.send(rest, address, step="do")
+    assert "Nothing is left to refund" in await visitor.get(address)
+    assert [line["actor"] for line in await acme.fetch("SELECT actor FROM admin_audit WHERE action = 'refund'")] == [
+        "ops",
+        "ops",
+    ]
+
+
+async def test_a_draft_is_replayed_against_what_was_charged_and_refused_before_it_is_in_force(
+    metering: Metering, visitor: Visitor
+) -> None:
+    await metering.give("acme", grant=10)
+    await charge(metering, *(event("acme") for _ in range(8)))
+    await metering.authorize(*(event("acme", units=3) for _ in range(2)))
+    await flush_refusals(metering)
+    address = "/console/policies/of/of-acme/edit"
+    form = await visitor.get(address)
+    shown = read_text(
+        await visitor.send(form, address, **{"price-1-credits": "3", "quota-0-name": "plays", "quota-0-limit": "2"})
+    )
+    assert "Price of plan_play.created 1 3 (changed)" in shown
+    assert "Events charged 2 8 by what was in force" in shown
+    assert "Credits 6 −2 against 8" in shown
+    assert "Newly refused 6 events" in shown
+    assert "6 by quota “plays”" in shown
+    assert "Rates are not replayed" in shown
+    cheap = read_text(await visitor.send(form, address, **{"price-1-credits": "0"}))
+    assert "Newly passing 2 attempts" in cheap
+    versions = await metering.fetch("SELECT version FROM policy_version WHERE policy_id = 'of-acme'")
+    assert [row["version"] for row in versions] == [1]
+
+
+async def test_a_version_is_put_in_force_or_booked_and_the_history_says_what_it_changed(
+    acme: Metering, visitor: Visitor
+) -> None:
+    address = "/console/policies/of/of-acme/edit"
+    shown = await visitor.send(await visitor.get(address), address, **{"price-1-credits": "4"})
+    done = read_text(await visitor.send(shown, address, step="do"))
+    assert "Version 2 of of-acme is in force now." in done
+    assert "Price of plan_play.created: 1 → 4" in done
+    later = await visitor.send(await visitor.get(address), address, effective="2026-05-01", mode="shadow")
+    assert "Book this version" in later
+    assert "booked" in read_text(await visitor.send(later, address, step="do"))
+    past = await visitor.send(await visitor.get(address), address, effective="2026-01-01")
+    assert "Must not be in the past" in await visitor.send(past, address, 400, step="do")
+    assert {
+        row["actor"] for row in await acme.fetch("SELECT actor FROM admin_audit WHERE action = 'put_policy'")
+    } == {"ops"}
+
+
+async def test_a_new_policy_is_made_of_every_kind_of_term(metering: Metering, visitor: Visitor) -> None:
+    address = "/console/policies/new"
+    form = await visitor.get(address)
+    wrong = await visitor.send(
+        form, address, 400, policyId="", **{"rate-0-name": "fast", "price-0-credits": "-1", "quota-1-limit": "x"}
+    )
+    for name in ("policyId", "rate-0-limit", "price-0-credits", "quota-0-name", "quota-0-limit"):
+        assert f'id="{name}-fault"' in wrong, name
+    fields = {
+        "policyId": "tokens",
+        "price-0-type": "llm.tokens",
+        "price-0-credits": "2",
+        "quota-1-name": "monthly tokens",
+        "quota-1-limit": "1,000,000",
+        "quota-1-counts": "units",
+        "quota-1-types": "llm.tokens, llm.images",
+        "quota-1-overage": "unlimited",
+        "rate-0-name": "per minute",
+        "rate-0-limit": "60",
+        "rate-0-period": "60",
+        "rate-0-burst": "100",
+        "rate-0-per": "user",
+        "credits": "overdraft",
+        "overdraft": "50",
+    }
+    shown = await visitor.send(form, address, **fields)
+    assert "There is nothing to replay" in shown
+    await visitor.send(shown, address, step="do")
+    terms = await metering.admin("GET", "/internal/policies/tokens")
+    assert terms["prices"] == {"llm.tokens": 2}
+    assert terms["credits"] == {"overdraft": 50}
+    assert terms["quotas"] == [
+        {"name": "monthly tokens", "limit": 1_000_000, "counts": "units", "period": "month", "anchor": "calendar",
+         "per": "client", "eventTypes": ["llm.tokens", "llm.images"], "overage": "unlimited"}
+    ]  # fmt: skip
+    assert terms["rates"] == [
+        {"name": "per minute", "limit": 60, "periodSeconds": 60, "burst": 100, "per": "user", "eventTypes": ["*"]}
+    ]
+    same = await visitor.send(
+        await visitor.get("/console/policies/of/tokens/edit"), "/console/policies/of/tokens/edit"
+    )
+    assert "(changed)" not in same
+
+
+async def test_a_preview_warns_of_a_type_that_was_never_seen(acme: Metering, visitor: Visitor) -> None:
+    await acme.admin("POST", "/internal/clients/acme/grants", {"grantId": "one", "credits": 10})
+    await charge(acme, event())
+    address = "/console/policies/of/of-acme/edit"
+    shown = await visitor.send(await visitor.get(address), address, **{"price-1-type": "plan_play.create"})
+    assert "plan_play.create: never seen, did you mean plan_play.created?" in shown
+
+
+async def test_a_price_named_twice_is_refused_and_a_policy_that_the_form_cannot_hold_is_not_edited_here(
+    acme: Metering, visitor: Visitor
+) -> None:
+    address = "/console/policies/of/of-acme/edit"
+    twice = {"price-2-type": "plan_play.created", "price-2-credits": "9"}
+    assert "Must not be named twice" in await visitor.send(await visitor.get(address), address, 400, **twice)
+    for prices in ({"a, b": 1}, {f"type-{number}": 1 for number in range(150)}):
+        limit = {"name": "odd", "limit": 1, "period": "day", "eventTypes": list(prices)[:1]}
+        await acme.admin("PUT", "/internal/policies/odd", {"prices": prices, "quotas": [limit]})
+        assert "terms that the form cannot hold" in await visitor.get("/console/policies/of/odd/edit", 409)
