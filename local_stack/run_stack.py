@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from local_stack.demo import CLIENTS
 from local_stack.processes import Processes
-from local_stack.seed import seed_catalog, seed_metering
+from local_stack.seed import make_console_link, seed_catalog, seed_metering
 from local_stack.servers import Database, PostgresServer, RedisServer, create_databases, dsn_for_database
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import StateDirectory, directory_from, lock_state_directory
@@ -75,7 +75,8 @@ def run_stack(environment: Mapping[str, str], report: Report) -> NoReturn:
             _start(plan, processes, stopping, report)
             state.write_stack_file(_describe(plan, processes))
             metering_pid = processes.pid("metering")
-            report(render_welcome(plan.environments, metering_pid, state.path))
+            login_url = make_console_link(plan.environments["metering"].console_url, plan.secrets["admin_key"])
+            report(render_welcome(plan.environments, metering_pid, state.path, login_url))
             processes.watch()
         finally:
             # What follows is bounded in time; a second Ctrl-C would only leave it half done.
@@ -144,7 +145,11 @@ def _start(plan: Plan, processes: Processes, stopping: ExitStack, report: Report
 
 
 def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
-    """Build stack.json, for programs: tests, benchmarks, a fault campaign."""
+    """Build stack.json, for programs: tests, benchmarks, a fault campaign.
+
+    The console's link is one of its own: each is good once, and people have theirs.
+    """
+    console_url, admin_key = plan.environments["metering"].console_url, plan.secrets["admin_key"]
     services: dict[str, object] = {
         name: {"url": each.url, "ops_url": each.operations_url}
         | ({"admin_url": each.admin_url} if each.admin_url else {})
@@ -163,6 +168,7 @@ def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
             "admin": plan.secrets["admin_key"],
         },
         "admin_keys": {"catalog": plan.secrets["catalog_admin_key"], "metering": plan.secrets["admin_key"]},
+        "console": {"url": console_url, "login_url": make_console_link(console_url, admin_key)},
         "clients": [
             {"client_id": each.client_id, "client_secret": each.client_secret, "policy": each.policy_id}
             for each in CLIENTS

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import asyncpg
 from marshmallow import ValidationError
@@ -113,6 +113,15 @@ def seed_metering(url: str, admin_key: str) -> None:
         if client.credits:
             grant = {"grantId": f"demo-grant-{client.client_id}", "credits": client.credits, "source": "demo"}
             api.call("POST", _client_path(client, "grants"), grant)
+
+
+def make_console_link(console_url: str, admin_key: str) -> str:
+    """Return the address that logs somebody in to metering's console once, within ten minutes.
+
+    Raises StackError with metering's answer when it refuses.
+    """
+    link = _AdminApi(console_url, admin_key).call("POST", "/login-links")
+    return urljoin(console_url, str(link["path"]))
 
 
 class _AdminApi:

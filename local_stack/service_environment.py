@@ -50,6 +50,11 @@ class ServiceEnvironment:
         return f"http://{LOOPBACK}:{self.admin_port}" if self.admin_port is not None else None
 
     @property
+    def console_url(self) -> str:
+        """The root of its console, of a service that has one."""
+        return f"{self.admin_url}/console"
+
+    @property
     def dsn(self) -> str:
         """Its database."""
         return self._value("POSTGRES_DSN")

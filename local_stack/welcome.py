@@ -12,8 +12,13 @@ TOUR = Path(__file__).with_name("tour.sh")
 """The tour as shell lines. No comments in it: an interactive zsh would run them."""
 
 
-def render_welcome(environments: Mapping[str, ServiceEnvironment], metering_pid: int | None, state: Path) -> str:
-    """Return the whole text for a person at a terminal. `state` is the state directory."""
+def render_welcome(
+    environments: Mapping[str, ServiceEnvironment], metering_pid: int | None, state: Path, login_url: str
+) -> str:
+    """Return the whole text for a person at a terminal.
+
+    `state` is the state directory, `login_url` logs in to the console once.
+    """
     addresses = "\n".join(
         f"  {name:<9} {each.url}   its API: {each.url}/docs   health: {each.operations_url}/readyz"
         for name, each in environments.items()
@@ -31,6 +36,11 @@ Everything is ready.
 Administration, with the keys that stand in stack.json:
 
 {administration}
+
+The console, for people, in a browser: {environments["metering"].console_url}
+This link logs you in, once and within ten minutes; afterwards the admin key does:
+
+  {login_url}
 
   for programs: {state / "stack.json"} (addresses, keys, database URLs, process ids)
   logs: {state / "logs"}
