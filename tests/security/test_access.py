@@ -156,7 +156,11 @@ async def test_every_route_of_every_service_is_in_the_table(house: House) -> Non
         (service, route.method, route.resource.canonical)
         for service, app in house.apps.items()
         for route in app.router.routes()
-        if route.resource is not None and route.resource.canonical not in PAGES and route.method != "HEAD"
+        if route.resource is not None
+        and route.resource.canonical not in PAGES
+        and route.method != "HEAD"
+        # The console's have walls of another kind: metering_service/test_console_walls.py has a table of them.
+        and not route.resource.canonical.startswith("/console")
     }
     assert routed == set(TABLE)
 

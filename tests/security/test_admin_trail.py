@@ -37,6 +37,9 @@ CHANGES: dict[tuple[str, str, str], tuple[dict[str, Any] | None, str]] = {
 }
 """Each changing call with a body that changes something, in an order in which each can, and what its line says."""
 
+ELSEWHERE = {("metering_admin", "POST", "/internal/notices/{noticeId}/replay")}
+"""It needs a receiver of webhooks: metering_service/test_webhook_replays.py."""
+
 TRAILS = {"catalog_admin": "/admin/audit", "metering_admin": "/internal/admin-audit"}
 SCOPE = {"catalog_admin": "catalog", "metering_admin": "admin"}
 
@@ -64,7 +67,7 @@ async def charge(house: House, event_id: str) -> None:
 
 def test_every_changing_call_of_administration_is_in_the_table() -> None:
     changing = {call for call in TABLE if call[0] in TRAILS and call[1] != "GET"}
-    assert changing == CHANGES.keys()
+    assert changing - ELSEWHERE == CHANGES.keys()
 
 
 async def test_every_change_leaves_one_line_with_the_name_of_the_key(house: House) -> None:

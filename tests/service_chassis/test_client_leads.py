@@ -13,6 +13,7 @@ WITHOUT_A_CLIENT = {
         "policy": "a policy may be many clients'",
         "policy_version": "a policy may be many clients'",
         "webhook": "what is sent of notices, by receiver; beside them",
+        "console_session": "who is logged in: operators",
         "admin_audit": "what operators did, in the order in which they did it",
     },
     "activity_service": {},

@@ -85,10 +85,9 @@ async def use(house: House) -> None:
 
 
 async def use_catalog(house: House, token: str) -> None:
-    secret = await RegisterClients(house.apps["catalog"][CATALOG].plans.pool).register(
-        "shop", name="shop", actor="test"
-    )
-    credentials = {"client_id": "shop", "client_secret": secret, "fingerprint": "device"}
+    register = RegisterClients(house.apps["catalog"][CATALOG].plans.pool)
+    _, issued = await register.register("shop", name="shop", actor="test")
+    credentials = {"client_id": "shop", "client_secret": issued.client_secret, "fingerprint": "device"}
     for path, bearer, body in (
         ("/generate-client-auth-token", None, credentials),
         ("/get-plans", token, {}),

@@ -17,6 +17,22 @@ CREATE TABLE public._yoyo_version (
     version integer NOT NULL,
     installed_at_utc timestamp without time zone
 );
+CREATE TABLE public.admin_audit (
+    audit_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    target text NOT NULL,
+    detail jsonb NOT NULL
+);
+ALTER TABLE public.admin_audit ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.admin_audit_audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 CREATE TABLE public.client (
     client_id text NOT NULL,
     name text NOT NULL,
@@ -28,9 +44,11 @@ CREATE TABLE public.client (
 );
 CREATE TABLE public.client_secret (
     client_id text NOT NULL,
+    secret_id text NOT NULL,
     sha256 bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
     CONSTRAINT client_secret_sha256_length CHECK ((octet_length(sha256) = 32))
 );
 CREATE TABLE public.plan (
@@ -72,9 +90,10 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('29a5a2ab7f434908df7ee17457270f4a8112d06e4c3c60a8d7ea965f1b68e8fd', '0001_clients_plans_and_signing_keys', '2026-11-28 01:47:54.085557');
-INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 01:47:54.115213');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 01:47:53.958051');
+INSERT INTO public._yoyo_migration VALUES ('29a5a2ab7f434908df7ee17457270f4a8112d06e4c3c60a8d7ea965f1b68e8fd', '0001_clients_plans_and_signing_keys', '2026-11-28 02:24:35.310316');
+INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 02:24:35.31404');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 02:24:35.270513');
+SELECT pg_catalog.setval('public.admin_audit_audit_id_seq', 1, false);
 SELECT pg_catalog.setval('public.sql_function_number_seq', 1, false);
 ALTER TABLE ONLY public._yoyo_log
     ADD CONSTRAINT _yoyo_log_pkey PRIMARY KEY (id);
@@ -82,10 +101,14 @@ ALTER TABLE ONLY public._yoyo_migration
     ADD CONSTRAINT _yoyo_migration_pkey PRIMARY KEY (migration_hash);
 ALTER TABLE ONLY public._yoyo_version
     ADD CONSTRAINT _yoyo_version_pkey PRIMARY KEY (version);
+ALTER TABLE ONLY public.admin_audit
+    ADD CONSTRAINT admin_audit_pkey PRIMARY KEY (audit_id);
 ALTER TABLE ONLY public.client
     ADD CONSTRAINT client_pkey PRIMARY KEY (client_id);
 ALTER TABLE ONLY public.client_secret
-    ADD CONSTRAINT client_secret_pkey PRIMARY KEY (client_id, sha256);
+    ADD CONSTRAINT client_secret_pkey PRIMARY KEY (client_id, secret_id);
+ALTER TABLE ONLY public.client_secret
+    ADD CONSTRAINT client_secret_sha256_key UNIQUE (client_id, sha256);
 ALTER TABLE ONLY public.plan
     ADD CONSTRAINT plan_pkey PRIMARY KEY (client_id, plan_id);
 ALTER TABLE ONLY public.signing_key
@@ -94,6 +117,7 @@ ALTER TABLE ONLY public.sql_function
     ADD CONSTRAINT sql_function_pkey PRIMARY KEY (name, number);
 ALTER TABLE ONLY public.yoyo_lock
     ADD CONSTRAINT yoyo_lock_pkey PRIMARY KEY (locked);
+CREATE INDEX admin_audit_by_target ON public.admin_audit USING btree (target, audit_id);
 CREATE INDEX plan_by_collection ON public.plan USING btree (client_id, collection_id);
 ALTER TABLE ONLY public.client_secret
     ADD CONSTRAINT client_secret_client_fkey FOREIGN KEY (client_id) REFERENCES public.client(client_id);
@@ -103,6 +127,7 @@ CREATE POLICY one_client ON public.plan TO catalog_service USING ((client_id = N
 ALTER TABLE public.plan ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA public TO catalog_service;
 GRANT SELECT ON TABLE public._yoyo_migration TO catalog_service;
+GRANT SELECT,INSERT ON TABLE public.admin_audit TO catalog_service;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.client TO catalog_service;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.client_secret TO catalog_service;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.plan TO catalog_service;

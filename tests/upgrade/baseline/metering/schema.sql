@@ -8,6 +8,16 @@ CREATE FUNCTION public.add_usage(p_client_id text, p_day date, p_event_type text
   SET charged = u.charged + 1, units = u.units + excluded.units, credits = u.credits + excluded.credits,
       overage = u.overage + excluded.overage, last_at = excluded.last_at
 $$;
+CREATE FUNCTION public.arm_thresholds(p_client_id text, p_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  UPDATE notice n SET is_over = true, ends_at = p_now
+  FROM account a
+  WHERE n.client_id = p_client_id AND n.kind = 'balance' AND n.key = '' AND NOT n.is_over
+    AND a.client_id = p_client_id AND n.threshold < a.available + a.held;
+END
+$$;
 CREATE FUNCTION public.authorize_events(p_events json, p_client_ids text[], p_service text, p_default_policy text, p_counters json) RETURNS TABLE(n integer, hold_id uuid, held_at timestamp with time zone, taken_before bigint[], quota_resets timestamp with time zone[], available_before bigint)
     LANGUAGE plpgsql
     AS $$
@@ -35,7 +45,7 @@ BEGIN
       resolve_within integer, policy_id text, policy_version integer, shadow_policy_id text, credits bigint,
       must_leave bigint, rate_ok boolean,
       rates_used integer[], counters integer[], amounts bigint[],
-      ahead bigint[], again boolean)
+      ahead bigint[], again boolean, thresholds boolean)
     JOIN account a ON a.client_id = i.client_id
     LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
     LEFT JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
@@ -48,42 +58,42 @@ BEGIN
     SELECT * FROM summed
     WHERE NOT any_special AND (total = 0 OR must_leave IS NULL OR available - total >= must_leave)
       AND client_id NOT IN (SELECT client_id FROM quota WHERE used + held + wanted > most)
+  ), counting AS MATERIALIZED (
+    -- IN stands among the columns, where it is looked up in a hash: as a condition it would become a join, a loop over all
+    -- that fit for each counter. One that is to begin has its id from here, and need not be joined again.
+    SELECT *, counter_id IS NULL AS is_new, coalesce(counter_id, nextval('counter_counter_id_seq')) AS id,
+           client_id IN (SELECT client_id FROM fits) AS is_wanted
+    FROM quota
   ), begun AS (
-    INSERT INTO counter (client_id, name, rule, counts, user_id, starts_at, ends_at, held)
-    SELECT client_id, name, rule, counts, user_id, starts_at, ends_at, wanted FROM quota
-    WHERE counter_id IS NULL AND client_id IN (SELECT client_id FROM fits)
-    RETURNING client_id, name, rule, user_id, counter_id
+    INSERT INTO counter (client_id, counter_id, name, rule, counts, user_id, starts_at, ends_at, held)
+    OVERRIDING SYSTEM VALUE
+    SELECT client_id, id, name, rule, counts, user_id, starts_at, ends_at, wanted FROM counting WHERE is_wanted AND is_new
   ), counted AS (
     UPDATE counter c SET held = c.held + q.wanted
-    FROM quota q
-    WHERE c.client_id = q.client_id AND c.counter_id = q.counter_id AND q.client_id IN (SELECT client_id FROM fits)
+    FROM counting q WHERE q.is_wanted AND NOT q.is_new AND c.client_id = q.client_id AND c.counter_id = q.id
   ), limits AS MATERIALIZED (
-    SELECT array_agg(coalesce(q.counter_id, b.counter_id) ORDER BY q.k) AS ids,
-           array_agg(q.used + q.held ORDER BY q.k) AS taken, array_agg(q.usual ORDER BY q.k) AS usual,
-           array_agg(q.ends_at ORDER BY q.k) AS ends
-    FROM quota q
-    LEFT JOIN begun b
-      ON q.counter_id IS NULL AND (b.client_id, b.name, b.rule, b.user_id) = (q.client_id, q.name, q.rule, q.user_id)
+    SELECT array_agg(id ORDER BY k) AS ids, array_agg(used + held ORDER BY k) AS taken,
+           array_agg(usual ORDER BY k) AS usual, array_agg(ends_at ORDER BY k) AS ends
+    FROM counting
   ), granted AS MATERIALIZED (
     SELECT f.*, l.counter_ids, l.taken_before, l.quota_resets, CASE WHEN l.is_over THEN l.overage END AS overage
     FROM fits f CROSS JOIN limits
     LEFT JOIN LATERAL (
-      SELECT array_agg(limits.ids[k] ORDER BY place) AS counter_ids,
-             array_agg(before ORDER BY place) AS taken_before, array_agg(limits.ends[k] ORDER BY place) AS quota_resets,
-             array_agg(beyond ORDER BY place) AS overage, bool_or(beyond > 0) AS is_over
-      FROM unnest(f.counters) WITH ORDINALITY AS each (k, place)
-      CROSS JOIN LATERAL (SELECT limits.taken[k] + f.ahead[place] AS before) AS b
-      CROSS JOIN LATERAL (
-        SELECT greatest(before + f.amounts[place] - greatest(before, limits.usual[k]), 0) AS beyond) AS o
+      -- Lists are unnested among the columns, each in its order, which costs a third of a function in FROM.
+      SELECT array_agg(limits.ids[k]) AS counter_ids, array_agg(before) AS taken_before,
+             array_agg(limits.ends[k]) AS quota_resets, array_agg(beyond) AS overage, bool_or(beyond > 0) AS is_over
+      FROM (SELECT k, limits.taken[k] + ahead AS before, amount
+            FROM (SELECT unnest(f.counters) AS k, unnest(f.ahead) AS ahead, unnest(f.amounts) AS amount) AS each) AS each
+      CROSS JOIN LATERAL (SELECT greatest(before + amount - greatest(before, limits.usual[k]), 0) AS beyond) AS o
       WHERE f.counters IS NOT NULL) AS l ON true
   ), held AS (
     -- In the order of the ids, as every writer of holds.
     INSERT INTO hold (client_id, hold_id, event_id, service, event_type, user_id, units, credits, counted_on, held_at,
                       resolve_by, policy_id, policy_version, rates_used, counter_ids, taken_before, overage,
-                      available_before)
+                      available_before, has_thresholds)
     SELECT client_id, hold_id, event_id, p_service, event_type, user_id, units, credits, (moment AT TIME ZONE 'UTC')::date,
            moment, moment + make_interval(secs => resolve_within), policy_id, policy_version, rates_used, counter_ids,
-           taken_before, overage, CASE WHEN must_leave IS NOT NULL THEN available - upto + credits END
+           taken_before, overage, CASE WHEN must_leave IS NOT NULL THEN available - upto + credits END, thresholds
     FROM granted ORDER BY client_id, hold_id
   ), taken AS (
     UPDATE account a
@@ -129,7 +139,8 @@ BEGIN
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
       resolve_within integer, policy_id text, policy_version integer, shadow_policy_id text, credits bigint,
       must_leave bigint, mode text,
-      rate_ok boolean, rates_used integer[], counters integer[], amounts bigint[], unpaid bigint[])
+      rate_ok boolean, rates_used integer[], counters integer[], amounts bigint[], unpaid bigint[],
+      thresholds boolean)
     JOIN account a ON a.client_id = i.client_id
     LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
     JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
@@ -204,7 +215,7 @@ BEGIN
                            THEN ceil(extract(epoch FROM d.resolve_by - r.moment)) ELSE 60 END) INTO v_by_holds
                 FROM (SELECT h.resolve_by, sum(t.amount) OVER (ORDER BY h.resolve_by, h.hold_id) - t.amount AS freed_before
                       FROM hold h CROSS JOIN LATERAL (
-                        SELECT count_for(c.counts, h.units, h.credits) AS amount
+                        SELECT count_for(c.counts, 1, h.units, h.credits) AS amount
                         FROM counter c WHERE c.client_id = h.client_id AND c.counter_id = v_ids[k] OFFSET 0) AS t
                       WHERE h.client_id = r.client_id AND h.released_at IS NULL AND v_ids[k] = ANY (h.counter_ids)) AS d
                 WHERE d.freed_before < v_excess;
@@ -262,12 +273,13 @@ BEGIN
         END LOOP;
         INSERT INTO hold (client_id, hold_id, event_id, service, event_type, user_id, units, credits, counted_on, held_at,
                           resolve_by, policy_id, policy_version, rates_used, counter_ids, taken_before, overage,
-                          available_before, would_refuse)
+                          available_before, would_refuse, has_thresholds)
         VALUES (r.client_id, r.hold_id, r.event_id, p_service, r.event_type, r.user_id, r.units, v_credits,
                 (r.moment AT TIME ZONE 'UTC')::date, r.moment, r.moment + make_interval(secs => r.resolve_within),
                 r.policy_id, r.policy_version, r.rates_used,
                 (SELECT array_agg(v_ids[each.k] ORDER BY o) FROM unnest(r.counters) WITH ORDINALITY AS each (k, o)),
-                taken_before, CASE WHEN 0 < ANY (v_over) THEN v_over END, available_before, would_refuse);
+                taken_before, CASE WHEN 0 < ANY (v_over) THEN v_over END, available_before, would_refuse,
+                r.thresholds);
         UPDATE account a
         SET held = a.held + v_credits, last_at = r.moment,
             overdraft = greatest(a.overdraft, CASE WHEN v_spendable - v_held < v_credits THEN -r.must_leave END)
@@ -323,15 +335,17 @@ BEGIN
   SELECT count(*), coalesce(sum(credits) FILTER (WHERE kind <> 'adjust'), 0),
          coalesce(sum(credits) FILTER (WHERE kind = 'adjust'), 0)
     INTO v_begun, v_granted, v_adjusted FROM begun;
-  UPDATE account SET granted = granted + v_granted, adjusted = adjusted + v_adjusted
-  WHERE client_id = p_client_id AND v_begun > 0;
+  IF v_begun > 0 THEN
+    UPDATE account SET granted = granted + v_granted, adjusted = adjusted + v_adjusted WHERE client_id = p_client_id;
+    PERFORM arm_thresholds(p_client_id, p_now);
+  END IF;
   RETURN v_begun;
 END
 $$;
-CREATE FUNCTION public.count_for(p_counts text, p_units bigint, p_credits bigint) RETURNS bigint
+CREATE FUNCTION public.count_for(p_counts text, p_events bigint, p_units bigint, p_credits bigint) RETURNS bigint
     LANGUAGE sql IMMUTABLE
     AS $$
-  SELECT CASE p_counts WHEN 'events' THEN 1 WHEN 'units' THEN p_units ELSE p_credits END
+  SELECT CASE p_counts WHEN 'events' THEN p_events WHEN 'units' THEN p_units ELSE p_credits END
 $$;
 CREATE FUNCTION public.draw_credits(p_client_id text, p_credits bigint) RETURNS TABLE(number bigint, place bigint, credits bigint)
     LANGUAGE sql
@@ -399,14 +413,30 @@ BEGIN
     RETURN;
   END IF;
   RETURN QUERY
+  WITH asked AS MATERIALIZED (
+    SELECT q.*, greatest(p_now, a.last_at) AS moment, s.anchored_at
+    FROM json_to_recordset(p_counters) AS q (
+      k integer, client_id text, name text, rule text, counts text, period text, anchor text, user_id text,
+      usual bigint, most bigint, wanted bigint)
+    LEFT JOIN account a ON a.client_id = q.client_id
+    LEFT JOIN LATERAL (
+      SELECT s.anchored_at FROM find_assignment(q.client_id, greatest(p_now, a.last_at)) AS s
+      WHERE q.anchor = 'assigned' OFFSET 0) AS s ON true
+  ), calendar AS MATERIALIZED (
+    -- Once for all: to find a period costs more than to find a counter.
+    SELECT d.period, p.starts_at, p.ends_at
+    FROM (SELECT DISTINCT period FROM asked WHERE anchored_at IS NULL) AS d
+    CROSS JOIN LATERAL find_period(d.period, NULL, p_now) AS p
+  )
   SELECT q.k, q.client_id, q.name, q.rule, q.counts, q.user_id, q.usual, q.most, q.wanted, p.starts_at,
          p.ends_at, c.counter_id, coalesce(c.used, 0), coalesce(c.held, 0)
-  FROM json_to_recordset(p_counters) AS q (
-    k integer, client_id text, name text, rule text, counts text, period text, anchor text, user_id text,
-    usual bigint, most bigint, wanted bigint)
-  LEFT JOIN account a ON a.client_id = q.client_id
-  LEFT JOIN LATERAL find_assignment(q.client_id, greatest(p_now, a.last_at)) AS s ON q.anchor = 'assigned'
-  CROSS JOIN LATERAL find_period(q.period, s.anchored_at, greatest(p_now, a.last_at)) AS p
+  FROM asked q
+  CROSS JOIN LATERAL (
+    SELECT d.starts_at, d.ends_at FROM calendar d
+    WHERE q.anchored_at IS NULL AND q.moment = p_now AND d.period = q.period
+    UNION ALL
+    SELECT f.starts_at, f.ends_at FROM find_period(q.period, q.anchored_at, q.moment) AS f
+    WHERE q.anchored_at IS NOT NULL OR q.moment > p_now) AS p
   LEFT JOIN LATERAL (
     SELECT c.counter_id, c.used, c.held FROM counter c
     WHERE c.client_id = q.client_id AND c.name = q.name AND c.rule = q.rule AND c.user_id = q.user_id
@@ -585,6 +615,44 @@ BEGIN
   END LOOP;
 END
 $$;
+CREATE FUNCTION public.note_thresholds(p_charged json, p_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    AS $$
+  WITH charge AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(p_charged) AS c (
+      client_id text, policy_id text, policy_version integer, counter_ids bigint[])
+  ), threshold AS MATERIALIZED (
+    SELECT t.client_id, t.policy_id, t.policy_version, v.terms, of_policy ->> 'of' AS measured, at::numeric AS at
+    FROM (SELECT DISTINCT client_id, policy_id, policy_version FROM charge) AS t
+    JOIN policy_version v ON v.policy_id = t.policy_id AND v.version = t.policy_version
+    CROSS JOIN LATERAL jsonb_array_elements(v.terms -> 'notices') AS of_policy
+    CROSS JOIN LATERAL jsonb_array_elements_text(of_policy -> 'at') AS at
+  ), counted AS MATERIALIZED (
+    SELECT DISTINCT client_id, policy_id, policy_version, counter_id
+    FROM charge CROSS JOIN LATERAL unnest(counter_ids) AS each (counter_id)
+  ), reached AS (
+    SELECT t.client_id, 'quota' AS kind, c.counter_id::text AS key, t.at AS threshold, nullif(c.user_id, '') AS user_id,
+           c.ends_at,
+           jsonb_build_object('policyId', t.policy_id, 'policyVersion', t.policy_version, 'quota', c.name, 'counts', c.counts,
+                              'limit', q -> 'limit', 'used', c.used) AS data
+    FROM counted n
+    JOIN counter c ON c.client_id = n.client_id AND c.counter_id = n.counter_id
+    JOIN threshold t ON t.client_id = n.client_id AND t.policy_id = n.policy_id AND t.policy_version = n.policy_version
+                     AND t.measured = 'quota:' || c.name
+    CROSS JOIN LATERAL jsonb_array_elements(t.terms -> 'quotas') AS q
+    WHERE q ->> 'name' = c.name AND c.used > 0 AND c.used >= t.at * (q ->> 'limit')::bigint
+    UNION ALL
+    SELECT t.client_id, 'balance', '', t.at, NULL, NULL,
+           jsonb_build_object('policyId', t.policy_id, 'policyVersion', t.policy_version,
+                              'balance', a.available + a.held, 'held', a.held)
+    FROM threshold t
+    JOIN account a ON a.client_id = t.client_id
+    WHERE t.measured = 'balance' AND a.available + a.held <= t.at
+  )
+  INSERT INTO notice (client_id, kind, key, threshold, user_id, at, ends_at, data)
+  SELECT client_id, kind, key, threshold, user_id, p_now, ends_at, data FROM reached
+  ON CONFLICT (client_id, kind, key, threshold) WHERE NOT is_over DO NOTHING
+$$;
 CREATE FUNCTION public.release_holds(p_events json, p_client_ids text[], p_service text) RETURNS TABLE(n integer, state text, code text)
     LANGUAGE plpgsql
     AS $$
@@ -616,20 +684,19 @@ BEGIN
     UPDATE hold h
     SET released_at = v_now, service = NULL, event_type = NULL, user_id = NULL, units = NULL, credits = NULL,
         counted_on = NULL, held_at = NULL, resolve_by = NULL, policy_id = NULL, policy_version = NULL, rates_used = NULL,
-        counter_ids = NULL, taken_before = NULL, overage = NULL, available_before = NULL, would_refuse = NULL, pinned = NULL
+        counter_ids = NULL, taken_before = NULL, overage = NULL, available_before = NULL, would_refuse = NULL, pinned = NULL,
+        has_thresholds = NULL
     FROM item i
     WHERE h.client_id = i.client_id AND h.hold_id = i.hold_id AND i.is_held AND i.code IS NULL
   ), remembered AS (
     INSERT INTO hold (client_id, hold_id, event_id, released_at)
     SELECT client_id, hold_id, event_id, v_now FROM item WHERE NOT is_known AND NOT is_charged ORDER BY client_id, hold_id
   ), counted AS (
-    UPDATE counter c SET held = c.held - t.held
+    UPDATE counter c SET held = c.held - count_for(c.counts, t.events, t.units, t.credits)
     FROM (
-      SELECT f.client_id, t.counter_id, sum(t.held)::bigint AS held
-      FROM freed f CROSS JOIN LATERAL unnest(f.counter_ids) AS each (counter_id) CROSS JOIN LATERAL (
-        SELECT c.counter_id, count_for(c.counts, f.units, f.credits) AS held
-        FROM counter c WHERE c.client_id = f.client_id AND c.counter_id = each.counter_id OFFSET 0) AS t
-      GROUP BY f.client_id, t.counter_id) AS t
+      SELECT client_id, counter_id, count(*) AS events, sum(units)::bigint AS units, sum(credits)::bigint AS credits
+      FROM (SELECT client_id, unnest(counter_ids) AS counter_id, units, credits FROM freed) AS each
+      GROUP BY client_id, counter_id) AS t
     WHERE c.client_id = t.client_id AND c.counter_id = t.counter_id
   ), given_back AS (
     UPDATE account a SET held = a.held - f.credits
@@ -675,9 +742,11 @@ CREATE FUNCTION public.settle_events(p_events json, p_client_ids text[], p_servi
 #variable_conflict use_column
 DECLARE
   v_now timestamptz;
+  v_numbers integer[];
+  v_prices bigint[];
+  v_charged json;                            -- those whose policy has thresholds
 BEGIN
   v_now := lock_accounts(p_client_ids);
-  RETURN QUERY
   WITH item AS MATERIALIZED (
     SELECT i.*, found.place, row_number() OVER (PARTITION BY i.client_id, i.hold_id ORDER BY i.n) = 1 AS is_first
     FROM json_to_recordset(p_events) AS i (
@@ -696,7 +765,8 @@ BEGIN
     RETURNING h.*, i.n, coalesce(i.units, h.units) AS actual
   ), charged AS MATERIALIZED (
     SELECT g.client_id, g.hold_id, g.event_id, g.service, g.event_type, g.user_id, g.units, g.credits, g.counted_on, g.held_at,
-           g.policy_id, g.policy_version, g.rates_used, g.counter_ids, g.taken_before, g.available_before, g.would_refuse, g.n,
+           g.policy_id, g.policy_version, g.rates_used, g.counter_ids, g.taken_before, g.available_before, g.would_refuse,
+           g.has_thresholds, g.n,
            g.actual, g.credits / g.units * g.actual AS price,
            -- What did not happen is taken from what was above the limits first.
            CASE WHEN g.overage IS NOT NULL THEN left_over(
@@ -711,14 +781,14 @@ BEGIN
     FROM charged ORDER BY client_id, hold_id
   ), counted AS (
     -- What was held in a period counts there, also when it is settled in the next.
-    UPDATE counter c SET used = c.used + t.used, held = c.held - t.held
+    UPDATE counter c
+    SET used = c.used + count_for(c.counts, t.events, t.actual, t.price),
+        held = c.held - count_for(c.counts, t.events, t.units, t.credits)
     FROM (
-      SELECT g.client_id, t.counter_id, sum(t.used)::bigint AS used, sum(t.held)::bigint AS held
-      FROM charged g CROSS JOIN LATERAL unnest(g.counter_ids) AS each (counter_id) CROSS JOIN LATERAL (
-        SELECT c.counter_id, count_for(c.counts, g.actual, g.price) AS used,
-               count_for(c.counts, g.units, g.credits) AS held
-        FROM counter c WHERE c.client_id = g.client_id AND c.counter_id = each.counter_id OFFSET 0) AS t
-      GROUP BY g.client_id, t.counter_id) AS t
+      SELECT client_id, counter_id, count(*) AS events, sum(actual)::bigint AS actual, sum(price)::bigint AS price,
+             sum(units)::bigint AS units, sum(credits)::bigint AS credits
+      FROM (SELECT client_id, unnest(counter_ids) AS counter_id, actual, price, units, credits FROM charged) AS each
+      GROUP BY client_id, counter_id) AS t
     WHERE c.client_id = t.client_id AND c.counter_id = t.counter_id
   ), summed AS (
     INSERT INTO usage AS u (client_id, day, event_type, charged, units, credits, overage, last_at)
@@ -733,7 +803,14 @@ BEGIN
     FROM (SELECT client_id, sum(price)::bigint AS spent, sum(credits)::bigint AS held FROM charged GROUP BY client_id) AS g
     WHERE a.client_id = g.client_id
   )
-  SELECT n, price FROM charged;
+  SELECT array_agg(n), array_agg(price),
+         json_agg(json_build_object('client_id', client_id, 'policy_id', policy_id, 'policy_version', policy_version,
+                                    'counter_ids', counter_ids)) FILTER (WHERE has_thresholds)
+    INTO v_numbers, v_prices, v_charged FROM charged;
+  IF v_charged IS NOT NULL THEN
+    PERFORM note_thresholds(v_charged, v_now);
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(v_numbers, v_prices);
 END
 $$;
 CREATE FUNCTION public.settle_in_turn(p_events json, p_client_ids text[], p_service text, p_default_policy text, p_counters json) RETURNS TABLE(n integer, state text, code text, hold_id uuid, credits bigint, late boolean, is_first boolean)
@@ -758,7 +835,8 @@ BEGIN
     SELECT i.*, greatest(v_now, a.last_at) AS moment, coalesce(s.policy_id, p_default_policy) AS own_policy, v.version
     FROM json_to_recordset(p_events) AS i (
       n integer, hold_id uuid, event_id text, client_id text, event_type text, user_id text, units bigint,
-      happened_at timestamptz, policy_id text, policy_version integer, credits bigint, counters integer[], amounts bigint[])
+      happened_at timestamptz, policy_id text, policy_version integer, credits bigint, counters integer[], amounts bigint[],
+      thresholds boolean)
     JOIN account a ON a.client_id = i.client_id
     LEFT JOIN LATERAL find_assignment(i.client_id, greatest(v_now, a.last_at)) AS s ON true
     LEFT JOIN LATERAL find_version(coalesce(s.policy_id, p_default_policy), greatest(v_now, a.last_at)) AS v ON true
@@ -802,8 +880,8 @@ BEGIN
           h.client_id, h.counter_ids, h.overage, v_units - h.units, credits - h.credits) END;
         DELETE FROM hold WHERE client_id = r.client_id AND hold_id = h.hold_id;
         UPDATE counter c
-        SET used = c.used + count_for(c.counts, v_units, credits),
-            held = c.held - count_for(c.counts, h.units, h.credits)
+        SET used = c.used + count_for(c.counts, 1, v_units, credits),
+            held = c.held - count_for(c.counts, 1, h.units, h.credits)
         WHERE c.client_id = r.client_id AND c.counter_id = ANY (v_counters);
         INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service,
                                   counted_on, held_at, late_credits, pinned_credits, policy_id, policy_version, rates_used,
@@ -854,6 +932,11 @@ BEGIN
       IF h.pinned IS NOT NULL THEN
         PERFORM resolve_pins(r.client_id, hold_id, credits, v_now);
       END IF;
+      IF (CASE WHEN late THEN r.thresholds ELSE h.has_thresholds END) THEN
+        PERFORM note_thresholds(json_build_array(json_build_object(
+          'client_id', r.client_id, 'policy_id', coalesce(h.policy_id, r.policy_id),
+          'policy_version', coalesce(h.policy_version, r.policy_version), 'counter_ids', v_counters)), v_now);
+      END IF;
     END IF;
     RETURN NEXT;
   END LOOP;
@@ -903,6 +986,13 @@ CREATE TABLE public.assignment (
     policy_id text NOT NULL,
     anchored_at timestamp with time zone NOT NULL,
     shadow_policy_id text
+);
+CREATE TABLE public.console_session (
+    digest bytea NOT NULL,
+    kind text NOT NULL,
+    key_digest bytea NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT console_session_kind CHECK ((kind = ANY (ARRAY['session'::text, 'link'::text])))
 );
 CREATE TABLE public.counter (
     client_id text NOT NULL COLLATE pg_catalog."C",
@@ -999,6 +1089,7 @@ CREATE TABLE public.hold (
     available_before bigint,
     would_refuse text,
     pinned bigint,
+    has_thresholds boolean,
     CONSTRAINT hold_amounts CHECK (((units > 0) AND (credits >= 0))),
     CONSTRAINT hold_whole CHECK (((released_at IS NOT NULL) OR (num_nulls(service, event_type, units, credits, counted_on, held_at, resolve_by, policy_id, policy_version) = 0)))
 )
@@ -1042,6 +1133,20 @@ ALTER TABLE public.ledger_entry ALTER COLUMN entry_id ADD GENERATED ALWAYS AS ID
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+CREATE TABLE public.notice (
+    notice_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    client_id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    threshold numeric NOT NULL,
+    user_id text COLLATE pg_catalog."C",
+    at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone,
+    is_over boolean DEFAULT false NOT NULL,
+    data jsonb NOT NULL,
+    is_addressed boolean DEFAULT false NOT NULL,
+    CONSTRAINT notice_kind CHECK ((kind = ANY (ARRAY['quota'::text, 'balance'::text, 'refusal'::text, 'expiry'::text])))
 );
 CREATE TABLE public.policy (
     policy_id text NOT NULL
@@ -1128,43 +1233,57 @@ CREATE TABLE public.usage (
     last_at timestamp with time zone NOT NULL
 )
 WITH (fillfactor='50');
+CREATE TABLE public.webhook (
+    notice_id uuid NOT NULL,
+    receiver text NOT NULL COLLATE pg_catalog."C",
+    created_at timestamp with time zone NOT NULL,
+    next_attempt_at timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    delivered_at timestamp with time zone,
+    dead_at timestamp with time zone,
+    CONSTRAINT webhook_state CHECK ((num_nonnulls(next_attempt_at, delivered_at, dead_at) = 1))
+);
 CREATE TABLE public.yoyo_lock (
     locked integer DEFAULT 1 NOT NULL,
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 01:47:58.061503');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 01:47:56.794683');
+INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 02:24:35.887422');
+INSERT INTO public._yoyo_migration VALUES ('4bfd9705724650afce2db1ad5d918a15a081a7161ede803cfdbd1caa0f4a3df9', '0002_notices', '2026-11-28 02:24:35.899049');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 02:24:35.737287');
 INSERT INTO public.policy VALUES ('free');
-INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 01:47:57.441546+00', '2000-01-01 00:00:00+00');
+INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 02:24:35.811083+00', '2000-01-01 00:00:00+00');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('add_usage', 1, '\xddfd3920e76cfbe42bf2868dd6e619b61bd8ccc0f163e062fc969cef0f18e337');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 2, '\x03f004e35cf92df4bce54f1ce8a23a8ab34d4965119c706279decab0e9c924cb');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_in_turn', 3, '\x87ea7b6fef39e247c4c922ba34a18e08ceca2224fc269ed37ccbebad5a059a2c');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('available', 4, '\x85fb1d267c31715f16a62c4327ee71258765a1ad72fb1434a575af967c6e3ff9');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('begin_grants', 5, '\xd4e8b30d6edd46fcc7b02af2b172e445de70c14b16638ad6cdda765805ac9fbe');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('count_for', 6, '\x3109c0a7e1eaeae18714a487e126cef0534f1fbd8f5698b0d65c77eca07349f1');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('draw_credits', 7, '\x7c063abc8e25d78393e1ff258c79f9441850c0214f19dc78eea5d297897697eb');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('end_grants', 8, '\xfa4b5402a3c889cadc0031c4b1e2deca03875a841854b7b52f1b38e06ba07e57');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_assignment', 9, '\xa56f6fb8120e2e63619d92a5a6353be8b1dc1abe9f93cd5eac0fecc56347bd68');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_counters', 10, '\x947869672589feee38959f4730abb89224506a28a97e7f5d2f2a22360932c498');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_next_moment', 11, '\xf00337953b5ed51bc4fccebec3e1b6344e7f0b123a0105c01a3461c895f11ad2');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_period', 12, '\xdd1caf34ae69dae1c73ed89eb3e415771f5e0fddd1bfac15601eb006393f24bb');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_version', 13, '\x9cb3b328350362c1abcb31a76114f4de0aaf72f20b6f3dc8e28cbde7508a14df');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_held', 14, '\xbcc9c031a9e9d4c5fc051928af95c7bcf38cccc269f6bc68af6af297dec48e72');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_spent', 15, '\x53c803e1766f53bbd744c7a6dac6f725a8ded5d217d496a175d2b699b0db2844');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('left_over', 16, '\xc8ac297067e8c0ce15d8958f504a7cdb05c340ebbdfb428e34995ce8ec696ce7');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lock_accounts', 17, '\x1b449be4727a3eed37efe7b464385c291722deaa56c3acd8d6e7be32b6f6ebd8');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('move_account', 18, '\x8e1bb2814aeb50d1600c4e8fc5eab69cc0f81618da361603dc6338a45696b3fb');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('release_holds', 19, '\xeda66b63b71035a0a8ab962124e919edcb2c20376ec3b762df5c70c0b2409a30');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('resolve_pins', 20, '\x3fe8148ac56033f695d714da8da6fd16347009c30b4a3d122c6deb5cfe3efba9');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_events', 21, '\x3024487c7eea60a7bea4d15b1b6267942cf415f72db98f13657636a9705b04e5');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_in_turn', 22, '\x508c9e1a808320bf80af676a976743bba0842810db86660ed9e4a53227856ff3');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('utc_now', 23, '\x65f53c774ed8b022da5a5b99e5f9e863276985fe279dc72530e93347a54d21dd');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('arm_thresholds', 2, '\x3bd21af8975a56d4039928e31651eb076d984643aa22074680588f39324375df');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 3, '\xb3a2af4d5a99d051d060a9b7b956440609aa438cabf719385f6cf17fd33cb1b1');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_in_turn', 4, '\xc82acb8daea8630b02831e9e12c2549372a72eace4b15968a8bbc4a9d68a1fc7');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('available', 5, '\x85fb1d267c31715f16a62c4327ee71258765a1ad72fb1434a575af967c6e3ff9');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('begin_grants', 6, '\xb0a8e9e4925cecf2be5a176862163975db255e53b21ac48fd94e198101f4a625');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('count_for', 7, '\x58003bb7b2d83dbf9e4c7b99036394a59ae4cea8cf0970e41a7c5ba805e70425');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('draw_credits', 8, '\x7c063abc8e25d78393e1ff258c79f9441850c0214f19dc78eea5d297897697eb');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('end_grants', 9, '\xfa4b5402a3c889cadc0031c4b1e2deca03875a841854b7b52f1b38e06ba07e57');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_assignment', 10, '\xa56f6fb8120e2e63619d92a5a6353be8b1dc1abe9f93cd5eac0fecc56347bd68');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_counters', 11, '\x1b20d4be9477c6eab39b8fa5bafef6d74bd333a29e0461df55efc0df912eafc4');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_next_moment', 12, '\xf00337953b5ed51bc4fccebec3e1b6344e7f0b123a0105c01a3461c895f11ad2');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_period', 13, '\xdd1caf34ae69dae1c73ed89eb3e415771f5e0fddd1bfac15601eb006393f24bb');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_version', 14, '\x9cb3b328350362c1abcb31a76114f4de0aaf72f20b6f3dc8e28cbde7508a14df');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_held', 15, '\xbcc9c031a9e9d4c5fc051928af95c7bcf38cccc269f6bc68af6af297dec48e72');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_spent', 16, '\x53c803e1766f53bbd744c7a6dac6f725a8ded5d217d496a175d2b699b0db2844');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('left_over', 17, '\xc8ac297067e8c0ce15d8958f504a7cdb05c340ebbdfb428e34995ce8ec696ce7');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lock_accounts', 18, '\x1b449be4727a3eed37efe7b464385c291722deaa56c3acd8d6e7be32b6f6ebd8');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('move_account', 19, '\x8e1bb2814aeb50d1600c4e8fc5eab69cc0f81618da361603dc6338a45696b3fb');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('note_thresholds', 20, '\x1ccaceeeb85b07eff15682a12ac4e88fd5a10ad736bf1db810b3daffbe4fe3ff');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('release_holds', 21, '\xf668c4fc121c3b70c246a8b450bb75ec2a346954d82a2b115e564608c20b88dd');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('resolve_pins', 22, '\x3fe8148ac56033f695d714da8da6fd16347009c30b4a3d122c6deb5cfe3efba9');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_events', 23, '\x327328500ac6f335fc64b46b26f85e616f09401531f169eab8baa68edb433c15');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_in_turn', 24, '\xa0365d3a443acd12a15d85ae486a59f9ad36daec30a20557d3d53d715929718f');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('utc_now', 25, '\x65f53c774ed8b022da5a5b99e5f9e863276985fe279dc72530e93347a54d21dd');
 SELECT pg_catalog.setval('public.admin_audit_audit_id_seq', 1, false);
 SELECT pg_catalog.setval('public.counter_counter_id_seq', 1, false);
 SELECT pg_catalog.setval('public.credit_grant_number_seq', 1, false);
 SELECT pg_catalog.setval('public.ledger_entry_entry_id_seq', 1, false);
-SELECT pg_catalog.setval('public.sql_function_number_seq', 23, true);
+SELECT pg_catalog.setval('public.sql_function_number_seq', 25, true);
 ALTER TABLE ONLY public._yoyo_log
     ADD CONSTRAINT _yoyo_log_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public._yoyo_migration
@@ -1177,6 +1296,8 @@ ALTER TABLE ONLY public.admin_audit
     ADD CONSTRAINT admin_audit_pkey PRIMARY KEY (audit_id);
 ALTER TABLE ONLY public.assignment
     ADD CONSTRAINT assignment_pkey PRIMARY KEY (client_id, starts_at);
+ALTER TABLE ONLY public.console_session
+    ADD CONSTRAINT console_session_pkey PRIMARY KEY (digest);
 ALTER TABLE ONLY public.counter
     ADD CONSTRAINT counter_pkey PRIMARY KEY (client_id, counter_id);
 ALTER TABLE ONLY public.credit_draw
@@ -1191,6 +1312,8 @@ ALTER TABLE ONLY public.hold
     ADD CONSTRAINT hold_pkey PRIMARY KEY (client_id, hold_id);
 ALTER TABLE ONLY public.ledger_entry
     ADD CONSTRAINT ledger_entry_pkey PRIMARY KEY (client_id, entry_id);
+ALTER TABLE ONLY public.notice
+    ADD CONSTRAINT notice_pkey PRIMARY KEY (notice_id);
 ALTER TABLE ONLY public.policy
     ADD CONSTRAINT policy_pkey PRIMARY KEY (policy_id);
 ALTER TABLE ONLY public.policy_version
@@ -1211,12 +1334,17 @@ ALTER TABLE ONLY public.sql_function
     ADD CONSTRAINT sql_function_pkey PRIMARY KEY (name, number);
 ALTER TABLE ONLY public.usage
     ADD CONSTRAINT usage_pkey PRIMARY KEY (client_id, day, event_type);
+ALTER TABLE ONLY public.webhook
+    ADD CONSTRAINT webhook_pkey PRIMARY KEY (notice_id, receiver);
 ALTER TABLE ONLY public.yoyo_lock
     ADD CONSTRAINT yoyo_lock_pkey PRIMARY KEY (locked);
 CREATE INDEX account_by_moment ON public.account USING btree (next_moment) WHERE (next_moment < 'infinity'::timestamp with time zone);
+CREATE INDEX admin_audit_by_target ON public.admin_audit USING btree (target, audit_id);
+CREATE INDEX console_session_by_end ON public.console_session USING btree (expires_at);
 CREATE INDEX counter_by_end ON public.counter USING btree (ends_at);
 CREATE UNIQUE INDEX counter_once ON public.counter USING btree (client_id, name, rule, user_id, starts_at) WHERE (NOT is_erased);
 CREATE INDEX credit_draw_by_entry ON public.credit_draw USING btree (client_id, entry_id);
+CREATE INDEX credit_grant_by_expiry ON public.credit_grant USING btree (expires_at, client_id, number) WHERE ((state = 'live'::text) AND (recurring_id IS NULL));
 CREATE INDEX credit_grant_by_recurring ON public.credit_grant USING btree (client_id, recurring_id, expires_at) WHERE (recurring_id IS NOT NULL);
 CREATE INDEX credit_grant_open ON public.credit_grant USING btree (client_id, priority, expires_at, effective_at, number) WHERE (state = ANY (ARRAY['booked'::text, 'live'::text]));
 CREATE INDEX credit_grant_refunds ON public.credit_grant USING btree (client_id, event_id) WHERE (kind = 'refund'::text);
@@ -1225,13 +1353,24 @@ CREATE UNIQUE INDEX hold_event_once ON public.hold USING btree (client_id, event
 CREATE INDEX ledger_entry_by_time ON public.ledger_entry USING btree (client_id, at, entry_id) WHERE (units IS NOT NULL);
 CREATE INDEX ledger_entry_by_user ON public.ledger_entry USING btree (client_id, user_id, counted_on) WHERE ((kind = 'spend'::text) AND (user_id <> ''::text));
 CREATE UNIQUE INDEX ledger_entry_event_once ON public.ledger_entry USING btree (event_id, client_id) WHERE (kind = 'spend'::text);
+CREATE INDEX ledger_entry_given ON public.ledger_entry USING btree (client_id, at) WHERE (actor IS NOT NULL);
 CREATE UNIQUE INDEX ledger_entry_reference_once ON public.ledger_entry USING btree (client_id, kind, reference) WHERE (kind = ANY (ARRAY['grant'::text, 'refund'::text, 'adjust'::text]));
+CREATE INDEX notice_by_time ON public.notice USING btree (at, notice_id);
+CREATE UNIQUE INDEX notice_once ON public.notice USING btree (client_id, kind, key, threshold) WHERE (NOT is_over);
+CREATE INDEX notice_to_address ON public.notice USING btree (at) WHERE (NOT is_addressed);
 CREATE INDEX policy_version_by_effect ON public.policy_version USING btree (policy_id, effective_at, version);
 CREATE INDEX refusal_by_age ON public.refusal USING btree (minute);
+CREATE INDEX refusal_count_by_day ON public.refusal_count USING btree (day, client_id);
+CREATE INDEX usage_by_day ON public.usage USING btree (day, client_id);
+CREATE INDEX usage_by_type ON public.usage USING btree (event_type);
+CREATE INDEX webhook_dead ON public.webhook USING btree (dead_at) WHERE (dead_at IS NOT NULL);
+CREATE INDEX webhook_due ON public.webhook USING btree (receiver, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 ALTER TABLE ONLY public.assignment
     ADD CONSTRAINT assignment_policy_fkey FOREIGN KEY (policy_id) REFERENCES public.policy(policy_id);
 ALTER TABLE ONLY public.assignment
     ADD CONSTRAINT assignment_shadow_fkey FOREIGN KEY (shadow_policy_id) REFERENCES public.policy(policy_id);
 ALTER TABLE ONLY public.policy_version
     ADD CONSTRAINT policy_version_policy_fkey FOREIGN KEY (policy_id) REFERENCES public.policy(policy_id);
+ALTER TABLE ONLY public.webhook
+    ADD CONSTRAINT webhook_notice_fkey FOREIGN KEY (notice_id) REFERENCES public.notice(notice_id) ON DELETE CASCADE;
 GRANT SELECT ON TABLE public.sql_function TO PUBLIC;
