@@ -195,7 +195,7 @@ async def open_components(
                 admin_audit=ReadAdminAudit(pool),
                 clients=FindClients(pool, quotas, default_policy),
                 previews=PreviewPolicies(pool, default_policy),
-                health=ReadHealth(pool, decided),
+                health=ReadHealth(pool, decided, names),
                 sessions=ConsoleSessions(pool, service_keys),
             )
 

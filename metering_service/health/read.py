@@ -11,6 +11,7 @@ from metering_service.events.event_store import EventStore
 from metering_service.events.read import FIRST_HELD
 from metering_service.health.decisions import Outcome, WatchDecisions
 from metering_service.health.store import HealthStore, HeldOfAge
+from metering_service.notices.webhook_store import WebhookBacklog, WebhookStore
 from metering_service.policies.store import PolicyStore
 from service_chassis.database.admin_audit import AUDIT_TARGET, LAST_LINE, AdminAuditLine, AdminAuditStore
 
@@ -23,7 +24,7 @@ _LAST_CHANGES = 10
 class Health:
     """How metering is `at` a moment. `decided` is of this process alone, a second, over `seconds`.
 
-    `audit` is the last run of the audit, None where there was none.
+    `audit` is the last run of the audit, None where there was none; `webhooks` what the `receivers` wait for.
     """
 
     at: datetime
@@ -31,6 +32,8 @@ class Health:
     decided: Mapping[Outcome, float]
     held: Sequence[HeldOfAge]
     oldest: Sequence[HeldEvent]
+    receivers: Sequence[str]
+    webhooks: WebhookBacklog
     audit: AdminAuditLine | None
     changes: Sequence[AdminAuditLine]
 
@@ -41,6 +44,7 @@ class ReadHealth:
 
     pool: asyncpg.Pool
     watch: WatchDecisions
+    receivers: Sequence[str]
 
     async def fetch(self) -> Health:
         """Return how metering is now."""
@@ -49,7 +53,10 @@ class ReadHealth:
             trail = AdminAuditStore(connection)
             held = await HealthStore(connection).count_held(AGES)
             oldest = await EventStore(connection).list_held(None, timedelta(0), FIRST_HELD, _OLDEST_HOLDS)
+            webhooks = await WebhookStore(connection).fetch_backlog(self.receivers)
             audits = await trail.list_lines(AUDIT_TARGET, LAST_LINE, 1)
             changes = await trail.list_lines(None, LAST_LINE, _LAST_CHANGES)
             now = await PolicyStore(connection).fetch_now()
-        return Health(now, seconds, decided, held, oldest, next(iter(audits), None), changes)
+        return Health(
+            now, seconds, decided, held, oldest, self.receivers, webhooks, next(iter(audits), None), changes
+        )

@@ -9,6 +9,7 @@ import pytest
 from tests.metering_service.conftest import Metering, MovableClock, event
 from tests.metering_service.console_browser import listen
 from tests.metering_service.console_visitor import Visitor, charge, flush_refusals, read_text
+from tests.metering_service.webhooks import tell
 from tests.operator_command import run_command
 
 
@@ -132,6 +133,17 @@ async def test_health_shows_decisions_holds_by_age_the_last_audit_and_the_last_c
     assert "granted" in page
     assert "ops assign policy acme" in page
     assert "audit ledger" in page
+
+
+async def test_health_shows_webhooks_that_were_given_up(metering: Metering, visitor: Visitor) -> None:
+    page = read_text(await visitor.get("/console/health"))
+    assert "no receiver is configured" in page
+    await tell(metering)
+    await metering.fetch(
+        "INSERT INTO webhook (receiver, notice_id, created_at, attempts, last_error, dead_at)"
+        " SELECT 'crm', notice_id, utc_now(), 10, 'status 503', utc_now() FROM notice RETURNING notice_id"
+    )
+    assert "1 given up" in read_text(await visitor.get("/console/health"))
 
 
 @pytest.mark.parametrize(
