@@ -14,22 +14,23 @@ from service_chassis.settings import describe_settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+CONFIGURATION = (ROOT / "docs" / "operations" / "configuration.md").read_text()
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
-@pytest.mark.parametrize("settings", [CatalogSettings, ActivitySettings, MeteringSettings])
-def test_readme_lists_every_setting_with_its_unit_and_default(settings: type) -> None:
-    name = settings.__name__.removesuffix("Settings").lower()
-    require_table(README.split(f"### {name}_service\n")[1].split("\n### ")[0], settings)
-
-
-def test_the_page_about_configuration_lists_what_is_read_of_opentelemetrys_variables() -> None:
-    require_table(
-        (ROOT / "docs" / "operations" / "configuration.md").read_text().split("\n## Traces\n")[1], TracingSettings
-    )
-
-
-def require_table(section: str, settings: type) -> None:
+@pytest.mark.parametrize(
+    ("heading", "settings"),
+    [
+        ("catalog_service", CatalogSettings),
+        ("activity_service", ActivitySettings),
+        ("metering_service", MeteringSettings),
+        ("Traces", TracingSettings),
+    ],
+)
+def test_the_page_about_configuration_lists_every_setting_with_its_unit_and_default(
+    heading: str, settings: type
+) -> None:
+    section = CONFIGURATION.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in section.splitlines()
