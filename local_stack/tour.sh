@@ -1,5 +1,5 @@
-export no_proxy=127.0.0.1,localhost # whatever proxy the shell names
-eval "$(./ctl addresses)" # of the stack that runs here: CATALOG=... and ACTIVITY=...
+export no_proxy=127.0.0.1,localhost
+eval "$(./ctl addresses)"
 
 echo; echo "--- a token for the demo's client; every demo client's secret is its name and -secret"
 field() { python3 -c "import json, sys; print(json.load(sys.stdin)['data']['$1'])"; }
