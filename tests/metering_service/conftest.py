@@ -79,6 +79,15 @@ class Metering:
         decisions: list[dict[str, Any]] = document["decisions"]
         return decisions
 
+    async def decide(self, *events: dict[str, Any], process: int = 0) -> list[dict[str, Any]]:
+        """Authorize as callers do: what was not decided, an account being locked for longer say, is asked again."""
+        decisions = await self.authorize(*events, process=process)
+        while undecided := [place for place, each in enumerate(decisions) if each["decision"] == "error"]:
+            again = await self.authorize(*(events[place] for place in undecided), process=process)
+            for place, decision in zip(undecided, again, strict=True):
+                decisions[place] = decision
+        return decisions
+
     async def settle(self, *events: dict[str, Any], process: int = 0) -> list[dict[str, Any]]:
         """Settle events told whole."""
         whole = [{"happenedAt": "2026-03-31T21:59:00Z", **event} for event in events]

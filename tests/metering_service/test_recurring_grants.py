@@ -41,7 +41,7 @@ async def test_each_periods_grant_exists_once_also_when_many_ask_after_three_mon
     await metering.give("acme")
     await recur(metering, "daily", every="day", startsAt="2026-03-31T00:00:00Z")
     clock.advance(days=90)
-    decisions = await asyncio.gather(*(metering.authorize(event(), process=number % 2) for number in range(20)))
+    decisions = await asyncio.gather(*(metering.decide(event(), process=number % 2) for number in range(20)))
     assert [decision["decision"] for [decision] in decisions].count("granted") == 10
     granted = await lines(metering, "grant")
     assert len({at for _, _, at in granted}) == len(granted) == 91

@@ -227,7 +227,7 @@ class MeteringMachine(RuleBasedStateMachine):
     def authorize(self, events: list[dict[str, Any]]) -> None:
         """Authorize events in one call, each of another event and hold: batches have an order of their own."""
         batch = self.distinct(events)
-        decisions = self.run(self.metering.authorize(*[self.wire(event) for event in batch]))
+        decisions = self.run(self.metering.decide(*[self.wire(event) for event in batch]))
         for event, decision in zip(batch, decisions, strict=True):
             expected, code = self.reference.authorize(event, self.clock())
             assert (decision["decision"], decision.get("code")) == (expected, code), event
