@@ -20,7 +20,7 @@ GENERATOR := $(VENV)/.installed-client-generator
 BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run env trial test test-chassis test-catalog test-activity test-metering test-client lint check hooks advisories openapi clients fuzz faults faults-bite prove bench bench-quick bench-growth clean-data lock
+.PHONY: help run env trial test test-chassis test-catalog test-activity test-metering test-client lint check hooks advisories openapi clients fuzz faults faults-bite release-check prove bench bench-quick bench-growth clean-data lock
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -70,6 +70,9 @@ faults: $(DEV) ## break every part of a stack of its own for two minutes, and ch
 
 faults-bite: $(DEV) ## put bugs into the product on purpose, and see that the checker finds each
 	FAULTS_BITE=1 $(VENV)/bin/python -m pytest tests/faults/test_bites.py -s $(ARGUMENTS)
+
+release-check: $(DEV) ## what must hold before a version is tagged, in a fresh clone
+	@deploy/release-check
 
 prove: $(STACK) ## kill anything while it sells the last credits, and the usual ways too: a minute (ARGUMENTS=--quick)
 	@exec $(VENV)/bin/python -m prove $(ARGUMENTS)
