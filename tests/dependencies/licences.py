@@ -36,16 +36,16 @@ def render() -> str:
         except PackageNotFoundError:
             continue  # of another system or Python
         if not any(word in licence for word in ACCEPTED):
-            raise SystemExit(
-                f"{name} {version}: the licence {licence or '(none)'} is not one of {', '.join(ACCEPTED)}"
-            )
+            raise SystemExit(f"{name} {version}: its licence, {licence or 'none'}, is not one of {ACCEPTED}")
         rows.append(f"| {name} | {version} | {licence} |")
     return _HEAD + "\n".join(rows) + "\n"
 
 
 def _read_licence(found: PackageMetadata) -> str:
-    kinds = [each.rpartition(" :: ")[2] for each in found.get_all("Classifier") or [] if each.startswith("License")]
-    return found.get("License-Expression") or "; ".join(kinds) or (found.get("License") or "").partition("\n")[0]
+    fields = {name: found.get_all(name) or [] for name in ("License-Expression", "Classifier", "License")}
+    kinds = [each.rpartition(" :: ")[2] for each in fields["Classifier"] if each.startswith("License")]
+    told = fields["License-Expression"] or ["; ".join(kinds)]
+    return str(told[0] or "".join(fields["License"][:1]).partition("\n")[0])
 
 
 if __name__ == "__main__":
