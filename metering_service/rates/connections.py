@@ -20,6 +20,8 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 RECONNECT_PAUSE_SECONDS = 0.2
 """Between two attempts at a connection. Requests pass unchecked meanwhile, and wait for none of it."""
 SERVER_FAULTS = (redis.exceptions.RedisError, OSError)
+NOT_LET_IN = (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError)
+"""Those that waiting does not change, at the start; later a password may be on its way to being changed."""
 """What a server that is away, refuses or is not what was asked for raises; a TimeoutError is an OSError."""
 
 Result = TypeVar("Result")
@@ -69,11 +71,13 @@ class KeptConnections:
         return not self._opening
 
     async def connect(self) -> None:
-        """Open the connections; a server that is away now is tried again and again."""
+        """Open the connections; a server that is away now is tried again and again. Raises NOT_LET_IN."""
         for _ in range(CONNECTIONS):
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                     self._idle.append(await self._open())
+            except NOT_LET_IN:
+                raise
             except SERVER_FAULTS as error:
                 self._outage.begin(error)
                 self._open_soon()

@@ -12,6 +12,7 @@ from functools import partial
 from hashlib import sha1
 from typing import Any, NamedTuple
 
+import redis.exceptions
 from redis.asyncio.connection import Connection, ConnectionPool
 
 from metering_service.metrics import MeteringMetrics
@@ -19,6 +20,7 @@ from metering_service.policies.policy import PolicyVersion, Rate
 from metering_service.rates.cluster import RateCluster
 from metering_service.rates.connections import (
     CONNECT_TIMEOUT_SECONDS,
+    NOT_LET_IN,
     RECONNECT_PAUSE_SECONDS,
     SERVER_FAULTS,
     KeptConnections,
@@ -26,6 +28,7 @@ from metering_service.rates.connections import (
     run_script,
 )
 from metering_service.rates.outage import Outage
+from service_chassis.settings import InvalidSettings
 
 _PROBE = ScriptCall(
     ["rate:probe"],
@@ -98,9 +101,18 @@ class RateLimiter:
         self._unchecked = metrics.unchecked_rates
 
     async def connect(self) -> None:
-        """Open the connections; a server that is away now is tried again and again."""
+        """Open the connections; a server that is away now is tried again and again.
+
+        Raises InvalidSettings for one that does not let us in, which waiting does not change.
+        """
         try:
             await self._find_server()
+        except NOT_LET_IN as error:
+            is_known = isinstance(error, redis.exceptions.NoPermissionError)
+            why = (
+                "its user may not do what request rates need" if is_known else "its user or password is not accepted"
+            )
+            raise InvalidSettings(f"METERING_REDIS_URL: {why}") from None
         except SERVER_FAULTS as error:
             self._outage.begin(error)
             self._outage.mend(self._find_until_there())

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import asyncpg
 import psycopg
 import pytest
+import redis
 import typer
 
 from local_stack.ports import choose_free_port
@@ -113,6 +114,23 @@ async def test_a_url_for_request_rates_that_cannot_be_used_is_one_line(metering_
     assert code == 1
     assert said.startswith("metering_service: METERING_REDIS_URL: ")
     assert query.partition("=")[0] in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize("login", [f":{SECRET}@", f"nobody:{SECRET}@", "reader:reader@"])
+async def test_a_server_of_request_rates_that_does_not_let_us_in_is_one_line(
+    metering_dsn: str, redis_url: str, login: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">reader", "~*", "+@read", "+info")
+    code, [said] = await run(
+        "metering_service",
+        METERING_POSTGRES_DSN=metering_dsn,
+        METERING_REDIS_URL=f"redis://{login}{redis_url.rpartition('@')[2].removeprefix('redis://')}",
+        METERING_SERVICE_KEYS=f"events:tests:{'0' * 64}",
+    )
+    assert code == 1
+    assert said.startswith("metering_service: METERING_REDIS_URL: ")
     assert SECRET not in said
 
 
