@@ -109,9 +109,7 @@ class RateLimiter:
             await self._find_server()
         except NOT_LET_IN as error:
             is_known = isinstance(error, redis.exceptions.NoPermissionError)
-            why = (
-                "its user may not do what request rates need" if is_known else "its user or password is not accepted"
-            )
+            why = "its user may not do what rates need" if is_known else "its user or password is not accepted"
             raise InvalidSettings(f"METERING_REDIS_URL: {why}") from None
         except SERVER_FAULTS as error:
             self._outage.begin(error)
