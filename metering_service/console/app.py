@@ -9,6 +9,7 @@ from metering_service.console import clients, decisions, grants, health, login, 
 from metering_service.console.formats import FILTERS
 from metering_service.console.links import PREFIX, link
 from metering_service.console.pages import require_session, send_headers
+from service_chassis.http.paths import take_any_id
 
 ROUTES = (
     web.get("", clients.go_home),
@@ -41,7 +42,9 @@ ROUTES = (
 def add_console(app: web.Application) -> None:
     """Mount the console on an application that has the service's components when it starts."""
     console = web.Application(middlewares=[send_headers, require_session])
-    console.add_routes(ROUTES)
+    console.add_routes(
+        web.RouteDef(route.method, take_any_id(route.path), route.handler, route.kwargs) for route in ROUTES
+    )
     environment = aiohttp_jinja2.setup(
         console,
         loader=PackageLoader(__package__),

@@ -8,6 +8,7 @@ import swagger_ui
 from aiohttp import web
 
 from service_chassis.http.json_response import JsonResponse
+from service_chassis.http.paths import take_any_id
 from service_chassis.openapi.document import describe
 from service_chassis.openapi.endpoint import Api, Endpoint
 
@@ -34,7 +35,7 @@ _ONLY_OWN_ORIGIN = (
 def add_endpoints(app: web.Application, endpoints: Sequence[Endpoint], api: Api) -> None:
     """Route every endpoint of the table, and serve its OpenAPI 3.1 document and a page that renders it offline."""
     for endpoint in endpoints:
-        app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
+        app.router.add_route(endpoint.method, take_any_id(endpoint.path), endpoint.handler)
     document = orjson.dumps(describe(endpoints, api))
     page = _DOCS_PAGE.format(title=api.title)
     app[OPENAPI_BYTES] = document

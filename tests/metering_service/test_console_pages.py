@@ -147,7 +147,8 @@ async def test_health_shows_webhooks_that_were_given_up(metering: Metering, visi
 
 
 @pytest.mark.parametrize(
-    "client_id", ["a/b", "ä ö", '"><script>alert(1)</script>', "100%", "a&b=c#d?e", "'; DROP TABLE account; --"]
+    "client_id",
+    ["a/b", "ä ö", '"><script>alert(1)</script>', "100%", "a&b=c#d?e", "{{7*7}}", "'; DROP TABLE account; --"],
 )
 async def test_ids_of_any_kind_are_shown_and_linked_as_they_are(
     metering: Metering, visitor: Visitor, client_id: str
