@@ -13,7 +13,7 @@ from multidict import MultiDictProxy
 from metering_service.components import COMPONENTS, Components
 from metering_service.console.links import PREFIX, link
 from metering_service.sessions.log_in import Session
-from service_chassis.errors import Forbidden, ServiceError, UnsupportedMediaType, say
+from service_chassis.errors import Forbidden, InvalidRequest, ServiceError, UnsupportedMediaType, say
 from service_chassis.http.error_rendering import describe_http_exception
 from service_chassis.operations.logging import log_fault
 
@@ -116,11 +116,14 @@ async def require_session(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def read_form(request: web.Request) -> MultiDictProxy[Any]:
-    """Return the fields of a form, read once. Raises UnsupportedMediaType for a body that is none."""
+    """Return the fields of a form, read once. Raises UnsupportedMediaType, InvalidRequest for a body that is none."""
     if FORM not in request:
         if request.content_type != "application/x-www-form-urlencoded":
             raise UnsupportedMediaType("Forms are sent as application/x-www-form-urlencoded")
-        request[FORM] = await request.post()
+        try:
+            request[FORM] = await request.post()
+        except (UnicodeDecodeError, LookupError):
+            raise InvalidRequest("Forms are sent in UTF-8") from None
     return request[FORM]
 
 

@@ -197,6 +197,10 @@ async def test_an_unknown_page_says_so_as_a_page_and_a_body_that_is_no_form_is_r
     assert "is not known" in await visitor.get("/console/clients/nobody", 404)
     async with visitor.http.post(f"{visitor.origin}/console/logout", json={}) as response:
         assert response.status == 415
+    for charset, body in (("utf-8", b"csrf=\xff"), ("nonsense", b"csrf=x")):
+        headers = {"Content-Type": f"application/x-www-form-urlencoded; charset={charset}"}
+        async with visitor.http.post(f"{visitor.origin}/console/login", data=body, headers=headers) as response:
+            assert response.status == 400, charset
 
 
 def _find_token(page: str) -> str:
