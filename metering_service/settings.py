@@ -177,7 +177,7 @@ def read_receivers(settings: MeteringSettings | WebhookSettings) -> Sequence[Rec
         fault = _find_receiver_fault(name, url, secrets)
         if fault is None and name in {each.name for each in receivers}:
             fault = "its name must not be there twice"
-        if fault is None and url.startswith("http:") and not settings.webhook_networks:
+        if fault is None and urlsplit(url).scheme == "http" and not settings.webhook_networks:
             fault = f"its URL must be https, unless {PREFIX}WEBHOOK_NETWORKS allows a private network"
         if fault is not None:
             raise InvalidSettings(f"{PREFIX}WEBHOOKS: entry {number}: {fault}")

@@ -98,6 +98,7 @@ SHORT = "whsec_" + base64.b64encode(b"too short").decode()
         (f"crm ftp://a.example/ {SECRET}", "", "its URL must be a URL"),
         (f"crm https://u:pw@a.example/ {SECRET}", "", "its URL must be a URL without user"),
         (f"crm http://a.example/ {SECRET}", "", "must be https, unless METERING_WEBHOOK_NETWORKS"),
+        (f"crm HTTP://a.example/ {SECRET}", "", "must be https, unless METERING_WEBHOOK_NETWORKS"),
         ("crm https://a.example/", "", "there must be a secret"),
         ("crm", "", "its URL must be a URL"),
         (f"crm https://a.example/ {SHORT}", "", "24 to 64 bytes"),
