@@ -23,6 +23,15 @@ class PolicyNotFound(NotFound):
         super().__init__(f"Policy {policy_id} not found")
 
 
+class PolicyChanged(Conflict):
+    """Somebody made another version after the one that a change was made of."""
+
+    code = "policy_changed"
+
+    def __init__(self, policy_id: str, version: int) -> None:
+        super().__init__(f"Policy {policy_id} was changed meanwhile: its newest version is {version}")
+
+
 class UnknownPolicy(PolicyNotFound):
     """The policy that a client is to have does not exist."""
 

@@ -7,7 +7,10 @@ from typing import Any
 from marshmallow import Schema, ValidationError
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
-_BETWEEN_THOUSANDS = re.compile(r"[,_  ']")
+_IN_THOUSANDS = re.compile(r"-?[0-9]{1,3}([,_ '])[0-9]{3}(?:\1[0-9]{3})*")
+_BETWEEN_THOUSANDS = re.compile(r"[,_ ']")
+_FRACTION = re.compile(r"[0-9]{1,19}\.[0-9]{1,19}")
+_BETWEEN_NUMBERS = re.compile(r",?\s+")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -18,9 +21,21 @@ def read_text(form: Mapping[str, Any], name: str) -> str:
 
 
 def read_number(text: str) -> int | str:
-    """Return an integer, also one that is written with marks between thousands; any other text as it is."""
-    bare = _BETWEEN_THOUSANDS.sub("", text)
+    """Return an integer, also one that is written with marks between thousands; any other text as it is.
+
+    A mark elsewhere is left for the schema to refuse: half of the world means one and a half by 1,5.
+    """
+    bare = _BETWEEN_THOUSANDS.sub("", text) if _IN_THOUSANDS.fullmatch(text) else text
     return int(bare) if _INTEGER.fullmatch(bare) else text
+
+
+def read_numbers(text: str) -> list[int | float | str]:
+    """Return integers and decimal fractions with blanks between them; what is neither, as it is."""
+    return [
+        float(part) if _FRACTION.fullmatch(part) else read_number(part)
+        for part in _BETWEEN_NUMBERS.split(text)
+        if part
+    ]
 
 
 def read_day(text: str) -> str:

@@ -10,7 +10,9 @@ from metering_service.console.forms import load, read_day
 from metering_service.console.links import link
 from metering_service.console.pages import SESSION, go_to, read_form, show, use_cases
 from metering_service.console.terms import (
+    MOST_NOTICES,
     MOST_PRICES,
+    NOTICE_FIELDS,
     PRICE_FIELDS,
     QUOTA_FIELDS,
     RATE_FIELDS,
@@ -23,7 +25,7 @@ from metering_service.console.terms import (
     place_errors,
     read_fields,
 )
-from metering_service.errors import PolicyNotFound
+from metering_service.errors import PolicyChanged, PolicyNotFound
 from metering_service.policies.policy import MAX_LIMITS, Policy, PolicyVersion, is_identifier
 from metering_service.policies.schema import make_policy
 from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS
@@ -80,13 +82,13 @@ async def show_new(request: web.Request) -> web.Response:
 async def show_edit(request: web.Request) -> web.Response:
     """GET /console/policies/of/{policyId}/edit."""
     policy_id = read_identifier(request, "policyId")
-    present, _ = await use_cases(request).policies.fetch_history(policy_id)
+    present, versions = await use_cases(request).policies.fetch_history(policy_id)
     fields = fill_form(present.policy)
     terms, errors = _load(read_fields(fields))
     if errors or make_policy(terms) != present.policy:
         # Hundreds of prices, a comma in an event type: sending the form back would change what nobody touched.
         raise Conflict("This policy has terms that the form cannot hold; change it by the API or the command line")
-    return await _ask(request, policy_id, fields)
+    return await _ask(request, policy_id, fields | {"base": versions[0].mark})
 
 
 async def preview(request: web.Request) -> web.Response:
@@ -106,7 +108,9 @@ async def preview(request: web.Request) -> web.Response:
     draft = make_policy(terms)
     if form.get("step") == "do":
         return await _put(request, known_id, policy_id, draft, fields, terms)
-    present = await _find_present(request, policy_id)
+    present, newest = await _find_versions(request, policy_id)
+    if newest is not None and newest.mark != fields.get("base"):
+        return await _say_changed(request, known_id, fields, newest)
     shown = await use_cases(request).previews.preview(policy_id, draft)
     return await show(
         request,
@@ -139,10 +143,16 @@ async def _put(
     cases = use_cases(request)
     try:
         version, _ = await cases.policies.put(
-            policy_id, draft, effective_at=terms["effective_at"], actor=request[SESSION].actor
+            *(policy_id, draft),
+            effective_at=terms["effective_at"],
+            base=fields.get("base", ""),
+            actor=request[SESSION].actor,
         )
     except InvalidRequest as error:
         return await _ask(request, known_id, fields, {"effective": say(error)})
+    except PolicyChanged:
+        _, newest = await _find_versions(request, policy_id)
+        return await _say_changed(request, known_id, fields, newest)
     when = f"from {version.effective_at:%Y-%m-%d %H:%M} UTC on" if terms["effective_at"] else "now"
     return go_to(link("policies", "of", policy_id), f"Version {version.version} of {policy_id} is in force {when}.")
 
@@ -155,12 +165,24 @@ def _load(fields: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     return terms, {**place_errors(errors, fields), **find_repeated_prices(fields)}
 
 
-async def _find_present(request: web.Request, policy_id: str) -> PolicyVersion | None:
+async def _find_versions(request: web.Request, policy_id: str) -> tuple[PolicyVersion | None, PolicyVersion | None]:
+    """Return the present version and the newest, which may be booked; None and None for no such policy."""
     try:
-        present, _ = await use_cases(request).policies.fetch_history(policy_id)
+        present, versions = await use_cases(request).policies.fetch_history(policy_id)
     except PolicyNotFound:
-        return None
-    return present
+        return None, None
+    return present, versions[0]
+
+
+async def _say_changed(
+    request: web.Request, known_id: str | None, fields: dict[str, str], newest: PolicyVersion | None
+) -> web.Response:
+    """Ask again, about a change of the newest version: what another one did is not undone unseen."""
+    if known_id is None:
+        return await _ask(request, None, fields, {"policyId": "There is a policy of this id already; edit that one."})
+    what = f"version {newest.version} was made" if newest else "its versions are gone"
+    words = f"Changed meanwhile: {what}. The next preview says what this draft would change of it."
+    return await _ask(request, known_id, fields | {"base": newest.mark if newest else ""}, {"": words})
 
 
 async def _ask(
@@ -176,5 +198,6 @@ async def _ask(
         prices=list_rows(fields, "price", PRICE_FIELDS, MOST_PRICES),
         rates=list_rows(fields, "rate", RATE_FIELDS, MAX_LIMITS),
         quotas=list_rows(fields, "quota", QUOTA_FIELDS, MAX_LIMITS),
+        notices=list_rows(fields, "notice", NOTICE_FIELDS, MOST_NOTICES),
         errors=errors or {},
     )

@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metering_service.console.forms import read_number, read_text
-from metering_service.policies.policy import ANY_TYPE, MAX_LIMITS, Policy, Quota, Rate
+from metering_service.console.forms import read_number, read_numbers, read_text
+from metering_service.policies.policy import ANY_TYPE, BALANCE, MAX_LIMITS, OF_QUOTA, Policy, Quota, Rate
 
 MOST_PRICES = 100
+MOST_NOTICES = MAX_LIMITS + 1
+"""One for each quota, and one for the balance."""
 _BLANK_ROWS = 2
 PRICE_FIELDS = ("type", "credits")
 RATE_FIELDS = ("name", "limit", "period", "burst", "per", "types")
 QUOTA_FIELDS = ("name", "limit", "counts", "period", "anchor", "per", "types", "overage")
-_ALONE = ("credits", "overdraft", "mode", "effective", "policyId")
+NOTICE_FIELDS = ("measure", "thresholds")
+_ALONE = ("credits", "overdraft", "mode", "effective", "policyId", "base")
+"""`base` marks the version that was there when the form was opened."""
 
 Row = Mapping[str, str]
 
@@ -39,6 +43,7 @@ def describe(policy: Policy) -> dict[str, str]:
         **{f"Rate “{rate.name}”": _describe_rate(rate) for rate in policy.rates},
         **{f"Quota “{quota.name}”": _describe_quota(quota) for quota in policy.quotas},
         **prices,
+        **{_name_notices(each.of): f"at {', '.join(f'{at:,}' for at in each.at)}" for each in policy.notices},
         "Credits": f"prepaid, overdraft to −{policy.overdraft:,}" if policy.overdraft else policy.credits,
         "Mode": policy.mode,
     }
@@ -50,6 +55,10 @@ def compare(before: Policy | None, after: Policy) -> list[Term]:
     return [
         Term(name, was.get(name), will.get(name)) for name in (*will, *(name for name in was if name not in will))
     ]
+
+
+def _name_notices(of: str) -> str:
+    return "Notices of the balance" if of == BALANCE else f"Notices of quota “{of.removeprefix(OF_QUOTA)}”"
 
 
 def _describe_rate(rate: Rate) -> str:
@@ -80,6 +89,8 @@ def fill_form(policy: Policy | None) -> dict[str, str]:
         overage = "unlimited" if quota.overage is None else quota.overage
         terms = (quota.name, quota.limit, quota.counts, quota.period, quota.anchor, quota.per)
         fields |= _put("quota", number, QUOTA_FIELDS, (*terms, ", ".join(quota.event_types), overage))
+    for number, each in enumerate(policy.notices):
+        fields |= _put("notice", number, NOTICE_FIELDS, (each.of, " ".join(map(str, each.at))))
     return fields
 
 
@@ -94,6 +105,7 @@ def read_fields(form: Mapping[str, Any]) -> dict[str, str]:
         ("price", PRICE_FIELDS, MOST_PRICES),
         ("rate", RATE_FIELDS, MAX_LIMITS),
         ("quota", QUOTA_FIELDS, MAX_LIMITS),
+        ("notice", NOTICE_FIELDS, MOST_NOTICES),
     ):
         rows = [{name: read_text(form, f"{kind}-{number}-{name}") for name in names} for number in range(most + 1)]
         kept = [row for row in rows if row[names[0]] or row[names[1]]]
@@ -149,19 +161,22 @@ def make_document(fields: Mapping[str, str]) -> dict[str, Any]:
         "prices": {row["type"]: read_number(row["credits"]) for row in rows("price", PRICE_FIELDS)},
         "credits": {"overdraft": read_number(fields.get("overdraft", ""))} if credits == "overdraft" else credits,
         "mode": fields.get("mode", ""),
+        "notices": [
+            {"of": row["measure"], "at": read_numbers(row["thresholds"])} for row in rows("notice", NOTICE_FIELDS)
+        ],
     }
 
 
 def place_errors(errors: Mapping[str, str], fields: Mapping[str, str]) -> dict[str, str]:
     """Return what the schema says of the document by the form's fields."""
     types = [fields.get(f"price-{number}-type", "") for number in range(_count_rows(fields, "price", PRICE_FIELDS))]
-    renamed = {"periodSeconds": "period", "eventTypes": "types"}
+    renamed = {"periodSeconds": "period", "eventTypes": "types", "of": "measure", "at": "thresholds"}
     placed: dict[str, str] = {}
     for path, words in errors.items():
         kind, _, rest = path.partition(".")
         number, _, name = rest.partition(".")
         name = name.partition(".")[0]
-        if kind in ("rates", "quotas") and number.isdecimal():
+        if kind in ("rates", "quotas", "notices") and number.isdecimal():
             placed[f"{kind[:-1]}-{number}-{renamed.get(name, name)}"] = words
         elif kind == "prices" and rest in types:
             is_name = words.startswith("Is no name")

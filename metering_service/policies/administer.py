@@ -22,19 +22,26 @@ class AdministerPolicies:
     pool: asyncpg.Pool
 
     async def put(
-        self, policy_id: str, policy: Policy, *, effective_at: datetime | None = None, actor: str
+        self,
+        policy_id: str,
+        policy: Policy,
+        *,
+        effective_at: datetime | None = None,
+        base: str | None = None,
+        actor: str,
     ) -> tuple[PolicyVersion, list[str]]:
         """Make `policy` a version, in force from the next decision or from `effective_at` on.
 
-        The same terms again change nothing. Returns it, and warnings of what may be a mistake in it. Raises
-        InvalidRequest for an `effective_at` in the past.
+        The same terms again change nothing. `base` is the mark of the newest version that whoever made `policy`
+        saw, '' for none; without it nobody asks. Returns it, and warnings of what may be a mistake in it. Raises
+        InvalidRequest for an `effective_at` in the past, PolicyChanged where another version is the newest.
         """
         async with self.pool.acquire() as connection, connection.transaction():
             store = PolicyStore(connection)
             now = await store.fetch_now()
             if effective_at is not None and effective_at < now:
                 raise InvalidRequest.field("effectiveAt", "Must not be in the past.")
-            version, is_new = await store.insert_version(policy_id, policy, effective_at)
+            version, is_new = await store.insert_version(policy_id, policy, effective_at, base)
             if is_new:
                 await AdminAuditStore(connection).insert_line(
                     *(now, actor, "put_policy", policy_id),

@@ -190,6 +190,11 @@ class PolicyVersion:
     created_at: datetime
     effective_at: datetime
 
+    @property
+    def mark(self) -> str:
+        """What tells it from every other version, also from one that was booked under its number and taken back."""
+        return f"{self.version} {self.created_at.isoformat()}"
+
     def as_document(self) -> dict[str, Any]:
         """Return the version as JSON values, for callers and operators alike."""
         return {

@@ -7,6 +7,7 @@ from functools import lru_cache
 import asyncpg
 import orjson
 
+from metering_service.errors import PolicyChanged
 from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from service_chassis.database.pool import count_changed
@@ -65,21 +66,28 @@ class PolicyStore:
     """
 
     async def insert_version(
-        self, policy_id: str, policy: Policy, effective_at: datetime | None
+        self, policy_id: str, policy: Policy, effective_at: datetime | None, base: str | None = None
     ) -> tuple[PolicyVersion, bool]:
         """Make `policy` a version of `policy_id`, in a transaction, from `effective_at` on, None for now.
 
-        The same terms as the present ones change nothing now. A version booked for later takes the place of the one
-        that was booked before. Returns it and whether it is new.
+        The same terms as the present ones change nothing now, nor does what is booked already. A version booked for
+        later takes the place of the one that was booked before. Returns it and whether it is new. Raises
+        PolicyChanged where `base` is given and is not the newest version's mark.
         """
         await self._connection.execute(self._INSERT_POLICY, policy_id)
         await self._connection.execute(self._LOCK_ROW, policy_id)
         await self._connection.execute(self._PULL_BACK, policy_id)
-        if effective_at is not None:
-            await self._connection.execute(self._DELETE_BOOKED, policy_id)
+        newest = await self._connection.fetchrow(self._FETCH_LAST, policy_id)
+        latest = None if newest is None else _read_version(*newest)
+        if effective_at is not None and latest and (latest.policy, latest.effective_at) == (policy, effective_at):
+            return latest, False
         present = await self._connection.fetchrow(self._FETCH_PRESENT, policy_id)
         if effective_at is None and present is not None and (version := _read_version(*present)).policy == policy:
             return version, False
+        if base is not None and latest is not None and latest.mark != base:
+            raise PolicyChanged(policy_id, latest.version)
+        if effective_at is not None:
+            await self._connection.execute(self._DELETE_BOOKED, policy_id)
         last = await self._connection.fetchrow(self._FETCH_LAST, policy_id)
         number = 1 if last is None else last["version"] + 1
         created_at, from_when = await self._connection.fetchrow(

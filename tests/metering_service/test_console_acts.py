@@ -25,6 +25,8 @@ async def test_a_grant_is_asked_about_first_then_given_once_under_the_keys_name(
     assert "Must be an integer from 1 to" in wrong
     assert "Must be a date and time that exists" in wrong
     assert "3 fields need another look" in wrong
+    for credits in ("1,5", "1_0", "12 34", "1,500 000"):
+        assert "Must be an integer from 1 to" in await visitor.send(form, address, 400, credits=credits, note="x")
     asked = await visitor.send(form, address, credits="1,500", note="Goodwill", expires="2026-05-01")
     assert "Grant 1,500 credits?" in asked
     assert (await acme.balance("acme"))[3] == 0
@@ -125,6 +127,10 @@ async def test_a_new_policy_is_made_of_every_kind_of_term(metering: Metering, vi
         "rate-0-period": "60",
         "rate-0-burst": "100",
         "rate-0-per": "user",
+        "notice-0-measure": "quota:monthly tokens",
+        "notice-0-thresholds": "0.8, 1",
+        "notice-1-measure": "balance",
+        "notice-1-thresholds": "1,000 -20",
         "credits": "overdraft",
         "overdraft": "50",
     }
@@ -140,6 +146,10 @@ async def test_a_new_policy_is_made_of_every_kind_of_term(metering: Metering, vi
     ]  # fmt: skip
     assert terms["rates"] == [
         {"name": "per minute", "limit": 60, "periodSeconds": 60, "burst": 100, "per": "user", "eventTypes": ["*"]}
+    ]
+    assert terms["notices"] == [
+        {"of": "quota:monthly tokens", "at": [0.8, 1]},
+        {"of": "balance", "at": [1000, -20]},
     ]
     same = await visitor.send(
         await visitor.get("/console/policies/of/tokens/edit"), "/console/policies/of/tokens/edit"
@@ -165,3 +175,49 @@ async def test_a_price_named_twice_is_refused_and_a_policy_that_the_form_cannot_
         limit = {"name": "odd", "limit": 1, "period": "day", "eventTypes": list(prices)[:1]}
         await acme.admin("PUT", "/internal/policies/odd", {"prices": prices, "quotas": [limit]})
         assert "terms that the form cannot hold" in await visitor.get("/console/policies/of/odd/edit", 409)
+
+
+async def test_what_a_version_changed_in_notices_is_said_and_what_is_wrong_in_them_is_said_at_the_field(
+    acme: Metering, visitor: Visitor
+) -> None:
+    address = "/console/policies/of/of-acme/edit"
+    form = await visitor.get(address)
+    for measure, thresholds, field in (
+        ("balance", "0,8", "notice-0-thresholds"),
+        ("balance", "", "notice-0-thresholds"),
+        ("quota:nothing", "0.8", "notice-0-measure"),
+    ):
+        fields = {"notice-0-measure": measure, "notice-0-thresholds": thresholds}
+        assert f'id="{field}-fault"' in await visitor.send(form, address, 400, **fields), fields
+    shown = await visitor.send(form, address, **{"notice-0-measure": "balance", "notice-0-thresholds": "100 10"})
+    assert "Notices of the balance – at 100, 10 (changed)" in read_text(shown)
+    await visitor.send(shown, address, step="do")
+    without = await visitor.send(
+        await visitor.get(address), address, **{"notice-0-measure": "", "notice-0-thresholds": ""}
+    )
+    assert "Notices of the balance at 100, 10 gone" in read_text(without)
+
+
+@pytest.mark.parametrize("effective", ["", "2026-05-01"])
+async def test_what_somebody_changed_meanwhile_is_not_undone_by_an_older_form(
+    acme: Metering, visitor: Visitor, effective: str
+) -> None:
+    address = "/console/policies/of/of-acme/edit"
+    older = await visitor.get(address)
+    previewed = await visitor.send(older, address, mode="shadow")
+    other = await visitor.send(older, address, **{"price-1-credits": "9"}, effective=effective)
+    await visitor.send(other, address, step="do")
+    await visitor.send(other, address, step="do")  # sent twice, put once
+    newest = (await acme.admin("GET", "/internal/policies/of-acme"))["history"]
+    assert [version["version"] for version in newest] == [2, 1]
+    for form, step in ((previewed, "do"), (older, "preview")):
+        asked = await visitor.send(form, address, 400, step=step)
+        assert "Changed meanwhile: version 2 was made" in asked
+    assert (await acme.admin("GET", "/internal/policies/of-acme"))["history"] == newest
+    again = await visitor.send(asked, address)
+    assert "Version" in await visitor.send(again, address, step="do")
+
+
+async def test_a_new_policy_is_none_that_is_there(acme: Metering, visitor: Visitor) -> None:
+    form = await visitor.get("/console/policies/new")
+    assert "edit that one" in await visitor.send(form, "/console/policies/new", 400, policyId="of-acme")
