@@ -60,7 +60,9 @@ async def grant(request: web.Request) -> web.Response:
         )
     try:
         given = await use_cases(request).credits.grant(client_id, **terms, actor=request[SESSION].actor)
-    except (Conflict, InvalidRequest) as error:
+    except InvalidRequest:
+        return await _ask(request, client_id, written, {"expires": "Must be a day to come."})
+    except Conflict as error:
         return await _ask(request, client_id, written, {"": say(error)})
     return go_to(link("clients", client_id), f"Granted {given.credits:,} credits to {client_id} as {given.grant_id}.")
 

@@ -30,6 +30,8 @@ async def test_a_grant_is_asked_about_first_then_given_once_under_the_keys_name(
     asked = await visitor.send(form, address, credits="1,500", note="Goodwill", expires="2026-05-01")
     assert "Grant 1,500 credits?" in asked
     assert (await acme.balance("acme"))[3] == 0
+    past = await visitor.send(asked, address, 400, step="do", expires="2026-01-01")
+    assert 'id="expires-fault">Must be a day to come.' in past
     changed = await visitor.send(asked, address, step="change")
     assert 'value="1,500"' in changed
     done = await visitor.send(asked, address, step="do")
