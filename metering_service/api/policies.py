@@ -172,7 +172,8 @@ ENDPOINTS = (
         "/internal/policies",
         list_policies,
         summary="List policies",
-        description="The current version of each, ordered by id, a page at a time.",
+        description="The current version of each, ordered by id, a page at a time; of a policy whose first "
+        "version is booked, that one.",
         tag="policies",
         parameters=PAGE_PARAMETERS,
         responses={

@@ -65,7 +65,10 @@ class AdministerPolicies:
             )
 
     async def list_current(self, after: str, limit: int) -> tuple[Sequence[PolicyVersion], PolicyVersion | None]:
-        """Return a page of current versions by policy id, from after `after` on, and its last one if more follow."""
+        """Return a page of current versions by policy id, from after `after` on, and its last one if more follow.
+
+        Of a policy whose first version is booked, that one.
+        """
         async with self.pool.acquire() as connection:
             return cut_page(await PolicyStore(connection).list_current(after, limit + 1), limit)
 

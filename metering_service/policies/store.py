@@ -102,14 +102,19 @@ class PolicyStore:
 
     _LIST_CURRENT = f"""
         SELECT {_COLUMNS}
-        FROM policy p CROSS JOIN LATERAL find_version(p.policy_id, utc_now()) AS v
+        FROM policy p
+        -- Where none has begun, the first to begin.
+        CROSS JOIN LATERAL (
+            SELECT min(b.effective_at) AS moment FROM policy_version b WHERE b.policy_id = p.policy_id
+        ) AS first
+        CROSS JOIN LATERAL find_version(p.policy_id, greatest(utc_now(), first.moment)) AS v
         WHERE p.policy_id > $1
         ORDER BY p.policy_id
         LIMIT $2
     """
 
     async def list_current(self, after: str, limit: int) -> list[PolicyVersion]:
-        """Return current versions by policy id, from after `after` on."""
+        """Return current versions by policy id, from after `after` on; of a policy that is booked, the first."""
         return [_read_version(*row) for row in await self._connection.fetch(self._LIST_CURRENT, after, limit)]
 
     _LIST_VERSIONS = f"SELECT {_COLUMNS} FROM policy_version v WHERE v.policy_id = $1 ORDER BY v.version DESC"

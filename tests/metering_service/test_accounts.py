@@ -42,6 +42,17 @@ async def test_policies_are_listed_in_pages(metering: Metering) -> None:
     assert rest["nextCursor"] is None
 
 
+async def test_a_policy_whose_first_version_is_booked_is_listed_until_that_is_taken_back(metering: Metering) -> None:
+    path = "/internal/policies/spring"
+    booked = await metering.admin("PUT", path, {"prices": {"*": 0}, "effectiveAt": "2099-01-01T00:00:00Z"})
+    listed = (await metering.admin("GET", "/internal/policies"))["policies"]
+    assert [policy["policyId"] for policy in listed] == ["free", "spring"]
+    assert listed[1]["effectiveAt"] == booked["effectiveAt"]
+    await metering.admin("DELETE", f"{path}/booked")
+    listed = (await metering.admin("GET", "/internal/policies"))["policies"]
+    assert [policy["policyId"] for policy in listed] == ["free"]
+
+
 async def test_the_largest_grant_and_the_largest_correction_are_accepted(metering: Metering) -> None:
     largest = 10**12
     path = "/internal/clients/acme"
