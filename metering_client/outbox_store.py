@@ -156,13 +156,16 @@ class OutboxStore:
         await self._connection.execute(self._DELETE_SETTLED, hold_ids)
 
     _PARK = """
-        UPDATE billable_event SET parked_at = utc_now(), last_error = $2, attempts = attempts + 1
-        WHERE hold_id = $1::uuid AND outcome = 'happened'
+        UPDATE billable_event AS event
+        SET parked_at = coalesce(before.parked_at, utc_now()), last_error = $2, attempts = event.attempts + 1
+        FROM (SELECT hold_id, parked_at FROM billable_event WHERE hold_id = $1::uuid) AS before
+        WHERE event.hold_id = before.hold_id AND event.outcome = 'happened'
+        RETURNING before.parked_at IS NOT NULL
     """
 
-    async def park(self, event: BillableEvent, reason: str) -> None:
-        """Put an event aside (dead-letter it) until an operator has it sent again."""
-        await self._connection.execute(self._PARK, event.hold_id, reason)
+    async def park(self, event: BillableEvent, reason: str) -> bool:
+        """Put an event aside (dead-letter it) until an operator has it sent again; return whether it was already."""
+        return bool(await self._connection.fetchval(self._PARK, event.hold_id, reason))
 
     _POSTPONE = """
         UPDATE billable_event

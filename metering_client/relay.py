@@ -98,7 +98,8 @@ class Relay:
                         await self._park(store, event, f"state {state[:MAX_STATE_CHARACTERS]}")
 
     async def _park(self, store: OutboxStore, event: BillableEvent, reason: str) -> None:
-        await store.park(event, reason)
+        if await store.park(event, reason):
+            return  # told when it was parked: each round of the sweeper finds its hold again
         self.metrics.settlements.labels("parked").inc()
         _log.error("settle_refused", event_id=event.event_id, hold_id=event.hold_id, reason=reason)
 

@@ -214,6 +214,19 @@ async def test_a_parked_event_is_settled_once_it_is_driven_again(activity: Activ
     assert await unsettled(activity) == []
 
 
+async def test_what_is_parked_stays_so_since_the_first_time_and_is_told_once(activity: Activity) -> None:
+    """The sweeper comes across its hold every few seconds."""
+    play = await activity.create_play()
+    activity.metering.poisoned.add(f"plan_play.created:{play['id']}")
+    await activity.settle_all()
+    [parked] = await unsettled(activity)
+    for _ in range(2):
+        await activity.sweep()
+    [row] = await unsettled(activity)
+    assert (row["parked_at"], row["attempts"]) == (parked["parked_at"], parked["attempts"] + 2)
+    assert activity.metric("activity_settlements_total", outcome="parked") == 1
+
+
 async def test_what_the_last_requests_left_is_settled_at_shutdown(activity: Activity) -> None:
     replies = await asyncio.gather(*(activity.create() for _ in range(5)))
     assert {reply.status for reply in replies} == {201}
