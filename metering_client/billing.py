@@ -118,19 +118,18 @@ class Billing:
     ) -> AsyncIterator[Hold]:
         """Ask whether a fact may happen and hold what it costs; in the block do the work, then `hold.charge` it.
 
-        `fact_id` names the fact for ever: the same one is charged once. `units` is the most that it may be, 1 or
-        more. A block that ends without `charge`, or in which it raises, gives the hold back; after COMMIT was sent
+        `fact_id` names the fact for ever: the same one is charged once. `units` is the most that it may be, 1 to a
+        million. A block that ends without `charge`, or in which it raises, gives the hold back; after COMMIT was sent
         nobody does. The block may not take longer than `BillingTimes.resolve_after`.
 
         Raises EventRefused (429) when it may not happen, and MeteringSlow or MeteringUnavailable when nobody can say;
         from the end of `charge`: FactExists where another request for the same fact was first, HoldAbandoned where
-        this one was taken for dead, and was stored by nobody. Raises ValueError for a type that is none of
-        `event_types`, and for no units.
+        this one was taken for dead, and was stored by nobody. Raises ValueError, and has asked nobody, for a
+        type that is none of `event_types`, units that are no such integer, and ids that are empty, longer than 255
+        characters, or hold NUL characters or lone surrogates.
         """
         if event_type not in self._event_types:
             raise ValueError(f"{event_type} is none of the event_types here: nobody would look after its holds")
-        if units < 1:
-            raise ValueError("units must be 1 or more: the most that it may be")
         event = start_attempt(event_type, fact_id, client_id, user_id, units)
         try:
             grant = await self.metering.authorize(event)

@@ -31,7 +31,7 @@ from metering_client.errors import (
     MeteringUnavailable,
     NotDecided,
 )
-from metering_client.event import BillableEvent, Grant
+from metering_client.event import BillableEvent, Grant, require_event
 from metering_client.metrics import BillingMetrics
 from metering_client.usage import ClientSummary, DecisionPage
 from metering_client.usage_answers import read_decision_page, read_summary
@@ -115,8 +115,10 @@ class MeteringClient:
         """Ask whether `event` may happen; return what brings the grant to go on with.
 
         The questions of concurrent requests share a call. Awaiting raises EventRefused when it may not, EventConflict
-        when metering knows its ids otherwise, MeteringSlow when there is not enough time to ask.
+        when metering knows its ids otherwise, MeteringSlow when there is not enough time to ask. Raises ValueError at
+        once for what metering would not take.
         """
+        require_event(event)
         deadline = asyncio.get_running_loop().time() + self._deadline_seconds
         return self._questions.submit(_Question(event, deadline))
 

@@ -11,6 +11,10 @@ from uuid_utils import uuid7
 from metering_client.limits import Limit
 from service_chassis.http.request_context import Origin, find_origin
 
+MAX_TEXT_CHARACTERS = 255
+MAX_UNITS = 1_000_000
+"""Metering takes no longer ids, and no more units of one event. What is outside it could never be charged."""
+
 
 @dataclass(slots=True)
 class BillableEvent:
@@ -91,3 +95,26 @@ def start_attempt(
     """Make an attempt to bill the fact of this type that `fact_id` names, with a hold id of its own."""
     event_id = f"{event_type}:{fact_id}"
     return BillableEvent(str(uuid7()), event_id, client_id, event_type, user_id, units, origin=find_origin())
+
+
+def require_event(event: BillableEvent) -> None:
+    """Raise ValueError for what metering would not take: it would refuse others of the same call with it."""
+    require_units(event.units, 1)
+    require_text("client_id", event.client_id)
+    require_text("the event id", event.event_id)
+    if event.user_id is not None:
+        require_text("user_id", event.user_id)
+
+
+def require_units(units: object, least: int) -> None:
+    """Raise ValueError unless `units` is an integer from `least` on that can be charged."""
+    if type(units) is not int or not least <= units <= MAX_UNITS:
+        raise ValueError(f"units must be an integer from {least} to {MAX_UNITS:,}")
+
+
+def require_text(name: str, text: object) -> None:
+    """Raise ValueError unless `text` is one that JSON and PostgreSQL can hold, and metering takes."""
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT_CHARACTERS:
+        raise ValueError(f"{name} must be a string of 1 to {MAX_TEXT_CHARACTERS} characters")
+    if "\x00" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
+        raise ValueError(f"{name} must not hold NUL characters or lone surrogates")

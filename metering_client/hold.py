@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from metering_client.errors import HoldAbandoned
-from metering_client.event import BillableEvent, Grant
+from metering_client.event import BillableEvent, Grant, require_units
 from metering_client.limits import Limit
 from metering_client.outbox_store import OutboxStore
 
@@ -42,8 +42,7 @@ class Charge:
         self._is_asked = True
         if self._grant.is_settled:
             return False
-        if self.units < 0:
-            raise ValueError("units must not be negative")
+        require_units(self.units, 0)  # before COMMIT: a fact that cannot be charged must not be stored
         self._event.units = self.units
         happened_at = await OutboxStore(self._connection).insert_happened(
             self._event, self._grant, self.at, self._retention
@@ -99,10 +98,10 @@ class Hold:
     ) -> AsyncIterator[Charge]:
         """Run the block in a transaction of `connection` that commits what it writes together with the charge.
 
-        `units` is the actual number, 0 or more; those that were authorized unless told. More than those are charged,
-        too. `at` is when it happened, the database's present moment unless told. The transaction is begun and ended
-        here, since COMMIT is a step of the protocol; the connection must be in none. Once it is committed, the relay
-        has it charged. What the block raises is raised, and then nothing is stored and nothing charged.
+        `units` is the actual number, 0 to a million; those that were authorized unless told. More than those are
+        charged, too. `at` is when it happened, the database's present moment unless told. The transaction is begun
+        and ended here, since COMMIT is a step of the protocol; the connection must be in none. Once it is committed,
+        the relay has it charged. What the block raises is raised, and then nothing is stored and nothing charged.
         """
         if self._is_commit_sent:
             raise RuntimeError("charge() was used already: a hold is for one fact")

@@ -12,7 +12,9 @@ import asyncpg
 import pytest
 
 from metering_client import Billing, EventRefused, FactExists, Hold, HoldAbandoned, MeteringUnavailable
+from metering_client.event import MAX_TEXT_CHARACTERS, MAX_UNITS
 from metering_client.hold import Charge
+from metering_service.policies import policy
 from tests.metering_client.conftest import TOKENS, StartBilling
 from tests.metering_service.conftest import Metering
 
@@ -100,6 +102,16 @@ async def say_negative_units(hold: Hold, pool: asyncpg.Pool) -> None:
         await connection.execute(INSERT, hold.event_id, 1)
 
 
+async def say_more_than_can_be_charged(hold: Hold, pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection, hold.charge(connection, units=MAX_UNITS + 1):
+        await connection.execute(INSERT, hold.event_id, 1)
+
+
+async def say_a_half(hold: Hold, pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection, hold.charge(connection, units=1.5):  # type: ignore[arg-type]
+        await connection.execute(INSERT, hold.event_id, 1)
+
+
 async def be_in_a_transaction(hold: Hold, pool: asyncpg.Pool) -> None:
     async with pool.acquire() as connection, connection.transaction(), hold.charge(connection):
         pass
@@ -122,6 +134,8 @@ ENDS: list[tuple[Any, type[BaseException] | None]] = [
     (lose_the_database, asyncpg.ConnectionDoesNotExistError),
     (break_a_rule_of_the_table, asyncpg.CheckViolationError),
     (say_negative_units, ValueError),
+    (say_more_than_can_be_charged, ValueError),
+    (say_a_half, ValueError),
     (be_in_a_transaction, RuntimeError),
     (decide_not_to, None),
 ]
@@ -175,13 +189,47 @@ async def test_a_hold_is_for_one_fact(billing: Billing, pool: asyncpg.Pool, mete
     assert len(await pool.fetch("SELECT FROM completion")) == 1
 
 
-@pytest.mark.parametrize(("event_type", "units"), [("llm.token", 1), (TOKENS, 0)])
-async def test_what_could_never_be_settled_is_not_authorized(
-    billing: Billing, metering: Metering, event_type: str, units: int
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"event_type": "llm.token"},
+        {"units": 0},
+        {"units": -1},
+        {"units": 1.5},
+        {"units": True},
+        {"units": "3"},
+        {"units": MAX_UNITS + 1},
+        {"units": 10**20},
+        {"client_id": ""},
+        {"client_id": None},
+        {"user_id": "u" * (MAX_TEXT_CHARACTERS + 1)},
+        {"user_id": "a\x00b"},
+        {"user_id": "\ud800"},
+        {"fact_id": "f" * MAX_TEXT_CHARACTERS},
+    ],
+    ids=str,
+)
+async def test_what_could_never_be_charged_is_not_authorized_and_hurts_no_neighbour(
+    billing: Billing, pool: asyncpg.Pool, metering: Metering, wrong: dict[str, Any]
 ) -> None:
-    with pytest.raises(ValueError, match=r"event_types|units"):
-        await billing.authorize(event_type, "c1", client_id="acme", units=units).__aenter__()
-    assert await metering.balance("acme") == (10_000, 0, 0, 10_000)
+    """Concurrent requests share a call, which one of them could have refused for all."""
+
+    async def ask_for_it() -> None:
+        asked: dict[str, Any] = {"event_type": TOKENS, "fact_id": "c1", "client_id": "acme", **wrong}
+        async with billing.authorize(**asked):
+            pass
+
+    wrongly, *sold = await asyncio.gather(
+        ask_for_it(), *[sell(billing, pool, name) for name in ("c2", "c3")], return_exceptions=True
+    )
+    assert isinstance(wrongly, ValueError)
+    assert [type(each) for each in sold] == [Hold, Hold]
+    await settle_all(billing, pool)
+    assert await metering.balance("acme") == (10_000, 600, 0, 9_400)
+
+
+async def test_the_limits_of_an_event_are_those_of_metering() -> None:
+    assert (MAX_UNITS, MAX_TEXT_CHARACTERS) == (policy.MAX_UNITS, policy.MAX_IDENTIFIER_CHARACTERS)
 
 
 async def test_metering_that_is_away_lets_nothing_through(start_billing: StartBilling, pool: asyncpg.Pool) -> None:
