@@ -10,6 +10,7 @@ however late it was charged.
 import json
 import os
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from typing import Any
@@ -53,4 +54,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 3 or not sys.argv[2].isdecimal():
         raise SystemExit("usage: python docs/examples/invoice.py CLIENT LAST_ENTRY_ID")
     client, begin = sys.argv[1], int(sys.argv[2])
-    print(json.dumps(make_invoice(client, fetch_ledger(client, begin), begin), indent=2))
+    try:
+        print(json.dumps(make_invoice(client, fetch_ledger(client, begin), begin), indent=2))
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"metering responded {error.code}: {error.read().decode()}") from None

@@ -62,8 +62,8 @@ class Webhook:
     def __init__(self, client: "TestClient[Any, Any]") -> None:
         self._client = client
 
-    async def send(self, event: dict[str, Any], signature: str | None = None) -> tuple[int, str]:
-        body = json.dumps(event).encode()
+    async def send(self, event: dict[str, Any] | bytes, signature: str | None = None) -> tuple[int, str]:
+        body = event if isinstance(event, bytes) else json.dumps(event).encode()
         headers = {"Stripe-Signature": sign(body) if signature is None else signature}
         async with self._client.post("/webhooks/checkout", data=body, headers=headers) as response:
             return response.status, await response.text()
@@ -109,7 +109,16 @@ async def test_a_payment_that_is_not_confirmed_grants_nothing_until_it_is(
 
 @pytest.mark.parametrize(
     "signature",
-    ["", "t=,v1=", "v1=abc", f"t={NOW},v1={'0' * 64}", sign(b"another body"), "t=1e9,v1=a", f"t={NOW},v1=\xfc"],
+    [
+        "",
+        "t=,v1=",
+        "v1=abc",
+        f"t={NOW},v1={'0' * 64}",
+        sign(b"another body"),
+        "t=1e9,v1=a",
+        f"t={NOW},v1=\xfc",
+        f"t={'9' * 5000},v1=a",
+    ],
 )
 async def test_what_the_provider_did_not_sign_is_not_heard(
     webhook: Webhook, metering: Metering, signature: str
@@ -125,9 +134,40 @@ async def test_an_old_webhook_or_anothers_secret_is_not_heard(webhook: Webhook, 
     assert (await webhook.send(paid(), sign(body, at=NOW - 299)))[0] == 200
 
 
-async def test_a_payment_that_cannot_be_granted_is_told_to_the_provider(webhook: Webhook) -> None:
-    assert (await webhook.send(paid(currency="usd")))[0] == 422
-    assert (await webhook.send(paid(client_reference_id=None)))[0] == 422
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"currency": "usd"},
+        {"client_reference_id": None},
+        {"client_reference_id": 7},
+        {"client_reference_id": "c" * 256},
+        {"payment_intent": None},
+        {"amount_total": None},
+        {"amount_total": 0},
+        {"amount_total": -5},
+        {"amount_total": 10.5},
+        {"amount_total": "5000"},
+        {"amount_total": 10**15},
+    ],
+    ids=str,
+)
+async def test_a_payment_that_cannot_be_granted_is_told_to_the_provider(
+    webhook: Webhook, metering: Metering, session: dict[str, Any]
+) -> None:
+    assert (await webhook.send(paid(**session)))[0] == 422
+    assert (await metering.call("GET", "/internal/clients/newcomer/balance", key=ADMIN_KEY))[0] == 404
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b"\xff", b'{"type": "checkout.session.completed"}'])
+async def test_what_is_signed_and_no_event_is_told_to_the_provider(webhook: Webhook, body: bytes) -> None:
+    assert (await webhook.send(body, sign(body)))[0] == 422
+
+
+def test_without_a_secret_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can sign with an empty one."""
+    monkeypatch.setenv("WEBHOOK_SECRET", "")
+    with pytest.raises(SystemExit, match="WEBHOOK_SECRET"):
+        load("checkout_webhook").create_app()
 
 
 async def test_metering_that_is_away_has_the_webhook_sent_again(
