@@ -14,6 +14,8 @@ from metering_client.billing import Billing, BillingTimes, open_billing
 from metering_client.charges_client import ChargesClient
 from metering_client.errors import (
     BillingError,
+    EventConflict,
+    EventNotSold,
     EventRefused,
     FactExists,
     HoldAbandoned,
@@ -38,6 +40,8 @@ __all__ = [
     "BillingTimes",
     "Charge",
     "ChargesClient",
+    "EventConflict",
+    "EventNotSold",
     "EventRefused",
     "Fact",
     "FactExists",

@@ -27,7 +27,7 @@ async def create_tables(connection: asyncpg.Connection, *, facts: str) -> None:
 
     `facts` is a SELECT over the caller's own rows, one row for each billable fact of this database: its event id (as
     `Hold.event_id`, with a unique index), client id, event type, user id or NULL, units, and when it happened. It
-    replaces the query of the last call.
+    replaces the query of the last call, so all that the database sells is in it.
     """
     async with connection.transaction():
         await connection.execute(write_sql(facts))

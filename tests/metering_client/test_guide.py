@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import metering_client
 from tests.metering_client.conftest import ADMIN_KEY, EVENTS_KEY
-from tests.metering_client.guide import BLOCKS, run_guide
+from tests.metering_client.guide import BLOCKS, GUIDE, run_guide
 from tests.metering_service.conftest import Metering
 
 
@@ -42,3 +43,8 @@ def test_the_guides_ten_lines_are_ten() -> None:
     code = next(code for language, code in BLOCKS if language == "python")
     [sell] = re.findall(r"^async def sell.*?(?=\n\n)", code, re.M | re.S)
     assert len(sell.splitlines()) <= 10
+
+
+def test_every_error_of_the_guide_can_be_caught_by_its_name() -> None:
+    named = re.findall(r"^\| `(\w+)` \| \d{3} \|", GUIDE.read_text(), re.M)
+    assert {"EventRefused", "EventConflict", "EventNotSold"} <= set(named) <= set(metering_client.__all__)
