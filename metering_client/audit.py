@@ -64,6 +64,7 @@ class AuditFacts:
     async def check_charges(self, subject: str, facts: AsyncIterator[Fact], charges: ChargesClient) -> AuditReport:
         """Join facts and charges, each without its twin a violation. Raises ChargesUnreadable, OutOfOrder.
 
+        Facts in the outbox, also those that are parked, are left to `check_outbox`: only both say that all is well.
         For a system in use: what looks wrong is read again, since facts come from one moment and charges from many.
         """
         report = AuditReport(subject)

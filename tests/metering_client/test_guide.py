@@ -5,11 +5,13 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 import metering_client
-from tests.metering_client.conftest import ADMIN_KEY, EVENTS_KEY
+from tests.metering_client.conftest import ADMIN_KEY, CREATE_COMPLETIONS, EVENTS_KEY, FACTS
 from tests.metering_client.guide import BLOCKS, GUIDE, run_guide
 from tests.metering_service.conftest import Metering
 
@@ -37,6 +39,29 @@ async def test_every_block_of_the_guide_runs_and_charges_what_it_says(stack: Pat
     assert charged["python-1"] == 6
     assert charged.get("ts-1", 6) == 6
     assert ("ts-1" in charged) == bool(shutil.which("node"))
+
+
+async def test_the_guides_check_of_the_books_finds_a_fact_that_is_parked(
+    stack: Path, metering_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dsn = json.loads((stack / "stack.json").read_text())["postgres"]["dsn"]["llm"]
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(CREATE_COMPLETIONS)
+    await metering_client.create_tables(connection, facts=FACTS)
+    await connection.execute(
+        "INSERT INTO completion VALUES ('llm.tokens:1', 'acme', NULL, 1, now() - interval '1 hour'); "
+        "INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, "
+        "next_attempt_at, parked_at) SELECT gen_random_uuid(), event_id, 'happened', client_id, 'llm.tokens', 1, "
+        "created_at, created_at, now() FROM completion"
+    )
+    await connection.close()
+    for name, value in (("METERING_URL", metering_url), ("ADMIN_KEY", ADMIN_KEY), ("LLM_POSTGRES_DSN", dsn)):
+        monkeypatch.setenv(name, value)
+    [code] = [code for _, code in BLOCKS if "check_charges" in code]
+    names: dict[str, Any] = {}
+    exec(code.replace("asyncio.run(check())", ""), names)
+    await names["check"]()
+    assert "1 violation" in capsys.readouterr().out
 
 
 def test_the_guides_ten_lines_are_ten() -> None:
