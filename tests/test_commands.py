@@ -1,15 +1,12 @@
 """What all commands of all services have in common."""
 
-from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
 
 import pytest
-import typer
 
 from service_chassis.cli.commands import run_commands
+from tests.command_list import COMMANDS
 
-SERVICES = ("catalog_service", "activity_service", "metering_service")
 PRINTS_NO_COLUMNS = {
     "catalog_service serve": "prints its log",
     "activity_service serve": "prints its log",
@@ -19,20 +16,6 @@ PRINTS_NO_COLUMNS = {
     "metering_service export usage": "CSV, or with --format ndjson",
 }
 """Commands without --json, each with its reason."""
-
-
-def all_commands() -> Iterator[tuple[str, Any]]:
-    for service in SERVICES:
-        left = [(service, typer.main.get_command(import_module(f"{service}.cli.main").commands))]
-        while left:
-            name, command = left.pop()
-            inner = getattr(command, "commands", {})
-            left += [(f"{name} {word}", each) for word, each in inner.items()]
-            if not inner:
-                yield name, command
-
-
-COMMANDS = dict(sorted(all_commands()))
 
 
 def test_every_command_that_prints_something_has_json_for_programs() -> None:
