@@ -6,9 +6,11 @@
     ./ctl --compose ...                           the one of docker compose, where both run
 
 It looks for a stack of `make run` in STACK_DIR, or .local beside this file, and then for this directory's project of
-docker compose (ENGINE=podman for another engine). Files that are named are handed into the container.
+docker compose (ENGINE=podman for another engine). Files that are named, with a slash or a dot in the name or after an
+option that ends in -file, are handed into the container.
 """
 
+import fcntl
 import json
 import os
 import subprocess
@@ -37,22 +39,43 @@ def main(arguments: Sequence[str]) -> None:
     if wanted[0] == "addresses":
         for name, url in (list_local_addresses(stack) if stack else list_published_addresses()).items():
             print(f"{name.upper()}={url}")
-    elif stack:
-        run_here(stack, wanted[0], wanted[1:])
     else:
-        run_in_container(wanted[0], wanted[1:])
+        command = wanted[1:] or ["--help"]  # without a command a service serves, and here one does already
+        run_here(stack, wanted[0], command) if stack else run_in_container(wanted[0], command)
 
 
 def find_local_stack() -> Mapping[str, Any] | None:
     """Return what `make run` says of itself once all is ready; None where it does not run."""
-    directory = os.environ.get("STACK_DIR")
-    file = (Path(directory) if directory else ROOT / ".local") / "stack.json"
-    if file.exists():
-        stack: Mapping[str, Any] = json.loads(file.read_text())
-        return stack
-    if directory:
-        fail(f"no stack runs on STACK_DIR={directory}")
+    named = os.environ.get("STACK_DIR")
+    directory = Path(named) if named else ROOT / ".local"
+    file = directory / "stack.json"
+    try:
+        if file.exists() and holds_lock(directory):
+            stack: Mapping[str, Any] = json.loads(file.read_text())
+            return stack
+    except (OSError, ValueError) as error:
+        fail(f"{file} cannot be read: {error}")
+    if named:
+        fail(f"no stack runs on STACK_DIR={named}")
     return None
+
+
+def holds_lock(directory: Path) -> bool:
+    """Tell whether a stack holds the lock of its directory: one that was killed leaves stack.json behind.
+
+    Shared, so that commands are not in each other's way, and only for a moment: a stack that starts wants it alone.
+    """
+    try:
+        lock = os.open(directory / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return True  # a copy of stack.json alone: who made it knows
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def list_local_addresses(stack: Mapping[str, Any]) -> Mapping[str, str]:
@@ -63,8 +86,7 @@ def list_local_addresses(stack: Mapping[str, Any]) -> Mapping[str, str]:
 def list_published_addresses() -> Mapping[str, str]:
     """Return the address of the one public host, for both. Exit where no proxy runs."""
     asked = compose("port", "proxy", "8080")
-    if asked.returncode or not asked.stdout.strip():
-        fail(NOTHING_RUNS)
+    require_container(asked)
     host, _, port = asked.stdout.split()[0].rpartition(":")
     speaks_tls = compose("exec", "-T", "proxy", "printenv", "TLS").stdout.strip() == "yes"
     here = "127.0.0.1" if host in ("0.0.0.0", "[::]", "::") else host
@@ -74,24 +96,52 @@ def list_published_addresses() -> Mapping[str, str]:
 def run_here(stack: Mapping[str, Any], service: str, command: Sequence[str]) -> NoReturn:
     """Become the command, with the variables that the running service has."""
     os.environ.update({**stack["variables"][service], "PYTHONPATH": str(ROOT)})
-    os.execv(stack["python"], [stack["python"], "-m", f"{service}_service", *command])
+    try:
+        os.execv(stack["python"], [stack["python"], "-m", f"{service}_service", *command])
+    except OSError as error:
+        fail(f"{stack['python']}, which the stack was started with, cannot be run: {error.strerror}")
 
 
 def run_in_container(service: str, command: Sequence[str]) -> NoReturn:
     """Become the command in a container of its own, which has the service's settings."""
-    if not compose("ps", "--quiet", service).stdout.strip():
-        fail(NOTHING_RUNS)
-    inside = [str(Path(argument).resolve()) if is_file(argument) else argument for argument in command]
-    mounts = [part for file in inside if is_file(file) for part in ("--volume", f"{file}:{file}:ro,z")]
+    require_container(compose("ps", "--quiet", service))
+    inside, files = find_files(command)
+    mounts = [part for file in files for part in ("--volume", f"{file}:{file}:ro,z")]
     os.chdir(ROOT)
     terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["-T"]
     run = [ENGINE, "compose", "run", "--rm", "--no-deps", "--quiet-pull", *terminal, *mounts]
     os.execvp(ENGINE, [*run, f"{service}-migrate", *inside])
 
 
-def is_file(argument: str) -> bool:
-    """Tell whether an argument names a file of this machine."""
-    return not argument.startswith("-") and Path(argument).is_file()
+def find_files(command: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return a command with this machine's files by their whole names, and these names.
+
+    `acme` is a client's id, also where a file is called so: a file has a slash or a dot in its name, or stands after
+    an option for files.
+    """
+    inside: list[str] = []
+    files: list[str] = []
+    before = ""
+    for argument in command:
+        is_option = argument.startswith("-")
+        option, equals, value = argument.partition("=") if is_option else (before, "", argument)
+        is_named = "/" in value or "." in value or option.endswith("-file")
+        if value and is_named and Path(value).is_file():
+            files.append(str(Path(value).resolve()))
+            inside.append(f"{option}={files[-1]}" if equals else files[-1])
+        else:
+            inside.append(argument)
+        before = argument if is_option else ""
+    return inside, files
+
+
+def require_container(asked: "subprocess.CompletedProcess[str]") -> None:
+    """Exit where the engine named none, with its reason where there should be one."""
+    if not asked.returncode and asked.stdout.strip():
+        return
+    said = asked.stderr.strip().splitlines()
+    is_ours = asked.returncode and said and (ROOT / ".env").exists()
+    fail(f"{NOTHING_RUNS} ({ENGINE} compose: {said[-1]})" if is_ours else NOTHING_RUNS)
 
 
 def compose(*arguments: str) -> "subprocess.CompletedProcess[str]":
