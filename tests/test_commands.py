@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import pytest
+import typer
 
 from service_chassis.cli.commands import run_commands
 from tests.command_list import COMMANDS
@@ -38,6 +39,15 @@ def test_a_mistyped_option_is_named_whatever_else_is_given(name: str, capsys: py
         assert ended.value.code == 2
         assert said.startswith(f"python -m {name}: no such option: --no-such-option")
         assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_each_argument_and_option_is_and_gives_a_flag_no_value(name: str) -> None:
+    command = COMMANDS[name]
+    context = typer.Context(command, info_name=name)
+    assert [parameter.name for parameter in command.params if not parameter.help] == []
+    flags = [parameter for parameter in command.get_params(context) if getattr(parameter, "is_flag", False)]
+    assert [flag.name for flag in flags if flag.display_type_rich(context)] == []
 
 
 def test_there_are_commands() -> None:

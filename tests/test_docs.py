@@ -47,6 +47,24 @@ def test_the_page_about_configuration_lists_every_setting_with_its_unit_and_defa
     ]
 
 
+def test_the_page_about_configuration_lists_what_compose_reads_with_its_default() -> None:
+    page = (ROOT / "docs" / "operations" / "configuration.md").read_text().split("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \| (`.+?) \|", page, re.M)
+    told = [
+        pair
+        for names, values in rows
+        for pair in pair_up(re.findall(r"`(.+?)`", names), re.findall(r"`(.+?)`", values))
+    ]
+    read = set(re.findall(r"\$\{([A-Z_]+)(?::-([^}]*))?", (ROOT / "docker-compose.yml").read_text()))
+    assert {name for name, _ in told} == {name for name, _ in read}
+    assert {(name, default) for name, default in read if default} <= set(told)
+
+
+def pair_up(names: list[str], values: list[str]) -> list[tuple[str, str]]:
+    """Return each name with its value, or with the one that all of them have."""
+    return list(zip(names, values if len(values) > 1 else values * len(names), strict=True))
+
+
 def test_readmes_tour_is_the_one_that_make_run_prints() -> None:
     assert TOUR.read_text().strip() in README
 

@@ -16,18 +16,18 @@ from service_chassis.cli.commands import AsJson, audit_errors, run_with_pool
 from service_chassis.clock import system_clock
 from service_chassis.secret_file import read_secret_file
 
-MeteringUrl = Annotated[str, typer.Option(help="Metering's root: plays are held against its charges.")]
-MeteringKeyFile = Annotated[
-    Path, typer.Option(exists=True, dir_okay=False, help="File with a service key of scope admin.")
-]
+_METERING_URL = typer.Option(help="Metering's root: plays are held against its charges.")
+_METERING_KEY_FILE = typer.Option(exists=True, dir_okay=False, help="File with a service key of scope admin.")
+MeteringUrl = Annotated[str, _METERING_URL]
+MeteringKeyFile = Annotated[Path, _METERING_KEY_FILE]
 InFlightSeconds = Annotated[
     float, typer.Option(min=0, max=1e9, help="Age up to which a fact may be on its way to metering.")
 ]
 
 
 def audit(
-    metering_url: MeteringUrl | None = None,
-    metering_key_file: MeteringKeyFile | None = None,
+    metering_url: Annotated[str | None, _METERING_URL] = None,
+    metering_key_file: Annotated[Path | None, _METERING_KEY_FILE] = None,
     in_flight_seconds: InFlightSeconds = 60.0,
     as_json: AsJson = False,
 ) -> None:

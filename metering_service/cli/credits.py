@@ -97,7 +97,12 @@ def recurring_grants(client_id: ClientId, as_json: AsJson = False) -> None:
 
 
 @commands.command("void-grant")
-def void_grant(client_id: ClientId, grant_id: str, reason: Reason, as_json: AsJson = False) -> None:
+def void_grant(
+    client_id: ClientId,
+    grant_id: Annotated[str, typer.Argument(help="The grant's id, as `balance` shows it.")],
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
     """Take what is left of a grant; what live holds lie on they may still spend."""
     voided = _run(lambda give: give.void(client_id, grant_id, reason=reason, actor=ACTOR))
     show({"grantId": grant_id, "voided": voided.lapsed, "held": voided.pinned}, as_json)

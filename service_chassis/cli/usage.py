@@ -6,14 +6,30 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?", re.ASCII)
 
 
-class Command(TyperCommand):
+class _Flags:
+    """Whose help names no type for a flag: by itself typer writes `--json <bool>`, as if a value could follow."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return all parameters, that of `--help` among them."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+
+class Group(_Flags, TyperGroup):
+    """A service's commands, or some that belong together."""
+
+
+class Command(_Flags, TyperCommand):
     """A command for which `-5` is a value, and everything else that begins with a dash an option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -44,6 +60,10 @@ class Command(TyperCommand):
 
 class Commands(typer.Typer):
     """A group of commands, each one a Command."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Make it, as `typer.Typer`."""
+        super().__init__(cls=Group, **settings)
 
     def command(self, name: str | None = None) -> Callable[[Function], Function]:  # type: ignore[override]
         """Add a command, as `typer.Typer.command`."""
