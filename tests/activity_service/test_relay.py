@@ -215,7 +215,6 @@ async def test_a_parked_event_is_settled_once_it_is_driven_again(activity: Activ
 
 
 async def test_what_is_parked_stays_so_since_the_first_time_and_is_told_once(activity: Activity) -> None:
-    """The sweeper comes across its hold every few seconds."""
     play = await activity.create_play()
     activity.metering.poisoned.add(f"plan_play.created:{play['id']}")
     await activity.settle_all()
