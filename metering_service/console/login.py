@@ -66,7 +66,7 @@ async def follow_link(request: web.Request) -> web.Response:
 def _keep_session(request: web.Request, response: web.Response, secret: str) -> web.Response:
     is_https = "https" in (
         request.scheme,
-        request.headers.get("X-Forwarded-Proto", ""),
+        request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip(),  # the first proxy's, of several
         request.headers.get("Origin", "").partition(":")[0],
     )
     response.set_cookie(

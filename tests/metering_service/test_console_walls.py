@@ -88,7 +88,8 @@ async def test_only_an_admin_key_logs_in(visitor: Visitor) -> None:
 
 
 async def test_the_cookie_is_for_the_console_alone_and_secure_behind_https(visitor: Visitor) -> None:
-    for headers, is_secure in ({}, False), ({"X-Forwarded-Proto": "https"}, True):
+    for protocols, is_secure in ("http", False), ("https", True), ("https, http", True):
+        headers = {"X-Forwarded-Proto": protocols}
         async with visitor.http.post(
             f"{visitor.origin}/console/login", data={"key": ADMIN_KEY}, headers=headers, allow_redirects=False
         ) as response:
