@@ -90,9 +90,9 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('29a5a2ab7f434908df7ee17457270f4a8112d06e4c3c60a8d7ea965f1b68e8fd', '0001_clients_plans_and_signing_keys', '2026-11-28 02:24:35.310316');
-INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 02:24:35.31404');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 02:24:35.270513');
+INSERT INTO public._yoyo_migration VALUES ('29a5a2ab7f434908df7ee17457270f4a8112d06e4c3c60a8d7ea965f1b68e8fd', '0001_clients_plans_and_signing_keys', '2026-11-28 02:53:16.242037');
+INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 02:53:16.248735');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 02:53:16.155366');
 SELECT pg_catalog.setval('public.admin_audit_audit_id_seq', 1, false);
 SELECT pg_catalog.setval('public.sql_function_number_seq', 1, false);
 ALTER TABLE ONLY public._yoyo_log
