@@ -109,7 +109,8 @@ def describe(endpoints: Sequence[Endpoint], api: Api) -> dict[str, Any]:
         spec.components.parameter(name, "header", parameter)
     spec.components.response(_ANY_ERROR, _any_error(api))
     for failure, component in _SHARED.items():
-        spec.components.response(component, _error(failure, api))
+        if any(failure.status not in {own.status for own in endpoint.failures} for endpoint in endpoints):
+            spec.components.response(component, _error(failure, api))
     operations: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         operations.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, api)
