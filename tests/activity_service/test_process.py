@@ -25,7 +25,8 @@ async def test_a_process_tells_nobody_secrets_and_settles_what_it_did_before_it_
     metering.answered["settle"].close()  # until the end
     port = choose_free_port()
     own = {"postgres_dsn": proxy.dsn, "port": port, "ops_port": choose_free_port(), "log_level": "debug"}
-    environment = {f"ACTIVITY_{name.upper()}": str(value) for name, value in {**vars(settings), **own}.items()}
+    given = {name: value for name, value in {**vars(settings), **own}.items() if value != ()}
+    environment = {f"ACTIVITY_{name.upper()}": str(value) for name, value in given.items()}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "activity_service", env={**os.environ, **environment}, stdout=subprocess.PIPE
     )
@@ -33,6 +34,7 @@ async def test_a_process_tells_nobody_secrets_and_settles_what_it_did_before_it_
     log = [await asyncio.wait_for(process.stdout.readline(), 20)]
     while b"listening" not in log[-1]:
         log.append(await asyncio.wait_for(process.stdout.readline(), 20))
+        assert log[-1], log
 
     headers = {"Authorization": f"Bearer {issuer.issue()}"}
     async with ClientSession(f"http://127.0.0.1:{port}", headers=headers) as session:
