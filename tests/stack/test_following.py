@@ -119,7 +119,7 @@ async def test_a_call_that_metering_refuses_is_in_the_log_with_its_status_and_it
     lines = [line for _, line in Pair(activity.url, tmp_path).find("refused-1")]
     assert ("metering authorize", 401) in {(line.get("call"), line.get("status")) for line in lines}
     [failed] = [line for line in lines if line["event"] == "request_failed"]
-    assert failed["at"].startswith("activity_service/billing/metering_client.py:")
+    assert failed["at"].startswith("metering_client/client.py:")
     [access] = [line for line in lines if line["event"] == "request"]
     assert (access["status"], access["code"], access["client_id"]) == (500, "internal_error", CLIENT)
 

@@ -1,7 +1,6 @@
 """A second metering and a second activity process beside a running stack's own, on the same databases."""
 
 import contextlib
-import hashlib
 import os
 import subprocess
 import sys
@@ -82,16 +81,12 @@ class ServiceProcess:
 @contextlib.contextmanager
 def second_metering(stack: dict[str, Any], directory: Path, **variables: str) -> Iterator[ServiceProcess]:
     """Run one more metering process beside the stack's."""
-    keys = ",".join(
-        f"{scope}:{'activity' if scope == 'events' else 'ops'}:{hashlib.sha256(key.encode()).hexdigest()}"
-        for scope, key in stack["service_keys"].items()
-    )
     process = ServiceProcess(
         "metering",
         directory / "metering-2.log",
         POSTGRES_DSN=stack["postgres"]["dsn"]["metering"],
         REDIS_URL=stack["redis"]["url"],
-        SERVICE_KEYS=keys,
+        SERVICE_KEYS=stack["variables"]["metering"]["METERING_SERVICE_KEYS"],
         **variables,
     )
     try:
