@@ -6,6 +6,7 @@ from datetime import timedelta
 import asyncpg
 
 from metering_service.events.event_store import EventStore
+from service_chassis.database.pool import delete_in_rounds
 
 KEPT = timedelta(days=35)
 """A quota per user and day makes a row for each; an operator who looks for one finds it that long."""
@@ -21,8 +22,8 @@ class ForgetCounters:
 
     async def run_once(self) -> None:
         """Delete until there are no more."""
-        while True:
-            async with self.pool.acquire() as connection:
-                deleted = await EventStore(connection).delete_ended_counters(KEPT, _COUNTERS_A_ROUND)
-            if deleted < _COUNTERS_A_ROUND:
-                return
+        await delete_in_rounds(
+            self.pool,
+            lambda connection, limit: EventStore(connection).delete_ended_counters(KEPT, limit),
+            _COUNTERS_A_ROUND,
+        )

@@ -11,6 +11,7 @@ from metering_service.events.event import NOT_DECIDED, Release, ReleasedEvent
 from metering_service.events.event_store import EventStore
 from metering_service.events.hold_store import HoldStore
 from metering_service.events.isolation import Isolated
+from service_chassis.database.pool import delete_in_rounds
 
 EXPIRED_HOLDS_A_ROUND = 5_000
 FORGET_INTERVAL_SECONDS = 60.0
@@ -46,8 +47,8 @@ class ForgetReleased:
 
     async def run_once(self) -> None:
         """Delete until there are no more."""
-        while True:
-            async with self.pool.acquire() as connection:
-                deleted = await EventStore(connection).delete_expired(self.retention, EXPIRED_HOLDS_A_ROUND)
-            if deleted < EXPIRED_HOLDS_A_ROUND:
-                return
+        await delete_in_rounds(
+            self.pool,
+            lambda connection, limit: EventStore(connection).delete_expired(self.retention, limit),
+            EXPIRED_HOLDS_A_ROUND,
+        )

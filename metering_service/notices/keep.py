@@ -7,6 +7,7 @@ import asyncpg
 
 from metering_service.accounts.grant_store import FIRST_EXPIRING, Expiring, GrantStore
 from metering_service.notices.store import NoticeStore
+from service_chassis.database.pool import delete_in_rounds
 
 EXPIRING_WITHIN = timedelta(days=7)
 """How long before its expiry a grant is told of: there is a working day in it, for whoever would use it up or prolong
@@ -47,7 +48,6 @@ class KeepNotices:
 
     async def forget_old(self) -> None:
         """Delete notices that are older than 35 days and cannot come again, with what became of sending them."""
-        while True:
-            async with self.pool.acquire() as connection:
-                if await NoticeStore(connection).delete_old(KEPT, _FORGOTTEN_A_ROUND) < _FORGOTTEN_A_ROUND:
-                    return
+        await delete_in_rounds(
+            self.pool, lambda connection, limit: NoticeStore(connection).delete_old(KEPT, limit), _FORGOTTEN_A_ROUND
+        )

@@ -13,6 +13,7 @@ from metering_service.notices.store import NoticeStore
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.refusal import RefusalLine, RefusalLog, list_first
 from metering_service.refusals.store import RefusalStore
+from service_chassis.database.pool import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 WRITE_INTERVAL_SECONDS = 1.0
@@ -50,10 +51,11 @@ class KeepRefusals:
 
     async def forget_old(self) -> None:
         """Delete what is older than `kept`."""
-        while True:
-            async with self.pool.acquire() as connection:
-                if await RefusalStore(connection).delete_old(self.kept, _FORGOTTEN_A_ROUND) < _FORGOTTEN_A_ROUND:
-                    return
+        await delete_in_rounds(
+            self.pool,
+            lambda connection, limit: RefusalStore(connection).delete_old(self.kept, limit),
+            _FORGOTTEN_A_ROUND,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from metering_service.policies.store import PolicyStore
 from metering_service.rates.limiter import RateOutcome
 from metering_service.shadow.store import ShadowStore
 from metering_service.shadow.verdict import ShadowedEvent, ShadowRefusals, Verdict, judge, read_own_verdict
+from service_chassis.database.pool import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 JUDGE_INTERVAL_SECONDS = 1.0
@@ -110,10 +111,11 @@ class KeepShadow:
 
     async def forget_old(self) -> None:
         """Delete what is older than `kept`, and counters of periods that are over."""
-        while True:
-            async with self.pool.acquire() as connection:
-                if not await ShadowStore(connection).delete_old(self.kept, _FORGOTTEN_A_ROUND):
-                    return
+        await delete_in_rounds(
+            self.pool,
+            lambda connection, limit: ShadowStore(connection).delete_old(self.kept, limit),
+            _FORGOTTEN_A_ROUND,
+        )
 
 
 class _Counters:

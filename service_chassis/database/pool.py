@@ -1,7 +1,7 @@
 """PostgreSQL pools with every wait bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -217,6 +217,19 @@ async def open_snapshot(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]
     """Lend a connection in a read-only transaction whose every statement sees the same moment."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         yield connection
+
+
+async def delete_in_rounds(
+    pool: asyncpg.Pool, delete: Callable[[asyncpg.Connection, int], Awaitable[int]], rows_a_round: int
+) -> None:
+    """Call `delete`, which deletes up to so many rows and returns how many it were, until there are no more.
+
+    With a connection for each round, so that whoever waits for one comes in between.
+    """
+    deleted = rows_a_round
+    while deleted >= rows_a_round:
+        async with pool.acquire() as connection:
+            deleted = await delete(connection, rows_a_round)
 
 
 _IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
