@@ -7,7 +7,6 @@ from aiohttp import web
 
 from catalog_service.api.description import ADMIN_API, ADMIN_ENDPOINTS
 from catalog_service.api.responses import render_error
-from catalog_service.components import COMPONENTS
 from catalog_service.settings import CatalogSettings
 from service_chassis.application import METRICS, create_web_app
 from service_chassis.http.bounds import ADMIN_CONNECTIONS, HttpBounds
@@ -26,9 +25,4 @@ def create_admin_app(app: web.Application, settings: CatalogSettings) -> web.App
     )
     admin.middlewares.append(known_query_middleware(ADMIN_ENDPOINTS))
     add_endpoints(admin, ADMIN_ENDPOINTS, ADMIN_API)
-
-    async def share_components(admin: web.Application) -> None:
-        admin[COMPONENTS] = app[COMPONENTS]
-
-    admin.on_startup.append(share_components)
     return admin

@@ -37,5 +37,5 @@ def create_app(settings: CatalogSettings, *, clock: Clock = system_clock) -> web
             yield
 
     app.cleanup_ctx.append(keep_components)
-    add_admin_app(app, create_admin_app(app, settings))
+    add_admin_app(app, create_admin_app(app, settings), COMPONENTS)
     return app

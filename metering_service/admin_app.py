@@ -8,7 +8,6 @@ from aiohttp import web
 from metering_service.api.auth import ACCEPTED_SCOPES
 from metering_service.api.description import ADMIN_API, ADMIN_ENDPOINTS, BODY_LIMIT_BYTES
 from metering_service.api.responses import render_error
-from metering_service.components import COMPONENTS
 from metering_service.console.app import add_console
 from metering_service.settings import MeteringSettings
 from service_chassis.application import METRICS, create_web_app
@@ -28,10 +27,5 @@ def create_admin_app(app: web.Application, settings: MeteringSettings) -> web.Ap
     admin.middlewares.append(known_query_middleware(ADMIN_ENDPOINTS))
     add_endpoints(admin, ADMIN_ENDPOINTS, ADMIN_API)
     admin[ACCEPTED_SCOPES] = ("admin",)
-
-    async def share_components(admin: web.Application) -> None:
-        admin[COMPONENTS] = app[COMPONENTS]
-
-    admin.on_startup.append(share_components)
     add_console(admin)
     return admin

@@ -39,5 +39,5 @@ def create_app(settings: MeteringSettings, *, clock: Clock = system_clock) -> we
             yield
 
     app.cleanup_ctx.append(keep_components)
-    add_admin_app(app, create_admin_app(app, settings))
+    add_admin_app(app, create_admin_app(app, settings), COMPONENTS)
     return app

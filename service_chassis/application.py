@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 import uvloop
@@ -94,14 +95,18 @@ def create_server(app: web.Application, listener: str = "api") -> HttpServer:
     )
 
 
-def add_admin_app(app: web.Application, admin_app: web.Application) -> None:
-    """Have `admin_app` live within the life of `app`, which opened the components of both before this was added.
+def add_admin_app(app: web.Application, admin_app: web.Application, *shared: web.AppKey[Any]) -> None:
+    """Have `admin_app` live within the life of `app`, and find under the `shared` keys what `app` has there.
+
+    `app` opened the components of both before this was added.
 
     It has a server of its own, `app[ADMIN_SERVER]`, that `run` listens with on the admin port.
     """
     admin = create_server(admin_app, "admin")
 
     async def live(_: web.Application) -> AsyncIterator[None]:
+        for key in shared:
+            admin_app[key] = app[key]
         await admin.setup()
         yield
         await admin.close()
