@@ -1,6 +1,7 @@
 """Every metric that the services publish, read from their sources: where one is made, its name and words stand."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ LENT = {"activity_service": ("metering_client", "activity_")}
 """Whose metrics a service publishes as its own, and what their names begin with there."""
 
 
+@functools.cache
 def list_published() -> list[Published]:
     """Return all of them by package and name."""
     made = [
