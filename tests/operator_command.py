@@ -33,15 +33,19 @@ class Done:
 async def run_command(service: str, dsn: str, *arguments: str, **variables: str) -> Done:
     """Run `python -m SERVICE_service ARGUMENTS...` on a database, with nobody there to answer questions."""
     environment = {**os.environ, f"{service.upper()}_POSTGRES_DSN": dsn, **variables}
+    return await asyncio.to_thread(_run_to_its_end, f"{service}_service", arguments, environment)
+
+
+def _run_to_its_end(package: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Done:
     with tempfile.TemporaryDirectory(prefix="command-") as directory:
         output, trace = Path(directory, "output"), Path(directory, "trace")
         process = _programs_read_once().Process(
-            target=_run, args=(f"{service}_service", arguments, environment, Path.cwd(), output, trace)
+            target=_become, args=(package, arguments, environment, Path.cwd(), output, trace)
         )
         process.start()
         try:
-            await asyncio.to_thread(process.join, TIMEOUT_SECONDS)
-            assert process.exitcode is not None, f"{service} {arguments} does not end"
+            process.join(TIMEOUT_SECONDS)
+            assert process.exitcode is not None, f"{package} {arguments} does not end"
             return Done(process.exitcode, output.read_text(), trace.read_text())
         finally:
             process.kill()
@@ -55,7 +59,7 @@ def _programs_read_once() -> ForkServerContext:
     return context
 
 
-def _run(
+def _become(
     package: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path, trace: Path
 ) -> None:
     """Become the command, in the process that was forked for it."""

@@ -24,6 +24,8 @@ from tests.activity_service.activity import Issuer
 from tests.conftest import FreshDatabase
 from tests.operator_command import Done, run_command
 
+pytestmark = pytest.mark.system
+
 KEYS = {"events": "events-key-of-the-test", "admin": "admin-key-of-the-test"}
 CLIENT = "client-a"
 FACTS = "SELECT count(*) + count(first_ended_at) FROM plan_play"

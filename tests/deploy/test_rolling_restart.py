@@ -18,6 +18,8 @@ from tests.conftest import FreshDatabase
 from tests.deploy.proxy import NEEDS_HAPROXY, Proxy, run_proxy
 from tests.stack.two_of_each import ServiceProcess
 
+pytestmark = pytest.mark.system
+
 KEYS = {"events:activity": "events-key-of-the-test", "admin:ops": "admin-key-of-the-test"}
 CLIENT = "demo-unlimited"
 WORKERS = 3

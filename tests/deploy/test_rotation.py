@@ -21,6 +21,8 @@ from metering_service.settings import MeteringSettings
 from prove.breakable_stack import schema_of
 from service_chassis.database.migrations import apply_schema
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parent.parent.parent
 OLD_KEY, NEW_KEY, ADMIN_KEY = "old-key-of-activity", "new-key-of-activity", "key-of-the-operators"
 AT_ONCE = 5

@@ -10,6 +10,8 @@ import pytest
 from tests.faults.campaign import Campaign
 from tests.faults.seeded_bugs import SEEDED_BUGS
 
+pytestmark = pytest.mark.system
+
 SEEDS = 3
 SECONDS = 25.0
 

@@ -17,7 +17,7 @@ from local_stack.processes import REPOSITORY
 from tests.faults.crash_row import CREDITS, CrashTable, End, Row, ids_of
 from tests.faults.observation import run_audits
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.system]
 
 ABANDONED = End(facts=0, charges=0, holds=("released",))
 NOTHING = End(facts=0, charges=0)

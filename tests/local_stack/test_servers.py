@@ -18,6 +18,8 @@ from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
 from local_stack.servers import Database, create_databases, dsn_for_database
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:

@@ -15,6 +15,8 @@ from tests.metering_client.conftest import ADMIN_KEY, CREATE_COMPLETIONS, EVENTS
 from tests.metering_client.guide import BLOCKS, GUIDE, run_guide
 from tests.metering_service.conftest import Metering
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def stack(tmp_path: Path, metering_url: str, empty_database: Callable[..., str]) -> Path:

@@ -18,6 +18,8 @@ from tests.faults.fail_points import arm
 from tests.metering_client.conftest import EVENTS_KEY
 from tests.metering_service.conftest import Metering
 
+pytestmark = pytest.mark.system
+
 DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.05
 

@@ -16,6 +16,8 @@ from tests.metering_service.console_browser import NARROW, Visit, listen, open_b
 from tests.metering_service.console_visitor import flush_refusals
 from tests.metering_service.small_business import make_business
 
+pytestmark = pytest.mark.system
+
 POOR = "corvid-tutoring"
 CLIENT = f"/console/clients/{POOR}"
 ADDRESSES = (

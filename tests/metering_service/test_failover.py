@@ -20,6 +20,8 @@ from tests.metering_service.conftest import SERVICE_KEYS, Metering, event
 from tests.metering_service.postgres_pair import PostgresPair
 from tests.operator_command import run_command
 
+pytestmark = pytest.mark.system
+
 BACK_WITHIN_SECONDS = 15.0
 """Nobody waits that long for one request; readiness takes a process out meanwhile."""
 AT_A_TIME = 8

@@ -19,6 +19,8 @@ from tests.metering_service.rates import StartLimiter, ask, version_of
 from tests.metering_service.test_rates_failing_open import wait_until_checked
 from tests.metering_service.valkey_cluster import ValkeyCluster
 
+pytestmark = pytest.mark.system
+
 ONE = version_of(Rate("r", limit=1, period_seconds=3600, burst=5))
 TWO = version_of(
     Rate("all", limit=1, period_seconds=3600, burst=5),

@@ -15,6 +15,8 @@ import pytest
 from local_stack.processes import REPOSITORY
 from prove.run import forget_leftovers
 
+pytestmark = pytest.mark.system
+
 MARKER = "PROVE_TEST"
 RUN_TIMEOUT_SECONDS = 240.0
 

@@ -24,6 +24,8 @@ from service_chassis.database.session import SessionNotAsAsked
 from tests.operator_command import run_command
 from tests.service_chassis.test_start import raises
 
+pytestmark = pytest.mark.system
+
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/bin:/usr/sbin:/usr/local/bin")
 IGNORED = "statement_timeout,lock_timeout,idle_in_transaction_session_timeout,synchronous_commit,jit,options"
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.pages import ROOT, Block, list_blocks
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.system]
 
 TIMEOUT_SECONDS = 120.0
 RUN: Mapping[tuple[str, str], Mapping[str, str]] = {

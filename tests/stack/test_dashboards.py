@@ -27,6 +27,7 @@ NORMAL_ANSWERS = {200, 201, 401, 403, 429}
 
 pytestmark = [
     pytest.mark.stack,
+    pytest.mark.system,
     pytest.mark.skipif(
         shutil.which("prometheus") is None, reason="Prometheus is not installed: panels and alerts are not asked"
     ),

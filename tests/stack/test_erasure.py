@@ -15,7 +15,7 @@ from tests.operator_command import Done, run_command
 from tests.stack.api import Api
 from tests.stack.running_stack import read_all
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.system]
 
 MARK = "zq7erased"
 USER = f"{MARK}-user"

@@ -22,6 +22,8 @@ import pytest
 from tests.stack.customer import PAID, REST_TIMEOUT_SECONDS, Customer, MakeCustomer, make_customer
 from tests.stack.two_of_each import ServiceProcess, second_activity, second_metering
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture(scope="session")
 def two_of_each(

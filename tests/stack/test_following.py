@@ -17,7 +17,7 @@ from tests.stack.api import Api
 from tests.stack.collector import Collector, ReceivedSpan, run_collector
 from tests.stack.two_of_each import second_activity, second_metering
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.system]
 CLIENT = "demo-unlimited"
 WAIT_SECONDS = 20.0
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.metering_client.guide import run_guide
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.system]
 
 
 async def test_a_stranger_meters_an_endpoint_by_the_guide_alone(stack: dict[str, Any], tmp_path: Path) -> None:

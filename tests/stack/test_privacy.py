@@ -11,7 +11,7 @@ import pytest
 from tests.stack.api import Api
 from tests.stack.running_stack import read_all
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.system]
 
 MARK = "zq9marked"
 USER = {

@@ -10,6 +10,8 @@ import pytest
 
 from tests.stack.running_stack import RunningStack
 
+pytestmark = pytest.mark.system
+
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; one that has ended and was not collected yet does not."""

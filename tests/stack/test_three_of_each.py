@@ -17,6 +17,8 @@ from tests.operator_command import run_command
 from tests.stack.customer import PAID, Customer, make_customer
 from tests.stack.two_of_each import ServiceProcess, second_activity, second_metering
 
+pytestmark = pytest.mark.system
+
 CREDITS = 900
 SELLERS = 24
 PLAYS_A_KILL = 60

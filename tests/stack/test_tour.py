@@ -11,7 +11,7 @@ import pytest
 
 from tests.stack.api import Api
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.system]
 
 NEW_PLAY = {"planId": "plan-abc-123", "userId": "user-1", "plannedLessons": ["lesson-1", "lesson-2"]}
 

@@ -17,6 +17,8 @@ from tests.conftest import FreshDatabase
 from tests.security.house import KEYS, House
 from tests.upgrade.baseline import SERVICES
 
+pytestmark = pytest.mark.system
+
 EXPANSION = {
     "catalog": ("plan", "client"),
     "activity": ("plan_play", "billable_event"),

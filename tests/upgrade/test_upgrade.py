@@ -15,7 +15,7 @@ from tests.conftest import FreshDatabase
 from tests.upgrade.baseline import DIRECTORY, RETAKE, SERVICES, digest_migrations, dump, restore
 from tests.upgrade.recording import replay
 
-pytestmark = pytest.mark.parametrize("service", SERVICES)
+pytestmark = [pytest.mark.parametrize("service", SERVICES), pytest.mark.system]
 
 
 def read(service: str, name: str) -> Any:
