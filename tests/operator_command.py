@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 TIMEOUT_SECONDS = 30.0
-PROGRAMS = [f"{service}_service.cli.main" for service in ("catalog", "activity", "metering")]
+PROGRAMS = [__name__, *(f"{service}_service.cli.main" for service in ("catalog", "activity", "metering"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,24 @@ class Done:
 
 async def run_command(service: str, dsn: str, *arguments: str, **variables: str) -> Done:
     """Run `python -m SERVICE_service ARGUMENTS...` on a database, with nobody there to answer questions."""
-    environment = {**os.environ, f"{service.upper()}_POSTGRES_DSN": dsn, **variables}
-    return await asyncio.to_thread(_run_to_its_end, f"{service}_service", arguments, environment)
+    return await run_module(f"{service}_service", *arguments, **{f"{service.upper()}_POSTGRES_DSN": dsn, **variables})
 
 
-def _run_to_its_end(package: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Done:
+async def run_module(module: str, *arguments: str, **variables: str) -> Done:
+    """Run `python -m MODULE ARGUMENTS...` until it ends by itself."""
+    return await asyncio.to_thread(_run_to_its_end, module, arguments, {**os.environ, **variables})
+
+
+def _run_to_its_end(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Done:
     with tempfile.TemporaryDirectory(prefix="command-") as directory:
         output, trace = Path(directory, "output"), Path(directory, "trace")
         process = _programs_read_once().Process(
-            target=_become, args=(package, arguments, environment, Path.cwd(), output, trace)
+            target=_become, args=(module, arguments, environment, Path.cwd(), output, trace)
         )
         process.start()
         try:
             process.join(TIMEOUT_SECONDS)
-            assert process.exitcode is not None, f"{package} {arguments} does not end"
+            assert process.exitcode is not None, f"{module} {arguments} does not end"
             return Done(process.exitcode, output.read_text(), trace.read_text())
         finally:
             process.kill()
@@ -60,7 +64,7 @@ def _programs_read_once() -> ForkServerContext:
 
 
 def _become(
-    package: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path, trace: Path
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path, trace: Path
 ) -> None:
     """Become the command, in the process that was forked for it."""
     for descriptor, path in ((0, Path(os.devnull)), (1, output), (2, trace)):
@@ -69,5 +73,5 @@ def _become(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(directory)
-    sys.argv = [package, *arguments]
-    runpy.run_module(package, run_name="__main__", alter_sys=True)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

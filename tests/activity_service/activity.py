@@ -140,7 +140,12 @@ class Activity:
         )
 
     def metric(self, name: str, **labels: str) -> float:
-        return self.app[METRICS].registry.get_sample_value(name, labels) or 0.0
+        # Only this one is collected: the registry's own get_sample_value collects all, the process's of /proc, too.
+        for metric in self.app[METRICS].registry.restricted_registry([name]).collect():
+            for sample in metric.samples:
+                if (sample.name, sample.labels) == (name, labels):
+                    return sample.value
+        return 0.0
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,9 +1,6 @@
 """What an operator sees of a process that cannot begin: one line that names the variable, exit 1, no stack trace."""
 
-import asyncio
-import os
 import socket
-import sys
 from collections.abc import Mapping
 
 import asyncpg
@@ -14,27 +11,15 @@ import typer
 
 from local_stack.ports import choose_free_port
 from service_chassis.cli import commands
-from tests.operator_command import run_command
+from tests.operator_command import run_command, run_module
 
-TIMEOUT_SECONDS = 30.0
 SECRET = "s3cr3t"
 
 
 async def run(module: str, *arguments: str, **variables: str) -> tuple[int | None, list[str]]:
     """Run a module until it ends; return its exit code and the lines of its standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *arguments),
-        env={**os.environ, **variables},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            _, said = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return process.returncode, said.decode().splitlines()
+    done = await run_module(module, *arguments, **variables)
+    return done.code, done.trace.splitlines()
 
 
 def service_at(dsn: str, **variables: str) -> Mapping[str, str]:
