@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,13 @@ from pathlib import Path
 import psycopg
 
 from bench.errors import BenchError
+from bench.open_loop import Plan, run_open_loop
+from bench.peers.start import (
+    check_same_work_databases,
+    check_usage_database,
+    fill_same_work_databases,
+    start_same_work,
+)
 from bench.processes import Server
 from bench.product import SEEDING_THREADS, Product, send
 from bench.stage import Stage, fresh_seed, name_clients
@@ -23,52 +31,91 @@ COUNT_UNSETTLED = """SELECT count(*) FROM billable_event
     WHERE outcome = 'happened' AND parked_at IS NULL"""
 
 
-class MeteredCreates:
-    """All three services on one core, as the peers' one process has it, and clients with tokens and credits."""
+class Creates:
+    """A side that creates plays for clients, under load. `drain` waits for what it does after its answers."""
 
-    def __init__(self, stage: Stage, clients: int, *, workers: int = 1) -> None:
-        """Start them, by so many processes of each; register clients, get each a token, grant credits."""
-        variables = {f"{service}_WORKERS": str(workers) for service in ("METERING", "ACTIVITY")}
-        self.product: Product = stage.start_product("catalog", "metering", "activity", variables=variables)
-        self.clients = clients
+    def __init__(
+        self, servers: list[Server], headers: Sequence[str], *, to_analyze: Sequence[str] = (), **parameters: object
+    ) -> None:
+        """`headers` are lines that name each client, and `parameters` tell wrk's script the same.
+
+        The databases `to_analyze` are, after the warm-up, as autovacuum would within a minute: until then, plans are
+        those for an empty table.
+        """
+        self.servers = servers
+        """Whose processor time a create costs. The first takes the requests."""
         self.tally = Tally()
         self.drains: list[float] = []
         """For each run, the seconds from the end of the load to the last charge."""
-        names = name_clients(clients)
-        self.product.grant_credits(names)
-        self.tokens = issue_tokens(self.product, names)
-        # Of its own: each catalog has signed its own.
-        self.token_file: Path = stage.directory / f"tokens-{self.servers[0].pid}"
-        self.token_file.write_text("\n".join(self.tokens) + "\n")
-
-    @property
-    def servers(self) -> list[Server]:
-        """Whose processor time a create costs. The catalog has no part in one."""
-        return [self.product.servers["activity"], self.product.servers["metering"]]
+        self._headers, self._parameters, self._to_analyze = headers, parameters, to_analyze
 
     def load(self, connections: int, seconds: int) -> Load:
         """Create for so many seconds. The time until all of it is charged, too, counts as the run's."""
-        parameters = {"tokens": self.token_file, "clients": self.clients, "seed": fresh_seed()}
-        load = run_wrk(
-            self.product.url("activity"), "create", seconds=seconds, connections=connections, parameters=parameters
-        )
+        parameters = {**self._parameters, "seed": fresh_seed()}
+        url = self.servers[0].url
+        load = run_wrk(url, "create", seconds=seconds, connections=connections, parameters=parameters)
         self.tally.count(load, connections)
         self.drains.append(self.drain())
+        for dsn in self._to_analyze:
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("ANALYZE")
+        self._to_analyze = ()
         return replace(load, seconds=load.seconds + self.drains[-1])
+
+    def load_at(self, rate: float, seconds: int) -> Load:
+        """Create at a constant rate; a latency counts from when its request was to be sent."""
+        port = int(self.servers[0].url.rpartition(":")[2])
+        load = run_open_loop(Plan(port, rate, seconds, self._headers))
+        self.tally.count(load, load.broken)
+        self.drain()
+        return load
 
     def drain(self) -> float:
         """Wait until every play is charged, and answer how many seconds that took. Raises BenchError."""
-        begun = time.monotonic()
-        with psycopg.connect(self.product.environments["activity"].dsn, autocommit=True) as connection:
-            while (row := connection.execute(COUNT_UNSETTLED).fetchone()) and row[0]:
-                if time.monotonic() - begun > DRAIN_TIMEOUT_SECONDS:
-                    raise BenchError(f"{row[0]} plays were still not charged after {DRAIN_TIMEOUT_SECONDS:g} s")
-                time.sleep(DRAIN_POLL_SECONDS)
-        return time.monotonic() - begun
+        return 0.0
+
+    def check(self) -> list[str]:
+        """Hold what is kept against what was acknowledged, and against itself; answer what is wrong."""
+        raise NotImplementedError
+
+
+class MeteredCreates(Creates):
+    """All three services on one core, as the peers' one process has it, and clients with tokens and credits."""
+
+    def __init__(
+        self, stage: Stage, clients: int, *, workers: int = 1, activity: Sequence[str] | None = None
+    ) -> None:
+        """Start them, by so many processes of each; register clients, get each a token, grant credits.
+
+        By `activity`, a program of the bench's own in the activity service's place.
+        """
+        self.product: Product = stage.start_product(
+            *("catalog", "metering", "activity"),
+            variables={f"{service}_WORKERS": str(workers) for service in ("METERING", "ACTIVITY")},
+            commands={"activity": activity} if activity else None,
+        )
+        self.clients = clients
+        names = name_clients(clients)
+        self.product.grant_credits(names)
+        self.tokens = issue_tokens(self.product, names)
+        # The catalog has no part in a create.
+        servers = [self.product.servers["activity"], self.product.servers["metering"]]
+        # Of its own: each catalog has signed its own.
+        self.token_file: Path = stage.directory / f"tokens-{servers[0].pid}"
+        self.token_file.write_text("\n".join(self.tokens) + "\n")
+        super().__init__(servers, as_headers(self.tokens), tokens=self.token_file, clients=clients)
+
+    def drain(self) -> float:
+        """Wait until every play is charged, and answer how many seconds that took. Raises BenchError."""
+        return _wait_for_none(self.product.environments["activity"].dsn, COUNT_UNSETTLED)
+
+    def count_plays(self) -> int:
+        """Return how many plays there are; as many charges, once they have drained."""
+        return count_rows(self.product.environments["activity"].dsn, "SELECT count(*) FROM plan_play")
 
     def check(self) -> list[str]:
         """Hold plays against what was acknowledged, and by both audits every play against its charge."""
-        plays = count_rows(self.product.environments["activity"].dsn, "SELECT count(*) FROM plan_play")
+        plays = self.count_plays()
         charges = count_rows(
             self.product.environments["metering"].dsn, "SELECT count(*) FROM ledger_entry WHERE kind = 'spend'"
         )
@@ -78,78 +125,58 @@ class MeteredCreates:
         return faults
 
 
-class PeerCreates:
+class PeerCreates(Creates):
     """One peer with a database like `usage.sql`, under the same load."""
 
     def __init__(self, server: Server, dsn: str, clients: int) -> None:
-        self.server, self._dsn, self._clients = server, dsn, clients
-        self.tally = Tally()
-        self._is_warm = False
-
-    def load(self, connections: int, seconds: int) -> Load:
-        """Create for so many seconds."""
-        parameters = {"clients": self._clients, "seed": fresh_seed()}
-        load = run_wrk(self.server.url, "create", seconds=seconds, connections=connections, parameters=parameters)
-        if not self._is_warm:
-            self._is_warm = True
-            self._analyze()
-        return self.tally.count(load, connections)
-
-    def _analyze(self) -> None:
-        """Do what autovacuum would within a minute: until then, plans are those for an empty table."""
-        with psycopg.connect(self._dsn, autocommit=True) as connection:
-            connection.execute("ANALYZE")
+        headers = [f"X-Client-Id: {client}" for client in name_clients(clients)]
+        super().__init__([server], headers, to_analyze=[dsn], clients=clients)
+        self._dsn = dsn
 
     def check(self) -> list[str]:
         """Hold its rows against what was acknowledged, and its balances against its rows."""
-        from bench.peers.start import check_usage_database
-
         rows = count_rows(self._dsn, "SELECT count(*) FROM usage")
-        return check_usage_database(self._dsn) + self.tally.check(rows, f"{self.server.name} requests")
+        return check_usage_database(self._dsn) + self.tally.check(rows, f"{self.servers[0].name} requests")
 
 
-class SameWorkCreates:
+class SameWorkCreates(Creates):
     """The two Node.js services that do the same work, under the load and with the tokens of `ours`."""
 
     def __init__(self, stage: Stage, ours: MeteredCreates) -> None:
         """Start them on databases of their own."""
-        from bench.peers.start import fill_same_work_databases, start_same_work
-
-        self._metering, self._activity = fill_same_work_databases(stage, name_clients(ours.clients))
+        self._metering, self._activity = dsns = fill_same_work_databases(stage, name_clients(ours.clients))
         jwks_url = f"{ours.product.url('catalog')}/.well-known/jwks.json"
-        self.servers = start_same_work(stage, self._metering, self._activity, jwks_url)
-        self._ours = ours
-        self.tally = Tally()
-        self._is_warm = False
+        servers = start_same_work(stage, *dsns, jwks_url)
+        super().__init__(
+            servers, as_headers(ours.tokens), to_analyze=dsns, tokens=ours.token_file, clients=ours.clients
+        )
 
-    def load(self, connections: int, seconds: int) -> Load:
-        """Create for so many seconds, and until all of it is charged, as ours."""
-        parameters = {"tokens": self._ours.token_file, "clients": self._ours.clients, "seed": fresh_seed()}
-        url = self.servers[0].url
-        load = run_wrk(url, "create", seconds=seconds, connections=connections, parameters=parameters)
-        begun = time.monotonic()
-        with psycopg.connect(self._activity, autocommit=True) as connection:
-            while (row := connection.execute("SELECT count(*) FROM outbox").fetchone()) and row[0]:
-                if time.monotonic() - begun > DRAIN_TIMEOUT_SECONDS:
-                    raise BenchError(f"{row[0]} plays of the peer were not charged after {DRAIN_TIMEOUT_SECONDS:g} s")
-                time.sleep(DRAIN_POLL_SECONDS)
-        drained = time.monotonic() - begun
-        if not self._is_warm:
-            self._is_warm = True
-            for dsn in (self._metering, self._activity):
-                with psycopg.connect(dsn, autocommit=True) as connection:
-                    connection.execute("ANALYZE")
-        self.tally.count(load, connections)
-        return replace(load, seconds=load.seconds + drained)
+    def drain(self) -> float:
+        """Wait until every play is charged, as ours."""
+        return _wait_for_none(self._activity, "SELECT count(*) FROM outbox")
 
     def check(self) -> list[str]:
         """Hold its plays against what was acknowledged, and its charges against its plays."""
-        from bench.peers.start import check_same_work_databases
-
         plays = count_rows(self._activity, "SELECT count(*) FROM plan_play")
         return check_same_work_databases(self._metering, self._activity) + self.tally.check(
             plays, "plays of the peer"
         )
+
+
+def as_headers(tokens: Sequence[str]) -> list[str]:
+    """Return the line of each token in a request's head."""
+    return [f"Authorization: Bearer {token}" for token in tokens]
+
+
+def _wait_for_none(dsn: str, query: str) -> float:
+    """Wait until a count of ours is 0, and answer how many seconds that took. Raises BenchError."""
+    begun = time.monotonic()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while (row := connection.execute(query.encode()).fetchone()) and row[0]:
+            if time.monotonic() - begun > DRAIN_TIMEOUT_SECONDS:
+                raise BenchError(f"{row[0]} plays were still not charged after {DRAIN_TIMEOUT_SECONDS:g} s")
+            time.sleep(DRAIN_POLL_SECONDS)
+    return time.monotonic() - begun
 
 
 def issue_tokens(product: Product, clients: list[str]) -> list[str]:

@@ -1,12 +1,14 @@
 """Interleaved rounds: A B A B, so that whatever the machine does meanwhile happens to both."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from bench.finding import Claim, Run
 from bench.question import Effort
 
 Measure = Callable[[int], Run]
 """Measures a side for so many seconds."""
+Cost = Literal["cpu_seconds", "database_cpu_seconds", "p50", "p99"]
 
 
 def interleave(sides: Mapping[str, Measure], effort: Effort) -> dict[str, list[Run]]:
@@ -26,6 +28,9 @@ def compare(text: str, ours: Sequence[Run], theirs: Sequence[Run], target: float
     return Claim(text, ratios, target)
 
 
-def compare_p99(text: str, ours: Sequence[Run], theirs: Sequence[Run], target: float | None = None) -> Claim:
-    """Claim a ratio of 99th percentiles, round by round: the smaller the better."""
-    return Claim(text, [one.p99 / other.p99 for one, other in zip(ours, theirs, strict=True)], target, at_most=True)
+def compare_cost(
+    text: str, ours: Sequence[Run], theirs: Sequence[Run], cost: Cost, target: float | None = None
+) -> Claim:
+    """Claim a ratio of a latency or of processor time, round by round: the smaller the better."""
+    ratios = [getattr(one, cost) / getattr(other, cost) for one, other in zip(ours, theirs, strict=True)]
+    return Claim(text, ratios, target, at_most=True)

@@ -12,7 +12,7 @@ from bench.wrk import Load, run_wrk
 CLIENTS = 1000
 CONNECTIONS = 64
 EVENTS = 32
-TARGET = 4.0
+TARGET = 2.5
 
 
 def ask(stage: Stage, effort: Effort) -> Finding:

@@ -6,7 +6,7 @@ from bench.creating import MeteredCreates, PeerCreates
 from bench.finding import Finding
 from bench.peers.start import fill_usage_database, start_uvicorn
 from bench.question import Effort, Question
-from bench.rounds import compare, compare_p99, interleave
+from bench.rounds import compare, compare_cost, interleave
 from bench.stage import Stage, name_clients
 
 CLIENTS = 1000
@@ -24,14 +24,14 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     finding.sides = interleave(
         {
             "metered create": stage.measure(finding, ours.servers, partial(ours.load, CONNECTIONS)),
-            "FastAPI, idempotent": stage.measure(finding, [peer.server], partial(peer.load, CONNECTIONS)),
+            "FastAPI, idempotent": stage.measure(finding, peer.servers, partial(peer.load, CONNECTIONS)),
         },
         effort,
     )
     own, theirs = finding.sides.values()
     finding.claims += [
         compare("to FastAPI, limits and asyncpg", own, theirs, TARGET),
-        compare_p99("p99 to FastAPI's", own, theirs),
+        compare_cost("p99 to FastAPI's", own, theirs, "p99"),
     ]
     finding.faults += ours.check() + peer.check()
     return finding

@@ -10,7 +10,7 @@ from bench.errors import BenchError
 from bench.finding import Finding
 from bench.peers.start import PEERS_PYTHON, start_uvicorn
 from bench.question import Effort, Question
-from bench.rounds import compare, compare_p99, interleave
+from bench.rounds import compare, compare_cost, interleave
 from bench.stage import Stage, fresh_seed, name_clients
 from bench.tally import Tally, count_rows
 from bench.wrk import Load, run_wrk
@@ -44,7 +44,10 @@ def ask(stage: Stage, effort: Effort) -> Finding:
         effort,
     )
     own, theirs = finding.sides.values()
-    finding.claims += [compare("to gringotts-api", own, theirs), compare_p99("p99 to gringotts-api's", own, theirs)]
+    finding.claims += [
+        compare("to gringotts-api", own, theirs),
+        compare_cost("p99 to gringotts-api's", own, theirs, "p99"),
+    ]
     run_peer([PEERS_PYTHON.with_name("gringotts"), "reconcile"], environment)
     charged = count_rows(dsn, "SELECT count(*) FROM credit_transactions WHERE kind = 'charge'")
     finding.faults += ours.check() + tally.check(charged, "charges of gringotts")

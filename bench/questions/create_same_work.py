@@ -8,9 +8,9 @@ from functools import partial
 from statistics import median
 
 from bench.creating import MeteredCreates, SameWorkCreates
-from bench.finding import Claim, Finding, Run
+from bench.finding import Finding
 from bench.question import Effort, Question
-from bench.rounds import compare, compare_p99, interleave
+from bench.rounds import compare, compare_cost, interleave
 from bench.stage import Stage
 
 CLIENTS = 1000
@@ -38,16 +38,14 @@ def ask(stage: Stage, effort: Effort) -> Finding:
         finding.sides |= runs
         own, other = runs.values()
         if connections == 1:
-            finding.claims.append(_compare_p50(f"p50 to the same work, {of}", own, other))
+            finding.claims.append(compare_cost(f"p50 to the same work, {of}", own, other, "p50", ALONE_TARGET))
             continue
+        p99_target = P99_TARGET if connections == effort.connections[0] else None
         finding.claims += [
             compare(f"to the same work, {of}", own, other, TARGET),
-            compare_p99(f"p99 to the same work, {of}", own, other, P99_TARGET if connections == 64 else None),
-            Claim(
-                f"CPU of both services a create to the same work, {of}",
-                [one.cpu_seconds / two.cpu_seconds for one, two in zip(own, other, strict=True)],
-                at_most=True,
-            ),
+            compare_cost(f"p99 to the same work, {of}", own, other, "p99", p99_target),
+            compare_cost(f"CPU of both services a create to the same work, {of}", own, other, "cpu_seconds"),
+            compare_cost(f"CPU of the databases a create to the same work, {of}", own, other, "database_cpu_seconds"),
         ]
     finding.faults += ours.check() + peer.check()
     finding.notes.append(
@@ -55,11 +53,6 @@ def ask(stage: Stage, effort: Effort) -> Finding:
         f"{median(ours.drains):.2f} s after the last request."
     )
     return finding
-
-
-def _compare_p50(text: str, ours: list[Run], theirs: list[Run]) -> Claim:
-    ratios = [one.p50 / other.p50 for one, other in zip(ours, theirs, strict=True)]
-    return Claim(text, ratios, ALONE_TARGET, at_most=True)
 
 
 QUESTION = Question("create_same_work", "Metered create, against the same work by hand in Node.js", ask)

@@ -47,7 +47,8 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     one, *more = runs.values()
     ratios = [1.0]
     for clients, measured in zip(CLIENTS[1:], more, strict=True):
-        finding.claims.append(compare(f"{clients:,} clients to one", measured, one))
+        target = TARGET if clients == ALL_CLIENTS else None
+        finding.claims.append(compare(f"{clients:,} clients to one", measured, one, target))
         ratios.append(finding.claims[-1].median)
     curves.append(Curve("clients, to one; no ledger lines", CLIENTS, ratios))
     finding.plot = Plot("ledger lines, or clients", "decisions a second, as a ratio", curves, log_x=True)

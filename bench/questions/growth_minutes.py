@@ -8,16 +8,22 @@ from bench.creating import MeteredCreates
 from bench.finding import Claim, Curve, Finding, Plot, Run
 from bench.question import Effort, Question
 from bench.stage import Stage
+from bench.tally import count_rows
 
 MINUTES = 10
 SLICE_SECONDS = 20
 CLIENTS = 1000
 CONNECTIONS = 64
+TARGET = 0.95
+BYTES_TARGET = 1200.0
 COMPARED = 3
 """Slices at either end: a minute."""
 HOT_TABLES = {"metering": ("account", "hold"), "activity": ("billable_event",)}
 HOT_INDEXES = {"metering": ("hold_pkey", "hold_event_once", "hold_by_age"), "activity": ("billable_event_pkey",)}
 """What holds few rows at rest, however many have passed through: what grows here is bloat."""
+
+SUM_BYTES = """SELECT sum(pg_total_relation_size(relid))::bigint FROM pg_stat_user_tables"""
+"""All tables of a database and all of their indexes."""
 
 
 def ask(stage: Stage, effort: Effort) -> Finding:
@@ -34,7 +40,11 @@ def ask(stage: Stage, effort: Effort) -> Finding:
                 sizes.setdefault(name, []).append(kilobytes)
     finding.sides[f"metered create, {CONNECTIONS} connections"] = runs
     ratios = [late.rate / early.rate for early, late in zip(runs[:COMPARED], runs[-COMPARED:], strict=True)]
-    finding.claims.append(Claim("creates a second, the last minute to the first", ratios))
+    finding.claims.append(Claim("creates a second, the last minute to the first", ratios, TARGET))
+    kept = sum(count_rows(creates.product.environments[service].dsn, SUM_BYTES) for service in HOT_TABLES)
+    finding.claims.append(
+        Claim("bytes on disk a charged create", [kept / creates.count_plays()], BYTES_TARGET, at_most=True)
+    )
     for service in HOT_TABLES:
         finding.notes.append(_describe_vacuums(creates.product.environments[service].dsn, service))
     finding.notes += [

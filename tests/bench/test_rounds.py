@@ -2,7 +2,7 @@
 
 from bench.finding import Claim, Run
 from bench.question import Effort
-from bench.rounds import compare, compare_p99, interleave
+from bench.rounds import compare, compare_cost, interleave
 
 
 def run(rate: float, p99: float = 0.01) -> Run:
@@ -33,8 +33,8 @@ def test_a_ratio_is_of_one_round_and_not_of_medians() -> None:
 
 
 def test_a_target_for_latency_is_reached_from_below() -> None:
-    slower = compare_p99("quicker", [run(1, 0.03)], [run(1, 0.02)], target=0.5)
-    quicker = compare_p99("quicker", [run(1, 0.01)], [run(1, 0.02)], target=0.5)
+    slower = compare_cost("quicker", [run(1, 0.03)], [run(1, 0.02)], "p99", 0.5)
+    quicker = compare_cost("quicker", [run(1, 0.01)], [run(1, 0.02)], "p99", 0.5)
     assert (slower.median, slower.is_reached) == (1.5, False)
     assert (quicker.median, quicker.is_reached) == (0.5, True)
 
