@@ -10,8 +10,6 @@ A test names what it needs:
 
 import itertools
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
 from prove.breakable_stack import schema_of
 from service_chassis.database.migrations import apply_schema
+from tests.memory_directory import directory_in_memory
 
 pytest_plugins = ["tests.openapi.held_traffic"]
 
@@ -36,17 +35,11 @@ FreshDatabase = Callable[[str], str]
 
 _database_numbers = itertools.count(1)
 
-MEMORY = Path("/dev/shm")
-MEMORY_NEEDED_BYTES = 1_000_000_000
-"""A server's data directory has a tenth of it; a container may give as little as 64 MB to all of them."""
-
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Run an embedded PostgreSQL for the whole run; in memory where there is enough, since nothing has to survive."""
-    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED_BYTES
-    with tempfile.TemporaryDirectory(prefix="test-postgres-", dir=MEMORY if in_memory else None) as name:
-        directory = Path(name)
+    with directory_in_memory() as directory:
         server = PostgresServer(
             directory, choose_free_port(), secrets.token_urlsafe(), directory / "postgres.log", durable=False
         )
