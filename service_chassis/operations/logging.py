@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 import structlog
@@ -47,8 +47,10 @@ class _Lines:
             self._stream.flush()
 
 
-_access: tuple[_Lines, str] | None = None
-"""Where lines about requests go, and the service they name; None where they are not wanted."""
+_access: _Lines | None = None
+"""Where lines about requests go; None where they are not wanted."""
+_source: dict[str, str] = {}
+"""What every line of this process carries: its service and, where that has several, which of the workers it is."""
 
 
 def configure_logging(level: str, service: str, stream: BinaryIO | None = None) -> None:
@@ -60,18 +62,14 @@ def configure_logging(level: str, service: str, stream: BinaryIO | None = None) 
     threshold = logging.getLevelNamesMapping()[level.upper()]
     lines = _Lines(stream or sys.stdout.buffer)
     atexit.register(lines.flush)
-    _access = (lines, service) if threshold <= logging.INFO else None
-
-    def name_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        event["service"] = service
-        return event
-
+    _access = lines if threshold <= logging.INFO else None
+    _source["service"] = service
     structlog.configure(
         processors=[
             _add_log_fields,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            name_service,
+            _add_source,
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -81,6 +79,15 @@ def configure_logging(level: str, service: str, stream: BinaryIO | None = None) 
     root = logging.getLogger()
     root.handlers = [_LibraryHandler(level=max(threshold, logging.WARNING))]
     root.setLevel(max(threshold, logging.WARNING))
+
+
+def name_worker(name: str) -> None:
+    """Have every line from now on say which of its service's processes it is from."""
+    _source["worker"] = name
+
+
+def _add_source(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {**event, **_source}
 
 
 def _add_log_fields(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -94,9 +101,8 @@ def log_access(fields: Mapping[str, object]) -> None:
     loop: what a killed process had not written yet is the lines of the loop's present turn.
     """
     if _access is not None:
-        lines, service = _access
-        document = {**fields, "level": "info", "timestamp": datetime.now(UTC), "service": service}
-        lines.write_soon(orjson.dumps(document, option=orjson.OPT_UTC_Z))
+        document = {**fields, "level": "info", "timestamp": datetime.now(UTC), **_source}
+        _access.write_soon(orjson.dumps(document, option=orjson.OPT_UTC_Z))
 
 
 def _dumps(value: object, **_: object) -> bytes:

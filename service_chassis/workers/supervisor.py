@@ -15,6 +15,8 @@ from typing import NoReturn
 
 import structlog
 
+from service_chassis.operations.logging import name_worker
+
 MIN_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 10.0
 """Before a process that died is replaced: doubled each time, until one has lived as long as the longest."""
@@ -94,6 +96,7 @@ class Supervisor:
             if os.getppid() != parent:
                 raise SystemExit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        name_worker(task.name)
         task.run()
         raise SystemExit(0)
 

@@ -113,6 +113,18 @@ async def test_workers_do_not_outlive_the_process_that_started_them(start: Start
             await asyncio.sleep(0.01)
 
 
+async def test_every_line_of_a_log_says_which_worker_wrote_it(start: Start) -> None:
+    async with start(workers=2) as example:
+        await wait_until_ready(example)
+        await names(example, 2)
+        example.process.send_signal(signal.SIGTERM)
+        assert await example.process.wait() == 0
+        assert example.process.stdout is not None
+        lines = [json.loads(line) for line in (await example.process.stdout.read()).splitlines()]
+    for event in ("listening", "request", "stopped"):
+        assert {line.get("worker") for line in lines if line["event"] == event} == {"1", "2"}, event
+
+
 async def test_metrics_are_of_all_workers_each_by_its_number(start: Start) -> None:
     async with start(workers=2) as example:
         await wait_until_ready(example)
