@@ -30,6 +30,25 @@ ROLES = ("catalog", "catalog_service", "activity", "activity_service", "metering
 """Roles of PostgreSQL: the owner of each database, and whom the two public services log in as."""
 
 
+MOUNTED = ("deploy", "local_stack")
+"""Of the repository, in docker-compose.yml."""
+
+
+def open_mounted(root: Path) -> None:
+    """Let containers read what is mounted from the repository, whatever the umask of whoever cloned it.
+
+    Their users are strangers to this machine.
+    """
+    for path in [each for name in MOUNTED for each in (root / name, *(root / name).rglob("*"))]:
+        mode = path.stat().st_mode
+        readable = mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444)
+        if mode != readable:
+            try:
+                path.chmod(readable)
+            except PermissionError:
+                sys.exit(f"make env: {path} is not yours, and has to be readable by all")
+
+
 def write_secrets(directory: Path) -> None:
     """Draw the secrets that are absent, and write whatever is made from them.
 
@@ -97,6 +116,7 @@ def main() -> None:
         sys.exit("make env: .env must have a line SECRETS=DIRECTORY; delete it and it is written anew")
     directory = Path(where[-1])
     write_secrets(directory)
+    open_mounted(Path(__file__).parent.parent)
     print(f"{settings} and {directory} are there: docker compose up --build --wait")
 
 

@@ -57,9 +57,11 @@ def test_the_proxy_is_the_only_one_that_can_be_reached_and_has_no_way_to_meterin
 def test_administration_is_published_on_the_hosts_loopback_and_only_where_it_is_asked_for() -> None:
     admin = SERVICES["admin-proxy"]
     assert admin["profiles"] == ["admin"]
-    ports = [port.split(":") for port in admin["ports"]]
     listeners = [str(CatalogSettings.admin_port), str(MeteringSettings.admin_port)]
-    assert ports == [["127.0.0.1", port, port] for port in listeners]
+    assert admin["ports"] == [
+        f"${{{name}_ADMIN_PUBLISHED:-127.0.0.1:{port}}}:{port}"
+        for name, port in zip(("CATALOG", "METERING"), listeners, strict=True)
+    ]
     leads_to = {
         name: re.findall(r"server-template \w+ \d+ (\S+)", (ROOT / f"deploy/{name}/haproxy.cfg").read_text())
         for name in ("admin-proxy", "proxy")
@@ -196,6 +198,21 @@ def test_nobody_else_gets_into_the_secrets_and_containers_can_read_them(tmp_path
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     for path in (tmp_path / "secrets").rglob("*"):
         assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+
+
+def test_containers_can_read_what_is_mounted_of_a_clone_that_its_owner_alone_could_read(tmp_path: Path) -> None:
+    for name in ("deploy", "local_stack"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in tmp_path.rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+    command = [sys.executable, str(tmp_path / "deploy" / "write_env.py")]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    sources = [mount[0] for service in SERVICES.values() for mount in mounts(service) if mount[0].startswith("./")]
+    mounted = [path for source in sources for path in (tmp_path / source, *(tmp_path / source).rglob("*"))]
+    assert len(mounted) > 20
+    for path in mounted:
+        wanted = 0o005 if path.is_dir() else 0o004
+        assert path.stat().st_mode & wanted == wanted, path
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed: its configuration is not read")
