@@ -1,97 +1,21 @@
 """Backups of metering and activity from different moments are restored and mended as the operations page says."""
 
 import asyncio
-import hashlib
 import itertools
 import re
 import subprocess
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
-from activity_service.app import create_app as create_activity
-from activity_service.settings import ActivitySettings
 from local_stack.postgres_data import find_binaries
-from metering_service.app import create_app as create_metering
-from metering_service.settings import MeteringSettings
 from tests.activity_service.activity import Issuer
 from tests.conftest import FreshDatabase
-from tests.operator_command import Done, run_command
+from tests.deploy.shop import CHARGES, FACTS, HOLDS, LATE, Operator, count, run_shop, settle, wait_for
 
 pytestmark = pytest.mark.system
 
-KEYS = {"events": "events-key-of-the-test", "admin": "admin-key-of-the-test"}
-CLIENT = "client-a"
-FACTS = "SELECT count(*) + count(first_ended_at) FROM plan_play"
-CHARGES = "SELECT count(*) FROM ledger_entry WHERE kind = 'spend'"
 DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "operations" / "backup.md").read_text()
-
-
-class Shop:
-    """Metering and activity, running on two databases, and their one client."""
-
-    def __init__(self, metering: TestClient[Any, Any], activity: TestClient[Any, Any], token: str) -> None:
-        self.metering = metering
-        self.metering_url = str(metering.make_url("/")).rstrip("/")
-        self._activity = activity
-        self._token = token
-
-    async def sell(self, name: str, count: int) -> None:
-        """Create plays with keys of their own, `name` and a number, and end every second one."""
-        for number in range(count):
-            headers = {"Authorization": f"Bearer {self._token}", "Idempotency-Key": f"{name}-{number}"}
-            async with self._activity.post("/api/plan-plays", json={"planId": "p"}, headers=headers) as response:
-                assert response.status == 201, await response.text()
-                play_id = (await response.json())["data"]["id"]
-            if number % 2:
-                change = {"status": "ended"}
-                async with self._activity.patch(
-                    f"/api/plan-plays/{play_id}", json=change, headers=headers
-                ) as response:
-                    assert response.status == 200, await response.text()
-
-    async def give_credits(self, credits: int) -> None:
-        for method, path, body in (
-            ("PUT", "/internal/policies/sold", {"prices": {"*": 1}, "credits": "prepaid"}),
-            ("PUT", f"/internal/clients/{CLIENT}/policy", {"policyId": "sold", "create": True}),
-            ("POST", f"/internal/clients/{CLIENT}/grants", {"grantId": "g", "credits": credits}),
-        ):
-            headers = {"Authorization": f"Bearer {KEYS['admin']}"}
-            async with self.metering.request(method, path, json=body, headers=headers) as response:
-                assert response.status == 200, await response.text()
-
-
-@asynccontextmanager
-async def run_shop(dsns: Mapping[str, str], redis_url: str, issuer: Issuer) -> AsyncIterator[Shop]:
-    async with AsyncExitStack() as running:
-
-        async def start(app: web.Application) -> TestClient[Any, Any]:
-            client: TestClient[Any, Any] = await running.enter_async_context(TestClient(TestServer(app)))
-            return client
-
-        hashes = tuple(f"{scope}:{scope}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in KEYS.items())
-        metering = await start(
-            create_metering(MeteringSettings(postgres_dsn=dsns["metering"], redis_url=redis_url, service_keys=hashes))
-        )
-        keys = await start(issuer.create_app())
-        activity = await start(
-            create_activity(
-                ActivitySettings(
-                    postgres_dsn=dsns["activity"],
-                    jwks_url=str(keys.make_url("/.well-known/jwks.json")),
-                    metering_url=str(metering.make_url("/")).rstrip("/"),
-                    metering_key=KEYS["events"],
-                    relay_poll_seconds=0.1,
-                )
-            )
-        )
-        yield Shop(metering, activity, issuer.issue(CLIENT))
 
 
 def run_documented(program: str, *arguments: str, stdin: bytes = b"") -> bytes:
@@ -108,45 +32,6 @@ async def back_up(dsn: str) -> bytes:
 
 async def restore(dsn: str, backup: bytes) -> None:
     await asyncio.to_thread(run_documented, "pg_restore", f"--dbname={dsn}", stdin=backup)
-
-
-def count(dsn: str, statement: str) -> int:
-    with psycopg.connect(dsn) as connection:
-        [(number,)] = connection.execute(statement).fetchall()
-        return int(number)
-
-
-async def settle(dsns: Mapping[str, str]) -> None:
-    """Return when nothing waits to be charged."""
-    async with asyncio.timeout(60):
-        while count(dsns["activity"], "SELECT count(*) FROM billable_event WHERE outcome = 'happened'"):  # noqa: ASYNC110 - by processes
-            await asyncio.sleep(0.05)
-
-
-class Operator:
-    """Who runs the commands of the document."""
-
-    def __init__(self, dsns: Mapping[str, str], metering_url: str, directory: Path) -> None:
-        self._dsns = dsns
-        key = directory / "metering_key"
-        key.write_text(KEYS["admin"])
-        self._access = ("--metering-url", metering_url, "--metering-key-file", str(key))
-
-    async def audit(self) -> Done:
-        """Hold every play against its charge; metering's own books must be sound whatever was restored."""
-        books = await run_command("metering", self._dsns["metering"], "audit")
-        assert books.code == 0, books.output
-        return await run_command(
-            "activity", self._dsns["activity"], "audit", *self._access, "--in-flight-seconds", "0"
-        )
-
-    async def recharge(self, *options: str) -> str:
-        done = await run_command(
-            *("activity", self._dsns["activity"], "billing", "recharge", *self._access),
-            *("--in-flight-seconds", "0", "--json", *options),
-        )
-        assert done.code == 0, done.trace
-        return done.output
 
 
 @pytest.fixture
@@ -195,6 +80,73 @@ async def test_what_lies_between_two_backups_is_found_and_mended_and_nothing_is_
         assert sound.code == 0, sound.output
         assert '"uncharged": 0' in await operator.recharge()
         assert count(dsns["metering"], CHARGES) == count(dsns["activity"], FACTS) == 6 + 9
+
+
+@pytest.mark.parametrize("resolve_after_seconds", [1, 3600], ids=["swept first", "recharged first"])
+async def test_a_metering_from_when_credits_were_held_charges_what_happened_once_and_gives_the_rest_back(
+    dsns: dict[str, str], redis_url: str, issuer: Issuer, tmp_path: Path, resolve_after_seconds: int
+) -> None:
+    async with run_shop(dsns, redis_url, issuer) as shop:
+        await shop.give_credits(100)
+        shop.settling.clear()
+        await shop.sell("held", 4)
+        await shop.hold_for_nothing()
+        backups = {"metering": await back_up(dsns["metering"])}
+        shop.settling.set()
+        await shop.sell("late", 4)
+        await settle(dsns)
+        backups["activity"] = await back_up(dsns["activity"])
+    for service, backup in backups.items():
+        await restore(dsns[service], backup)
+    assert (count(dsns["metering"], HOLDS), count(dsns["metering"], CHARGES)) == (6 + 1, 0)
+
+    async with run_shop(dsns, redis_url, issuer, resolve_after_seconds=resolve_after_seconds) as shop:
+        operator = Operator(dsns, shop.metering_url, tmp_path)
+        if resolve_after_seconds == 1:
+            await wait_for(dsns["metering"], HOLDS, 0)
+            assert count(dsns["metering"], CHARGES) == 6
+            assert '"announced": 6' in await operator.recharge()
+        else:
+            assert '"announced": 12' in await operator.recharge()
+        await settle(dsns)
+    async with run_shop(dsns, redis_url, issuer, resolve_after_seconds=1) as shop:
+        operator = Operator(dsns, shop.metering_url, tmp_path)
+        await wait_for(dsns["metering"], HOLDS, 0)
+        sound = await operator.audit()
+        assert sound.code == 0, sound.output
+        assert '"uncharged": 0' in await operator.recharge()
+    assert count(dsns["metering"], CHARGES) == count(dsns["activity"], FACTS) == 6 + 6
+    assert count(dsns["metering"], LATE) == 6, "what was held is charged as it was held"
+
+
+async def test_an_activity_from_when_credits_were_held_charges_nothing_twice_and_gives_back_what_it_forgot(
+    dsns: dict[str, str], redis_url: str, issuer: Issuer, tmp_path: Path
+) -> None:
+    async with run_shop(dsns, redis_url, issuer) as shop:
+        await shop.give_credits(100)
+        shop.settling.clear()
+        await shop.sell("held", 4)
+        backups = {"activity": await back_up(dsns["activity"])}
+        shop.settling.set()
+        await settle(dsns)
+        shop.settling.clear()
+        await shop.sell("forgotten", 4)
+        backups["metering"] = await back_up(dsns["metering"])
+    for service, backup in backups.items():
+        await restore(dsns[service], backup)
+    assert (count(dsns["metering"], HOLDS), count(dsns["metering"], CHARGES)) == (6, 6)
+
+    async with run_shop(dsns, redis_url, issuer, resolve_after_seconds=1) as shop:
+        operator = Operator(dsns, shop.metering_url, tmp_path)
+        await settle(dsns)
+        await wait_for(dsns["metering"], HOLDS, 0)
+        for _ in range(2):
+            sound = await operator.audit()
+            assert sound.code == 0, sound.output
+            # Its caller repeats its keys.
+            await shop.sell("forgotten", 4)
+            await settle(dsns)
+    assert count(dsns["metering"], CHARGES) == count(dsns["activity"], FACTS) == 6 + 6
 
 
 async def test_backups_taken_one_after_the_other_under_load_are_restored_to_sound_books(
