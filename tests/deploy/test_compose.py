@@ -1,6 +1,8 @@
 """The compose file and the secrets that it reads, looked at without an engine; deploy/trial runs them on one."""
 
 import hashlib
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +16,7 @@ import yaml
 from activity_service.settings import ActivitySettings
 from catalog_service.settings import CatalogSettings
 from metering_service.settings import MeteringSettings
-from service_chassis import background
+from service_chassis import background, own_secrets
 from service_chassis.database import pool
 from service_chassis.http.server import SHUTDOWN_TIMEOUT_SECONDS
 from service_chassis.operations import spans
@@ -23,6 +25,7 @@ from service_chassis.settings import describe_settings
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKER = shutil.which("docker")
 PROCESSES = ("catalog", "activity", "metering")
 SETTINGS = {"catalog": CatalogSettings, "activity": ActivitySettings, "metering": MeteringSettings}
 
@@ -213,6 +216,33 @@ def test_containers_can_read_what_is_mounted_of_a_clone_that_its_owner_alone_cou
     for path in mounted:
         wanted = 0o005 if path.is_dir() else 0o004
         assert path.stat().st_mode & wanted == wanted, path
+
+
+def has_compose() -> bool:
+    done = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False) if DOCKER else None
+    return done is not None and done.returncode == 0
+
+
+@pytest.mark.skipif(not has_compose(), reason="Compose is not installed: what it makes of the file is not read")
+@pytest.mark.parametrize(("profile", "ports"), [("", 1), ("demo", 1), ("admin", 3), ("*", 5)])
+def test_what_compose_shows_with_a_filled_environment_has_no_secret_and_publishes_what_is_asked_for(
+    tmp_path: Path, profile: str, ports: int
+) -> None:
+    write_env(tmp_path)
+    files = ["--file", str(ROOT / "docker-compose.yml"), "--env-file", ".env"]
+    command = ["docker", "compose", *files, "--profile", profile, "config", "--format", "json"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SECRETS": str(tmp_path / "secrets")}
+    shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    published = [port for service in json.loads(shown)["services"].values() for port in service.get("ports", [])]
+    assert [port["host_ip"] for port in published] == ["127.0.0.1"] * ports
+    drawn = {text.strip() for text in read_secrets(tmp_path).values()}
+    assert [secret for secret in drawn if secret in shown] == []
+    values = [
+        value
+        for service in json.loads(shown)["services"].values()
+        for value in service.get("environment", {}).values()
+    ]
+    assert not own_secrets._KNOWN_TO_ALL & set(values) - {""}
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed: its configuration is not read")

@@ -66,6 +66,11 @@ class PostgresPair:
         hosts = f":{self.primary.port},{LOOPBACK}:{self.standby.port}"
         return f"{before}{hosts}{after}?target_session_attrs=read-write"
 
+    def wait_for_the_standby(self) -> None:
+        """Return when the standby has all that the primary has now."""
+        reached = self._ask("SELECT pg_current_wal_lsn()")
+        wait_for(lambda: self._ask(f"SELECT replay_lsn >= '{reached}' FROM pg_stat_replication") is True)
+
     def cut_the_standby_off(self) -> None:
         """Let nothing arrive at the standby any more."""
         self._ask("ALTER SYSTEM SET primary_conninfo = ''", of=self.standby)
