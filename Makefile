@@ -33,7 +33,7 @@ run: $(STACK) ## start PostgreSQL, Valkey, the three services and demo data; Ctr
 env: ## write .env and secrets/ for docker compose, with secrets drawn at random; what is there stays
 	@$(PYTHON) deploy/write_env.py
 
-trial: ## try docker-compose.yml on a container engine, from up to restore, in ten minutes (ENGINE=podman)
+trial: ## try docker-compose.yml on a container engine, from up to restore, in a quarter of an hour (ENGINE=podman)
 	@$(PYTHON) deploy/trial
 
 # Whichever process is free takes the next tests.

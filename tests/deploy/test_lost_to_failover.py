@@ -1,4 +1,4 @@
-"""An asynchronous standby that lacked the last commits is promoted: the audits name what is lost, and it is mended."""
+"""An asynchronous standby that lacked the last commits is promoted: audits name what is lost, and it is mended."""
 
 import asyncio
 from collections.abc import Iterator
