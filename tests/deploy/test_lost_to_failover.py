@@ -14,6 +14,8 @@ from tests.conftest import FreshDatabase
 from tests.deploy.shop import CHARGES, FACTS, HOLDS, Operator, count, run_shop, settle, wait_for
 from tests.metering_service.postgres_pair import PostgresPair
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[PostgresPair]:
