@@ -151,7 +151,7 @@ def restore(project: Project) -> int:
     project.run_lines(
         "docker compose exec -T postgres pg_dump --username=postgres --format=custom activity > activity.dump"
     )
-    project.follow("docs/operations/backup.md", "docker compose stop catalog activity metering")
+    project.follow("docs/operations/backup.md", "docker compose stop proxy metering-proxy catalog activity metering")
     project.follow("docs/operations/backup.md", "docker compose run --rm activity-migrate billing recharge")
     access = ["--metering-url", "http://metering-proxy:8083"]
     access += ["--metering-key-file", "/run/secrets/operator/metering_key"]
