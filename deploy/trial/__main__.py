@@ -2,6 +2,7 @@
 
 ENGINE names another engine than docker. Everything is the trial's own (project, volumes, secrets, port) and is gone
 at the end. Standard library only. Exit 0 when all went well, or where there is no engine, which is said; 1 when not.
+Long because it is one procedure, to be read from its first step to its last.
 """
 
 import concurrent.futures

@@ -1,4 +1,7 @@
-"""The compose file and the secrets that it reads, looked at without an engine; deploy/trial runs them on one."""
+"""The compose file and the secrets that it reads, looked at without an engine; deploy/trial runs them on one.
+
+Long because one file is looked at, from every side.
+"""
 
 import hashlib
 import json
