@@ -36,9 +36,9 @@ class FindClients:
     default_policy: str
 
     async def list_ordered(
-        self, order: Order, prefix: str, after: tuple[int, str], limit: int
+        self, order: Order, part: str, after: tuple[int, str], limit: int
     ) -> tuple[Sequence[ListedClient], tuple[int, str] | None]:
-        """Return a page of clients whose id begins with `prefix`, and where it ended if more follow.
+        """Return a page of clients whose id has `part` in it, and where it ended if more follow.
 
         Raises LookupError when there is no default policy.
         """
@@ -47,7 +47,7 @@ class FindClients:
             today = (await policies.fetch_now()).date()
             since, pace_since = _days_ago(today, SEEN_DAYS), _days_ago(today, PACE_DAYS)
             counted_since = pace_since if order == "ending" else since
-            found, last = cut_page(await store.list_ordered(order, prefix, counted_since, after, limit + 1), limit)
+            found, last = cut_page(await store.list_ordered(order, part, counted_since, after, limit + 1), limit)
             lines = await store.list_lines([client_id for client_id, _ in found], since, pace_since)
             client_ids = [line.client_id for line in lines]
             versions = await policies.list_of_clients(client_ids, self.default_policy)

@@ -7,8 +7,6 @@ import asyncpg
 
 from metering_service.clients.client import PACE_DAYS, ClientLine, Order
 
-_LAST_CHARACTER = "\U0010ffff"
-
 
 class ClientStore:
     """The tables `account`, `usage` and `refusal_count` as they are looked at side by side, through one connection
@@ -20,26 +18,28 @@ class ClientStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    _OF_PREFIX = "client_id >= $1 AND client_id < $1 || $2"
+    # By no index of its own: any part of an id is found by walking through those that are there, 30 ms for 100,000
+    # ids in account_pkey. An index of trigrams would want an extension and still walk for what has two characters.
+    _HAS_PART = 'strpos(lower(client_id), lower($1 COLLATE "C")) > 0'
     _BY_NAME = f"""
-        SELECT client_id, 0::bigint FROM account WHERE {_OF_PREFIX} AND client_id > $3 ORDER BY client_id LIMIT $4
+        SELECT client_id, 0::bigint FROM account WHERE {_HAS_PART} AND client_id > $2 ORDER BY client_id LIMIT $3
     """
     # By the indexes usage_by_day and refusal_count_by_day.
     _BY_SUM = f"""
-        SELECT client_id, sum({{column}})::bigint AS value FROM {{table}} WHERE day >= $3 AND {_OF_PREFIX}
-        GROUP BY client_id HAVING sum({{column}}) < $5 OR (sum({{column}}) = $5 AND client_id > $4)
-        ORDER BY value DESC, client_id LIMIT $6
+        SELECT client_id, sum({{column}})::bigint AS value FROM {{table}} WHERE day >= $2 AND {_HAS_PART}
+        GROUP BY client_id HAVING sum({{column}}) < $4 OR (sum({{column}}) = $4 AND client_id > $3)
+        ORDER BY value DESC, client_id LIMIT $5
     """
     _BY_END = f"""
         WITH spent AS (
-            SELECT client_id, sum(credits) AS credits FROM usage WHERE day >= $3 AND {_OF_PREFIX}
+            SELECT client_id, sum(credits) AS credits FROM usage WHERE day >= $2 AND {_HAS_PART}
             GROUP BY client_id HAVING sum(credits) > 0
         ), lasting AS (
             SELECT spent.client_id, (greatest(a.available, 0) * {PACE_DAYS} / spent.credits)::bigint AS value
             FROM spent CROSS JOIN LATERAL (
                 SELECT available(account) FROM account WHERE client_id = spent.client_id OFFSET 0) AS a
         )
-        SELECT client_id, value FROM lasting WHERE (value, client_id) > ($5, $4) ORDER BY value, client_id LIMIT $6
+        SELECT client_id, value FROM lasting WHERE (value, client_id) > ($4, $3) ORDER BY value, client_id LIMIT $5
     """
     _BY_VALUE: dict[Order, str] = {  # noqa: RUF012 - never changed
         "spend": _BY_SUM.format(table="usage", column="credits"),
@@ -48,18 +48,18 @@ class ClientStore:
     }
 
     async def list_ordered(
-        self, order: Order, prefix: str, since: date, after: tuple[int, str], limit: int
+        self, order: Order, part: str, since: date, after: tuple[int, str], limit: int
     ) -> list[tuple[str, int]]:
-        """Return clients whose id begins with `prefix`, each with what they are ordered by, from after `after` on.
+        """Return clients whose id has `part` in it, each with what they are ordered by, from after `after` on.
 
         By what they spent or how often they were refused since a day: the most first, and those that did either. By
         how many days their balance lasts: the fewest first, and those that spend.
         """
         value, client_id = after
         if order == "name":
-            rows = await self._connection.fetch(self._BY_NAME, prefix, _LAST_CHARACTER, client_id, limit)
+            rows = await self._connection.fetch(self._BY_NAME, part, client_id, limit)
         else:
-            arguments = (prefix, _LAST_CHARACTER, since, client_id, value, limit)
+            arguments = (part, since, client_id, value, limit)
             rows = await self._connection.fetch(self._BY_VALUE[order], *arguments)
         return [tuple(row) for row in rows]
 

@@ -10,7 +10,7 @@ from metering_service.console.charts import choose_types, draw_balance, draw_usa
 from metering_service.console.links import link
 from metering_service.console.pages import go_to, show, use_cases
 from metering_service.decisions.read import Position
-from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, is_identifier
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
 from service_chassis.http.cursor import decode_cursor, encode_cursor
 from service_chassis.http.query import read_moment
 
@@ -32,14 +32,14 @@ async def go_home(_: web.Request) -> web.Response:
 
 async def list_clients(request: web.Request) -> web.Response:
     """GET /console/clients."""
-    prefix = request.query.get("q", "").strip()[:MAX_IDENTIFIER_CHARACTERS]
+    part = request.query.get("q", "").strip()[:MAX_IDENTIFIER_CHARACTERS]
     sort = request.query.get("sort", "")
     order = sort if sort in ORDERS else "name"
     cursor = request.query.get("cursor")
     value, client_id = decode_cursor(cursor, int, parse_id) if cursor else FIRST[order]
     listed, last = (
-        await use_cases(request).clients.list_ordered(order, prefix, (value, client_id), PAGE_LINES)
-        if not prefix or is_identifier(prefix)
+        await use_cases(request).clients.list_ordered(order, part, (value, client_id), PAGE_LINES)
+        if part.isprintable()
         else ((), None)
     )
     return await show(
@@ -47,7 +47,7 @@ async def list_clients(request: web.Request) -> web.Response:
         "clients.html",
         section="clients",
         listed=listed,
-        prefix=prefix,
+        part=part,
         order=order,
         orders=ORDERS,
         is_first=not cursor,

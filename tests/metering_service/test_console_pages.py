@@ -24,7 +24,7 @@ def list_clients(page: str) -> list[str]:
     return re.findall(r'<a class="id" href="/console/clients/([^"/]+)">', page)
 
 
-async def test_clients_are_found_by_the_beginning_of_their_id_and_paged(metering: Metering, visitor: Visitor) -> None:
+async def test_clients_are_found_by_any_part_of_their_id_and_paged(metering: Metering, visitor: Visitor) -> None:
     ids = [f"client-{number:02}" for number in range(28)]
     for client_id in (*ids, "other"):
         await metering.admin("PUT", f"/internal/clients/{client_id}/policy", {"policyId": "free", "create": True})
@@ -33,9 +33,11 @@ async def test_clients_are_found_by_the_beginning_of_their_id_and_paged(metering
     [address] = re.findall(r'href="([^"]*cursor=[^"]*)"', first)
     assert list_clients(await visitor.get(address.replace("&amp;", "&"))) == ids[25:]
     assert list_clients(await visitor.get("/console/clients?q=client-1")) == ids[10:20]
-    assert "No client here has an id that begins with “<b>”" in read_text(
-        await visitor.get("/console/clients?q=%3Cb%3E")
-    )
+    assert list_clients(await visitor.get("/console/clients?q=NT-1")) == ids[10:20]
+    assert list_clients(await visitor.get("/console/clients?q=the")) == ["other"]
+    for none in ("%25", "_", "%3Cb%3E", "a%0Ab"):
+        assert list_clients(await visitor.get(f"/console/clients?q={none}")) == []
+    assert "No client here has “<b>” in its id" in read_text(await visitor.get("/console/clients?q=%3Cb%3E"))
 
 
 async def test_clients_are_sorted_by_spend_by_refusals_and_by_how_long_their_credits_last(
@@ -50,9 +52,12 @@ async def test_clients_are_sorted_by_spend_by_refusals_and_by_how_long_their_cre
         assert refused["decision"] == "denied"
     await flush_refusals(metering)
     assert list_clients(await visitor.get("/console/clients?sort=spend")) == ["quick", "slow"]
+    assert list_clients(await visitor.get("/console/clients?sort=spend&q=LO")) == ["slow"]
     assert list_clients(await visitor.get("/console/clients?sort=refusals")) == ["idle"]
+    assert list_clients(await visitor.get("/console/clients?sort=refusals&q=low")) == []
     ending = await visitor.get("/console/clients?sort=ending")
     assert list_clients(ending) == ["quick", "slow"]
+    assert list_clients(await visitor.get("/console/clients?sort=ending&q=uic")) == ["quick"]
     assert "10 days left" in ending  # 6 available, 4 spent in 7 days
 
 

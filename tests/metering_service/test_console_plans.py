@@ -75,7 +75,7 @@ _LARGE = ("ledger_entry", "usage", "refusal_count", "refusal", "admin_audit", "h
 
 PAGES = (
     *(f"/console/clients?sort={order}" for order in ("name", "spend", "refusals", "ending")),
-    "/console/clients?q=client-5&sort=spend",
+    *(f"/console/clients?q=NT-5&sort={order}" for order in ("name", "spend", "refusals", "ending")),
     "/console/clients/client-7",
     "/console/decisions?event=made:4711",
     "/console/decisions?event=nothing",
