@@ -55,7 +55,17 @@ class Command(_Flags, TyperCommand):
                     if value is None:
                         raise typer.BadParameter(f"{argument} needs a value", ctx)
                     options.append(value)
-        return super().parse_args(ctx, [*options, "--", *values] if args else args)
+        unread = super().parse_args(ctx, [*options, "--", *values] if args else args)
+        for parameter in self.get_params(ctx):
+            if parameter.name in ctx.params:
+                _require_text(ctx, parameter, ctx.params[parameter.name])
+        return unread
+
+
+def _require_text(ctx: Any, parameter: Any, value: Any) -> None:
+    """Raise BadParameter for bytes that are no UTF-8, read as lone surrogates; a file may be named so."""
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise typer.BadParameter("Must be text in UTF-8.", ctx, parameter)
 
 
 class Commands(typer.Typer):
