@@ -32,6 +32,9 @@ PREFIX = "METERING_"
 SCOPES = ("events", "admin")
 
 
+IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+"""Networks whose addresses hold one of IPv4 in their last 32 bits: mapped ones (RFC 4291, 2.5.5.2), and those of
+NAT64 (RFC 6052), whose router sends on to it."""
 _RECEIVER_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 _SECRET_BYTES = range(24, 65)
@@ -161,11 +164,18 @@ class Receiver:
 def read_networks(entries: Iterable[str]) -> Sequence[IPv4Network | IPv6Network]:
     """Return the private networks that webhooks may be sent into. Raises InvalidSettings."""
     try:
-        return [ip_network(entry) for entry in entries]
+        return [_unwrap(ip_network(entry)) for entry in entries]
     except ValueError:
         raise InvalidSettings(
             f"{PREFIX}WEBHOOK_NETWORKS: each entry must be a network such as 10.1.0.0/16, without host bits"
         ) from None
+
+
+def _unwrap(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return the IPv4 network that an IPv6 network stands for, else itself."""
+    if isinstance(network, IPv6Network) and any(network.subnet_of(each) for each in IPV4_IN_IPV6):
+        return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
 
 
 def read_receivers(settings: MeteringSettings | WebhookSettings) -> Sequence[Receiver]:

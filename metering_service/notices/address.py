@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
+from metering_service.settings import IPV4_IN_IPV6
+
 Network = IPv4Network | IPv6Network
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """RFC 4291, 2.4: what routers on the internet forward. Loopback, link-local, unique local are not."""
 _RELAYED = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
 """Teredo and 6to4: a relay would send on to the IPv4 address that is in it."""
-_TRANSLATED = IPv6Network("64:ff9b::/96")
-"""NAT64 (RFC 6052): a router sends on to the IPv4 address in the last 32 bits."""
 
 
 class AddressRefused(OSError):
@@ -48,11 +48,8 @@ class AddressGuard:
 
 def _unwrap(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Return the IPv4 address that an IPv6 address stands for, else itself."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return address.ipv4_mapped
-        if address in _TRANSLATED:
-            return IPv4Address(int(address) & 0xFFFFFFFF)
+    if any(address in network for network in IPV4_IN_IPV6):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 

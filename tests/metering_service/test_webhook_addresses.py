@@ -50,6 +50,13 @@ def test_a_network_that_is_allowed_is_reached_and_no_other() -> None:
     assert not any(map(guard.may_reach, ("10.2.0.1", "127.0.0.1", "fd13::1")))
 
 
+@pytest.mark.parametrize("written", ["::ffff:10.1.0.0/112", "64:ff9b::a01:0/112"])
+def test_a_network_of_ipv4_is_the_same_however_it_is_written(written: str) -> None:
+    guard = AddressGuard(read_networks([written]))
+    assert all(map(guard.may_reach, ("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3")))
+    assert not guard.may_reach("10.2.0.1")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f.1", "2130706433", "127.1"])
 async def test_the_address_that_is_connected_to_is_asked_about_whatever_the_url_calls_it(
     receiver: WebhookReceiver, host: str
