@@ -100,8 +100,10 @@ def start_attempt(
 def require_event(event: BillableEvent) -> None:
     """Raise ValueError for what metering would not take: it would refuse others of the same call with it."""
     require_units(event.units, 1)
-    require_text("client_id", event.client_id)
-    require_text("the event id", event.event_id)
+    for name, text in (("client_id", event.client_id), ("the event id", event.event_id)):
+        require_text(name, text)
+        if not text.isprintable() or text in (".", ".."):
+            raise ValueError(f"{name} must hold printable characters, and be neither . nor ..")
     if event.user_id is not None:
         require_text("user_id", event.user_id)
 

@@ -12,7 +12,6 @@ from metering_service.api.client_schemas import (
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
     UNKNOWN_CLIENT,
-    WRONG_IDENTIFIER,
     WRONG_PAGE,
     describe_identifier,
     describe_refused_keys,
@@ -22,7 +21,7 @@ from metering_service.api.responses import (
     respond,
 )
 from metering_service.components import COMPONENTS
-from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query

@@ -3,10 +3,14 @@
 Long because all that a decision says, from its limits to its receipt, is read in one piece.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from marshmallow import Schema, fields, validate
 
 from metering_service.events.event import MAX_BATCH_EVENTS
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, MAX_UNITS
+from metering_service.policies.schema import require_identifier
 from service_chassis.schema.fields import (
     BoundedList,
     ClosedSchema,
@@ -17,8 +21,10 @@ from service_chassis.schema.fields import (
     length,
 )
 
-# For each event of each call: `fields.text` would look for what no JSON body can hold.
+# For each event of each call: `fields.text` would look for what no JSON body can hold. What is charged or given back
+# is taken by its length alone: a fact is charged, whatever its ids hold.
 _IDENTIFIER = length(1, MAX_IDENTIFIER_CHARACTERS)
+_NEW: list[Callable[[Any], Any]] = [_IDENTIFIER, require_identifier]
 # In the dialect that JSON Schema shares with Python, where `$` lets a newline follow: hence the length.
 _UUID_TEXT = [
     validate.Length(equal=36, error="Must have 36 characters."),
@@ -38,11 +44,9 @@ class BillableEventSchema(ClosedSchema):
         validate=_UUID_TEXT,
         metadata={"format": "uuid", "description": "The attempt: a new UUID each."},
     )
-    event_id = fields.String(
-        data_key="eventId", required=True, validate=_IDENTIFIER, metadata={"description": "The fact."}
-    )
-    client_id = fields.String(data_key="clientId", required=True, validate=_IDENTIFIER)
-    event_type = fields.String(data_key="eventType", required=True, validate=_IDENTIFIER)
+    event_id = fields.String(data_key="eventId", required=True, validate=_NEW, metadata={"description": "The fact."})
+    client_id = fields.String(data_key="clientId", required=True, validate=_NEW)
+    event_type = fields.String(data_key="eventType", required=True, validate=_NEW)
     user_id = fields.String(data_key="userId", load_default=None, allow_none=True, validate=_IDENTIFIER)
     units = integer(1, MAX_UNITS, load_default=1)
 

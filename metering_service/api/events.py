@@ -29,7 +29,6 @@ from metering_service.api.event_schemas import (
 )
 from metering_service.api.responses import (
     PAGE_PARAMETERS,
-    WRONG_IDENTIFIER,
     describe_identifier,
     describe_missing,
     describe_refused_keys,
@@ -51,7 +50,7 @@ from metering_service.events.event import (
     Settlement,
 )
 from metering_service.events.read import FIRST_HELD
-from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body

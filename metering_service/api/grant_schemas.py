@@ -1,10 +1,13 @@
 """The wire's shapes of what a client is given: grants, recurring grants, refunds, adjustments."""
 
-from marshmallow import Schema, fields
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields
 
 from metering_service.accounts.grant import DEFAULT_PRIORITY, MAX_PRIORITY
-from metering_service.policies.policy import MAX_GRANT_CREDITS, MAX_IDENTIFIER_CHARACTERS, MAX_NOTE_CHARACTERS
-from service_chassis.schema.fields import ClosedSchema, StrictBoolean, UtcDateTime, integer, one_of, text
+from metering_service.policies.policy import MAX_GRANT_CREDITS, MAX_NOTE_CHARACTERS, WRONG_NOTE, is_note
+from metering_service.policies.schema import identifier
+from service_chassis.schema.fields import ClosedSchema, StrictBoolean, UtcDateTime, integer, length, one_of
 
 CREATE = StrictBoolean(
     load_default=False, metadata={"description": "Also for a client that metering has never heard of."}
@@ -12,10 +15,20 @@ CREATE = StrictBoolean(
 _PRIORITY = {"description": "Whose is lower is drawn first."}
 
 
+def _require_note(value: str) -> None:
+    """Raise ValidationError for what holds more than printable characters and line ends."""
+    if value and not is_note(value[:MAX_NOTE_CHARACTERS]):
+        raise ValidationError(WRONG_NOTE)
+
+
+def _note(shortest: int | None = 1, **options: Any) -> fields.String:
+    return fields.String(validate=[length(shortest, MAX_NOTE_CHARACTERS), _require_note], **options)
+
+
 class CreateGrantSchema(ClosedSchema):
     """Credits for a client, once per grantId."""
 
-    grant_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="grantId", required=True)
+    grant_id = identifier(data_key="grantId", required=True)
     credits = integer(1, MAX_GRANT_CREDITS, required=True)
     effective_at = UtcDateTime(
         data_key="effectiveAt", load_default=None, allow_none=True, metadata={"description": "Without, now."}
@@ -24,8 +37,8 @@ class CreateGrantSchema(ClosedSchema):
         data_key="expiresAt", load_default=None, allow_none=True, metadata={"description": "Without, never."}
     )
     priority = integer(0, MAX_PRIORITY, load_default=DEFAULT_PRIORITY, metadata=_PRIORITY)
-    source = text(MAX_IDENTIFIER_CHARACTERS, load_default=None, allow_none=True)
-    note = text(MAX_NOTE_CHARACTERS, shortest=None, load_default=None, allow_none=True)
+    source = identifier(load_default=None, allow_none=True)
+    note = _note(None, load_default=None, allow_none=True)
     create = CREATE
 
 
@@ -51,7 +64,7 @@ class GrantSchema(GrantTermsSchema):
 class VoidGrantSchema(ClosedSchema):
     """Why what is left of a grant is taken."""
 
-    reason = text(MAX_NOTE_CHARACTERS, required=True)
+    reason = _note(required=True)
 
 
 class VoidedGrantSchema(Schema):
@@ -112,8 +125,8 @@ class RecurringGrantsSchema(Schema):
 class CreateRefundSchema(ClosedSchema):
     """Credits of a charge to be given back, once per refundId."""
 
-    refund_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="refundId", required=True)
-    event_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="eventId", required=True)
+    refund_id = identifier(data_key="refundId", required=True)
+    event_id = identifier(data_key="eventId", required=True)
     credits = integer(
         1,
         MAX_GRANT_CREDITS,
@@ -121,7 +134,7 @@ class CreateRefundSchema(ClosedSchema):
         allow_none=True,
         metadata={"description": "Without, all that was charged and not refunded yet."},
     )
-    reason = text(MAX_NOTE_CHARACTERS, required=True)
+    reason = _note(required=True)
 
 
 class RefundSchema(Schema):
@@ -138,7 +151,7 @@ class RefundSchema(Schema):
 class CreateAdjustmentSchema(ClosedSchema):
     """A correction, up or down, once per adjustmentId."""
 
-    adjustment_id = text(MAX_IDENTIFIER_CHARACTERS, data_key="adjustmentId", required=True)
+    adjustment_id = identifier(data_key="adjustmentId", required=True)
     credits = integer(-MAX_GRANT_CREDITS, MAX_GRANT_CREDITS, required=True, forbidden=0)
-    reason = text(MAX_NOTE_CHARACTERS, required=True)
+    reason = _note(required=True)
     create = CREATE

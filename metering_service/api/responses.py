@@ -8,7 +8,7 @@ from marshmallow import Schema, fields
 
 from metering_service.components import COMPONENTS
 from metering_service.errors import ClientNotFound
-from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, is_identifier
+from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER, is_identifier
 from service_chassis.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthorized
 from service_chassis.http.cursor import decode_cursor
 from service_chassis.http.json_response import JsonResponse
@@ -17,7 +17,6 @@ from service_chassis.schema.dump import encode_json
 
 MAX_PAGE_ENTRIES = 1000
 DEFAULT_PAGE_ENTRIES = 100
-WRONG_IDENTIFIER = f"Must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters."
 
 PAGE_PARAMETERS = (
     query("limit", "Entries in a page.", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_ENTRIES}),
@@ -91,7 +90,7 @@ def describe_identifier(name: str, description: str) -> dict[str, Any]:
     """Describe an id in the path that `read_identifier` reads."""
     return path(
         name,
-        f"{description} Printable characters.",
+        f"{description} Printable characters, and neither `.` nor `..` alone.",
         {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS},
     )
 

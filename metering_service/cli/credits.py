@@ -99,7 +99,7 @@ def recurring_grants(client_id: ClientId, as_json: AsJson = False) -> None:
 @commands.command("void-grant")
 def void_grant(
     client_id: ClientId,
-    grant_id: Annotated[str, typer.Argument(help="The grant's id, as `balance` shows it.")],
+    grant_id: Annotated[str, typer.Argument(help="The grant's id, as `balance` shows it.", callback=read_identifier)],
     reason: Reason,
     as_json: AsJson = False,
 ) -> None:

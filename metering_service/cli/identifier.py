@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, MAX_NOTE_CHARACTERS, is_identifier
+from metering_service.policies.policy import WRONG_IDENTIFIER, WRONG_NOTE, is_identifier, is_note
 
 MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d"]
 """How operators write moments: all of them are UTC."""
@@ -35,14 +35,14 @@ def read_day(moment: datetime | None) -> date | None:
 def read_identifier(text: Text) -> Text:
     """Return `text`, None where nothing is said. Raises BadParameter for what is no id."""
     if text is not None and not is_identifier(text):
-        raise typer.BadParameter(f"Must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters.")
+        raise typer.BadParameter(WRONG_IDENTIFIER)
     return text
 
 
 def read_note(text: str | None) -> str | None:
     """Return `text`. Raises BadParameter for what calls of the API would not take for a note."""
-    if text is not None and not (1 <= len(text) <= MAX_NOTE_CHARACTERS and text.isprintable()):
-        raise typer.BadParameter(f"Must be 1 to {MAX_NOTE_CHARACTERS} printable characters.")
+    if text is not None and not is_note(text):
+        raise typer.BadParameter(WRONG_NOTE)
     return text
 
 

@@ -217,6 +217,18 @@ def _is_of(limit: Rate | Quota, event_type: str) -> bool:
     return event_type in limit.event_types or ANY_TYPE in limit.event_types
 
 
+WRONG_IDENTIFIER = f"Must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters, and neither . nor .. alone."
+WRONG_NOTE = f"Must be 1 to {MAX_NOTE_CHARACTERS} printable characters and line ends."
+
+
 def is_identifier(text: str) -> bool:
-    """Return whether `text` can be an id that callers give in a path, or operators in a command."""
-    return 1 <= len(text) <= MAX_IDENTIFIER_CHARACTERS and text.isprintable()
+    """Return whether `text` can be an id that callers or operators give.
+
+    Browsers and libraries take . and .. out of a path, also where they are escaped.
+    """
+    return 1 <= len(text) <= MAX_IDENTIFIER_CHARACTERS and text.isprintable() and text not in (".", "..")
+
+
+def is_note(text: str) -> bool:
+    """Return whether `text` can be a note or a reason, which may have several lines."""
+    return 1 <= len(text) <= MAX_NOTE_CHARACTERS and text.replace("\n", "").isprintable()

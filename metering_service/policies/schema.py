@@ -13,12 +13,14 @@ from metering_service.policies.policy import (
     MAX_LIMITS,
     MAX_PRICE_CREDITS,
     OF_QUOTA,
+    WRONG_IDENTIFIER,
     Policy,
     Quota,
     Rate,
     Thresholds,
+    is_identifier,
 )
-from service_chassis.schema.fields import BoundedList, ClosedSchema, Table, count, integer, one_of, text
+from service_chassis.schema.fields import BoundedList, ClosedSchema, Table, count, integer, length, one_of, text
 
 _MAX_RATE = 1_000_000
 _MAX_PERIOD_SECONDS = 365 * 86_400
@@ -70,6 +72,17 @@ class _Credits(fields.Field[Any]):
         if not isinstance(value, dict):
             raise ValidationError('Must be prepaid, unlimited, or {"overdraft": credits}.')
         return _OverdraftSchema().load(value)
+
+
+def require_identifier(value: str) -> None:
+    """Raise ValidationError for what can be no id, whatever its length."""
+    if value and not is_identifier(value[:MAX_IDENTIFIER_CHARACTERS]):
+        raise ValidationError(WRONG_IDENTIFIER)
+
+
+def identifier(**options: Any) -> fields.String:
+    """Make a field of an id that callers give."""
+    return fields.String(validate=[length(1, MAX_IDENTIFIER_CHARACTERS), require_identifier], **options)
 
 
 def _event_types() -> fields.Field[Any]:

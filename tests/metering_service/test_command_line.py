@@ -17,10 +17,26 @@ def ended_plainly(done: Done, code: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (("grant", "", "5", "--grant-id", "g"), "client_id: must be 1 to 255 printable characters"),
-        (("grant", "acme", "5", "--grant-id", ""), "--grant-id: must be 1 to 255 printable characters"),
-        (("grant", "acme", "5", "--grant-id", "g" * 256), "--grant-id: must be 1 to 255 printable characters"),
-        (("assign", "a\nb", "free"), "client_id: must be 1 to 255 printable characters"),
+        (
+            ("grant", "", "5", "--grant-id", "g"),
+            "client_id: must be 1 to 255 printable characters, and neither . nor .. alone",
+        ),
+        (
+            ("grant", "acme", "5", "--grant-id", ""),
+            "--grant-id: must be 1 to 255 printable characters, and neither . nor .. alone",
+        ),
+        (
+            ("grant", "acme", "5", "--grant-id", "g" * 256),
+            "--grant-id: must be 1 to 255 printable characters, and neither . nor .. alone",
+        ),
+        (("assign", "..", "free"), "client_id: must be 1 to 255 printable characters, and neither . nor .. alone"),
+        (
+            ("void-grant", "acme", "\udcff", "--reason", "x"),
+            "grant_id: must be 1 to 255 printable characters, and neither . nor .. alone",
+        ),
+        (("quota", "acme", "--user", "\udcff"), "--user: must be text in UTF-8"),
+        (("users", "erase", "--client", "acme", "--user", "\udcff", "--yes"), "--user: must be text in UTF-8"),
+        (("assign", "a\nb", "free"), "client_id: must be 1 to 255 printable characters, and neither . nor .. alone"),
         (("audit", "--unresolved-after-seconds", "inf"), "--unresolved-after-seconds: must be at most 1000000000.0"),
         (("grant", "acme", "five", "--grant-id", "g"), "credits: must be a whole number"),
         (("grant", "acme", "0", "--grant-id", "g"), "credits: must be at least 1"),
@@ -30,11 +46,11 @@ def ended_plainly(done: Done, code: int) -> bool:
         (("grant", "acme", "5", "--grant-idd", "g"), "no such option: --grant-idd (Possible options: --grant-id)"),
         (
             ("grant", "acme", "5", "--grant-id", "g", "--note", "x" * 1001),
-            "--note: must be 1 to 1000 printable characters",
+            "--note: must be 1 to 1000 printable characters and line ends",
         ),
         (
-            ("refund", "acme", "e", "--refund-id", "r", "--reason", "a\nb"),
-            "--reason: must be 1 to 1000 printable characters",
+            ("refund", "acme", "e", "--refund-id", "r", "--reason", "a\x1bb"),
+            "--reason: must be 1 to 1000 printable characters and line ends",
         ),
         (("adjust", "acme", "5", "-x"), "no such option: -x"),
         (("balance", "-5x"), "no such option: -5"),
@@ -47,7 +63,7 @@ async def test_what_cannot_be_used_is_one_line_that_names_the_argument(
 ) -> None:
     done = await run_command("metering", metering_dsn, *arguments)
     assert ended_plainly(done, 2), done
-    group = 2 if arguments[0] == "export" else 1
+    group = 2 if arguments[0] in ("export", "users") else 1
     place = " ".join(("python -m metering_service", *arguments[:group]))
     assert done.trace == f"{place}: {fault} (see --help)\n"
 

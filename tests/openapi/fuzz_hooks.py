@@ -98,6 +98,11 @@ def _repeats(items: Any, key: str) -> bool:
     return len(set(ids)) < len(ids)
 
 
+def make_printable(text: str) -> str:
+    """Return an id, or a note, as metering takes it: no pattern of JSON Schema says what is printable."""
+    return "".join(filter(str.isprintable, text)).replace("..", "x").removeprefix(".") or "x"
+
+
 @schemathesis.hook
 def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: Any) -> None:
     """Make an opaque value one that was not used before, or leave it out, where the request is meant to be right."""
@@ -118,11 +123,14 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: A
         if case.operation.path.startswith("/admin/") and isinstance(called, str):
             # Printable, and not all blanks: no pattern of JSON Schema says so.
             case.body["name"] = "".join(filter(str.isprintable, called)).strip() or "x"
+        for field in ("grantId", "refundId", "eventId", "adjustmentId", "source", "note", "reason"):
+            if isinstance(given := case.body.get(field), str):
+                case.body[field] = make_printable(given)
         if case.body.get("expires") == "never":
             case.body.pop("rollover", None)
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = secrets.token_hex(16)
     for place in ("clientId", "policyId", "eventId", "grantId", "recurringId"):
         value = case.path_parameters.get(place)
-        if isinstance(value, str) and not unquote(value).isprintable():
-            case.path_parameters[place] = quote("".join(filter(str.isprintable, unquote(value))) or "x", safe="")
+        if isinstance(value, str):
+            case.path_parameters[place] = quote(make_printable(unquote(value)), safe="")
