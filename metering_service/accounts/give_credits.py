@@ -20,6 +20,7 @@ from metering_service.errors import (
     RefundTooLarge,
 )
 from service_chassis.database.admin_audit import AdminAuditStore
+from service_chassis.database.pool import open_transaction
 from service_chassis.errors import InvalidRequest
 
 
@@ -27,7 +28,8 @@ from service_chassis.errors import InvalidRequest
 class GiveCredits:
     """What clients are given, each thing once per its id. `actor` is a service key's, or names the command line.
 
-    All raise ClientNotFound for a client that metering does not know, unless told to create it.
+    All raise ClientNotFound for a client that metering does not know, unless told to create it. A `dry_run` refuses
+    the same and changes nothing.
     """
 
     pool: asyncpg.Pool
@@ -44,13 +46,14 @@ class GiveCredits:
         source: str | None = None,
         note: str | None = None,
         create: bool = False,
+        dry_run: bool = False,
         actor: str,
     ) -> Grant:
         """Give a client credits from `effective_at`, None for now, until `expires_at`, None for good.
 
         Raises ReferenceReused, or InvalidRequest naming the field.
         """
-        async with self._open(client_id, create=create) as (connection, now):
+        async with self._open(client_id, create=create, dry_run=dry_run) as (connection, now):
             store = GrantStore(connection)
             grant = await store.fetch(client_id, "grant", grant_id)
             if grant is None:
@@ -135,6 +138,7 @@ class GiveCredits:
         credits: int | None = None,
         *,
         reason: str,
+        dry_run: bool = False,
         actor: str,
     ) -> Grant:
         """Give back credits of an event's charge, None for all of it, as a grant without expiry; quotas stay used.
@@ -142,7 +146,7 @@ class GiveCredits:
         Raises EventNotCharged, RefundTooLarge where all refunds of it would be more than it was charged, or
         ReferenceReused.
         """
-        async with self._open(client_id) as (connection, now):
+        async with self._open(client_id, dry_run=dry_run) as (connection, now):
             store = GrantStore(connection)
             refund = await store.fetch(client_id, "refund", refund_id)
             if refund is None:
@@ -212,10 +216,10 @@ class GiveCredits:
 
     @asynccontextmanager
     async def _open(
-        self, client_id: str, *, create: bool = False
+        self, client_id: str, *, create: bool = False, dry_run: bool = False
     ) -> AsyncIterator[tuple[asyncpg.Connection, datetime]]:
         """Lend a connection, in a transaction that has locked the account and moved it on, and its moment."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire() as connection, open_transaction(connection, dry_run=dry_run):
             store = LedgerStore(connection)
             if not create:
                 await store.require_known(client_id)

@@ -8,6 +8,7 @@ from aiohttp import web
 from metering_service.accounts.grant import Balance
 from metering_service.api.grant_schemas import CreateGrantSchema
 from metering_service.api.responses import read_known_client
+from metering_service.console.formats import format_moment, format_number
 from metering_service.console.forms import load, read_day, read_number, read_text
 from metering_service.console.links import link
 from metering_service.console.pages import SESSION, go_to, read_form, show, use_cases
@@ -47,23 +48,34 @@ async def grant(request: web.Request) -> web.Response:
         errors["note"] = REQUIRED
     if errors or form.get("step") == "change":
         return await _ask(request, client_id, written, errors)
-    if form.get("step") != "do":
-        balance = await use_cases(request).accounts.fetch_balance(client_id) or Balance(client_id)
-        return await show(
-            request,
-            "grant_confirm.html",
-            section="clients",
-            client_id=client_id,
-            written=written,
-            terms=terms,
-            balance=balance,
-        )
+    is_asked = form.get("step") != "do"
     try:
-        given = await use_cases(request).credits.grant(client_id, **terms, actor=request[SESSION].actor)
+        given = await use_cases(request).credits.grant(
+            client_id, **terms, dry_run=is_asked, actor=request[SESSION].actor
+        )
     except InvalidRequest:
         return await _ask(request, client_id, written, {"expires": "Must be a day to come."})
     except Conflict as error:
         return await _ask(request, client_id, written, {"": say(error)})
+    if is_asked:
+        balance = await use_cases(request).accounts.fetch_balance(client_id) or Balance(client_id)
+        return await show(
+            request,
+            "confirm.html",
+            section="clients",
+            verb="Grant",
+            credits=given.credits,
+            client_id=client_id,
+            back=link("clients", client_id),
+            written=written,
+            facts={
+                "Available now": format_number(balance.available),
+                "Available then": format_number(balance.available + given.credits),
+                "Expires": format_moment(given.expires_at) if given.expires_at else "never",
+                "Reason": given.note,
+                "Grant id": given.grant_id,
+            },
+        )
     return go_to(link("clients", client_id), f"Granted {given.credits:,} credits to {client_id} as {given.grant_id}.")
 
 

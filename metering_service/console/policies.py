@@ -1,11 +1,13 @@
 """Policies with their versions, and a form whose effect is shown before it has any."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
 from metering_service.api.policy_schemas import PutPolicySchema
-from metering_service.api.responses import WRONG_IDENTIFIER, parse_id, read_identifier
+from metering_service.api.responses import parse_id, read_identifier
 from metering_service.console.forms import load, read_day
 from metering_service.console.links import link
 from metering_service.console.pages import SESSION, go_to, read_form, show, use_cases
@@ -26,10 +28,10 @@ from metering_service.console.terms import (
     read_fields,
 )
 from metering_service.errors import PolicyChanged, PolicyNotFound
-from metering_service.policies.policy import MAX_LIMITS, Policy, PolicyVersion, is_identifier
+from metering_service.policies.policy import MAX_LIMITS, WRONG_IDENTIFIER, Policy, PolicyVersion, is_identifier
 from metering_service.policies.schema import make_policy
 from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS
-from service_chassis.errors import Conflict, InvalidRequest, say
+from service_chassis.errors import Conflict, InvalidRequest
 from service_chassis.http.cursor import decode_cursor, encode_cursor
 
 PAGE_LINES = 25
@@ -106,11 +108,38 @@ async def preview(request: web.Request) -> web.Response:
     if errors or form.get("step") == "change":
         return await _ask(request, known_id, fields, errors)
     draft = make_policy(terms)
-    if form.get("step") == "do":
-        return await _put(request, known_id, policy_id, draft, fields, terms)
+    is_asked = form.get("step") != "do"
+    try:
+        version, warnings = await use_cases(request).policies.put(
+            *(policy_id, draft),
+            effective_at=terms["effective_at"],
+            base=fields.get("base", ""),
+            dry_run=is_asked,
+            actor=request[SESSION].actor,
+        )
+    except InvalidRequest as error:
+        placed = place_errors({each.field: each.message for each in error.details}, fields)
+        return await _ask(request, known_id, fields, placed)
+    except PolicyChanged:
+        return await _say_changed(request, known_id, fields)
+    if is_asked:
+        return await _show_preview(request, known_id, policy_id, draft, fields, terms["effective_at"], warnings)
+    when = f"from {version.effective_at:%Y-%m-%d %H:%M} UTC on" if terms["effective_at"] else "now"
+    return go_to(link("policies", "of", policy_id), f"Version {version.version} of {policy_id} is in force {when}.")
+
+
+async def _show_preview(
+    request: web.Request,
+    known_id: str | None,
+    policy_id: str,
+    draft: Policy,
+    fields: dict[str, str],
+    effective_at: datetime | None,
+    warnings: Sequence[str],
+) -> web.Response:
     present, newest = await _find_versions(request, policy_id)
     if newest is not None and newest.mark != fields.get("base"):
-        return await _say_changed(request, known_id, fields, newest)
+        return await _say_changed(request, known_id, fields)  # also where the draft itself would change nothing
     shown = await use_cases(request).previews.preview(policy_id, draft)
     return await show(
         request,
@@ -121,40 +150,15 @@ async def preview(request: web.Request) -> web.Response:
         present=present,
         draft=draft,
         fields=fields,
-        effective_at=terms["effective_at"],
+        effective_at=effective_at,
         terms=compare(present.policy if present else None, draft),
-        warnings=await use_cases(request).policies.list_warnings(draft),
+        warnings=warnings,
         preview=shown,
         clients=shown.clients[:_SHOWN_CLIENTS],
         days=REPLAYED_DAYS,
         most_clients=MOST_CLIENTS,
         most_lines=MOST_LINES,
     )
-
-
-async def _put(
-    request: web.Request,
-    known_id: str | None,
-    policy_id: str,
-    draft: Policy,
-    fields: dict[str, str],
-    terms: dict[str, Any],
-) -> web.Response:
-    cases = use_cases(request)
-    try:
-        version, _ = await cases.policies.put(
-            *(policy_id, draft),
-            effective_at=terms["effective_at"],
-            base=fields.get("base", ""),
-            actor=request[SESSION].actor,
-        )
-    except InvalidRequest as error:
-        return await _ask(request, known_id, fields, {"effective": say(error)})
-    except PolicyChanged:
-        _, newest = await _find_versions(request, policy_id)
-        return await _say_changed(request, known_id, fields, newest)
-    when = f"from {version.effective_at:%Y-%m-%d %H:%M} UTC on" if terms["effective_at"] else "now"
-    return go_to(link("policies", "of", policy_id), f"Version {version.version} of {policy_id} is in force {when}.")
 
 
 def _load(fields: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -174,12 +178,11 @@ async def _find_versions(request: web.Request, policy_id: str) -> tuple[PolicyVe
     return present, versions[0]
 
 
-async def _say_changed(
-    request: web.Request, known_id: str | None, fields: dict[str, str], newest: PolicyVersion | None
-) -> web.Response:
+async def _say_changed(request: web.Request, known_id: str | None, fields: dict[str, str]) -> web.Response:
     """Ask again, about a change of the newest version: what another one did is not undone unseen."""
     if known_id is None:
         return await _ask(request, None, fields, {"policyId": "There is a policy of this id already; edit that one."})
+    _, newest = await _find_versions(request, known_id)
     what = f"version {newest.version} was made" if newest else "its versions are gone"
     words = f"Changed meanwhile: {what}. The next preview says what this draft would change of it."
     return await _ask(request, known_id, fields | {"base": newest.mark if newest else ""}, {"": words})

@@ -7,9 +7,11 @@ from aiohttp import web
 
 from metering_service.api.grant_schemas import CreateRefundSchema
 from metering_service.api.responses import read_identifier, read_known_client
+from metering_service.console.formats import format_number
 from metering_service.console.forms import load, read_number, read_text
 from metering_service.console.links import link
 from metering_service.console.pages import SESSION, go_to, read_form, show, use_cases
+from metering_service.errors import RefundTooLarge
 from service_chassis.errors import Conflict, say
 
 _REFUND = CreateRefundSchema()
@@ -32,27 +34,36 @@ async def refund(request: web.Request) -> web.Response:
     terms, errors = load(_REFUND, {**written, "credits": read_number(written["credits"]), "eventId": event_id})
     if errors or form.get("step") == "change":
         return await _ask(request, client_id, event_id, written, errors)
-    if form.get("step") != "do":
-        charged, left = await use_cases(request).credits.count_refundable(client_id, event_id)
-        if terms["credits"] > left:
-            errors = {"credits": f"Must be at most {left:,}: so much of the charge is not refunded yet."}
-            return await _ask(request, client_id, event_id, written, errors)
-        return await show(
-            request,
-            "refund_confirm.html",
-            section="decisions",
-            client_id=client_id,
-            event_id=event_id,
-            written=written,
-            terms=terms,
-            charged=charged,
-        )
+    charged, left = await use_cases(request).credits.count_refundable(client_id, event_id)
+    is_asked, back = form.get("step") != "do", link("clients", client_id, "events", event_id)
     try:
-        given = await use_cases(request).credits.refund(client_id, **terms, actor=request[SESSION].actor)
+        given = await use_cases(request).credits.refund(
+            client_id, **terms, dry_run=is_asked, actor=request[SESSION].actor
+        )
+    except RefundTooLarge:
+        errors = {"credits": f"Must be at most {left:,}: so much of the charge is not refunded yet."}
+        return await _ask(request, client_id, event_id, written, errors)
     except Conflict as error:
         return await _ask(request, client_id, event_id, written, {"": say(error)})
+    if is_asked:
+        return await show(
+            request,
+            "confirm.html",
+            section="decisions",
+            verb="Refund",
+            credits=given.credits,
+            client_id=client_id,
+            back=back,
+            written=written,
+            facts={
+                "For": event_id,
+                "It was charged": format_number(charged),
+                "Reason": given.note,
+                "Refund id": given.grant_id,
+            },
+        )
     return go_to(
-        link("clients", client_id, "events", event_id),
+        back,
         f"Refunded {given.credits:,} credits to {client_id} as {given.grant_id}.",
     )
 

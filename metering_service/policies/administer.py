@@ -8,9 +8,10 @@ from difflib import get_close_matches
 import asyncpg
 
 from metering_service.errors import NothingBooked, PolicyNotFound
-from metering_service.policies.policy import ANY_TYPE, Policy, PolicyVersion
+from metering_service.policies.policy import ANY_TYPE, Policy, PolicyVersion, Quota, Rate
 from metering_service.policies.store import PolicyStore
 from service_chassis.database.admin_audit import AdminAuditStore
+from service_chassis.database.pool import open_transaction
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import cut_page
 
@@ -28,15 +29,18 @@ class AdministerPolicies:
         *,
         effective_at: datetime | None = None,
         base: str | None = None,
+        dry_run: bool = False,
         actor: str,
     ) -> tuple[PolicyVersion, list[str]]:
         """Make `policy` a version, in force from the next decision or from `effective_at` on.
 
         The same terms again change nothing. `base` is the mark of the newest version that whoever made `policy`
-        saw, '' for none; without it nobody asks. Returns it, and warnings of what may be a mistake in it. Raises
-        InvalidRequest for an `effective_at` in the past, PolicyChanged where another version is the newest.
+        saw, '' for none; without it nobody asks. A `dry_run` refuses the same and changes nothing. Returns it, and
+        warnings of what may be a mistake in it. Raises InvalidRequest for an `effective_at` in the past and for a
+        name that is not printable, PolicyChanged where another version is the newest.
         """
-        async with self.pool.acquire() as connection, connection.transaction():
+        _require_printable(policy)
+        async with self.pool.acquire() as connection, open_transaction(connection, dry_run=dry_run):
             store = PolicyStore(connection)
             now = await store.fetch_now()
             if effective_at is not None and effective_at < now:
@@ -48,11 +52,6 @@ class AdministerPolicies:
                     **{"version": version.version, "effectiveAt": version.effective_at, **policy.as_document()},
                 )
             return version, find_warnings(policy, await store.list_event_types())
-
-    async def list_warnings(self, policy: Policy) -> list[str]:
-        """Return warnings of what may be a mistake in terms that are not put yet."""
-        async with self.pool.acquire() as connection:
-            return find_warnings(policy, await PolicyStore(connection).list_event_types())
 
     async def cancel_booked(self, policy_id: str, *, actor: str) -> None:
         """Take back the version that is booked for later. Raises NothingBooked."""
@@ -85,6 +84,22 @@ class AdministerPolicies:
             raise PolicyNotFound(policy_id)
         begun = [version for version in versions if version.effective_at <= now]
         return max(begun or versions[-1:], key=lambda version: (version.effective_at, version.version)), versions
+
+
+def _require_printable(policy: Policy) -> None:
+    """Raise InvalidRequest for names with line ends or control characters.
+
+    Not in the schema, which reads what is stored, too: nothing may keep a policy that is in force from being read.
+    """
+    named = [("prices", event_type) for event_type in policy.prices]
+    of_kinds: dict[str, Sequence[Rate | Quota]] = {"rates": policy.rates, "quotas": policy.quotas}
+    for kind, limits in of_kinds.items():
+        for number, limit in enumerate(limits):
+            named.append((f"{kind}.{number}.name", limit.name))
+            named += [(f"{kind}.{number}.eventTypes", event_type) for event_type in limit.event_types]
+    for field, name in named:
+        if not name.isprintable():
+            raise InvalidRequest.field(field, "Must hold printable characters only.")
 
 
 def find_warnings(policy: Policy, seen: Sequence[str]) -> list[str]:

@@ -30,8 +30,9 @@ async def test_a_grant_is_asked_about_first_then_given_once_under_the_keys_name(
     asked = await visitor.send(form, address, credits="1,500", note="Goodwill", expires="2026-05-01")
     assert "Grant 1,500 credits?" in asked
     assert (await acme.balance("acme"))[3] == 0
-    past = await visitor.send(asked, address, 400, step="do", expires="2026-01-01")
-    assert 'id="expires-fault">Must be a day to come.' in past
+    for step in ("ask", "do"):
+        past = await visitor.send(asked, address, 400, step=step, expires="2026-01-01")
+        assert 'id="expires-fault">Must be a day to come.' in past
     changed = await visitor.send(asked, address, step="change")
     assert 'value="1,500"' in changed
     done = await visitor.send(asked, address, step="do")
@@ -39,6 +40,8 @@ async def test_a_grant_is_asked_about_first_then_given_once_under_the_keys_name(
     assert "Granted 1,500" not in await visitor.get("/console/clients/acme")
     await visitor.send(asked, address, step="do")
     assert (await acme.balance("acme"))[3] == 1500
+    again = await visitor.send(form, address, 400, credits="2", note="Another")
+    assert "was used" in again
     [line] = await acme.fetch("SELECT actor, detail FROM admin_audit WHERE action = 'grant'")
     assert line["actor"] == "ops"
     assert "Goodwill" in line["detail"]
@@ -100,8 +103,10 @@ async def test_a_version_is_put_in_force_or_booked_and_the_history_says_what_it_
     later = await visitor.send(await visitor.get(address), address, effective="2026-05-01", mode="shadow")
     assert "Book this version" in later
     assert "booked" in read_text(await visitor.send(later, address, step="do"))
-    past = await visitor.send(await visitor.get(address), address, effective="2026-01-01")
-    assert "Must not be in the past" in await visitor.send(past, address, 400, step="do")
+    for step in ("preview", "do"):
+        form = await visitor.get(address)
+        past = await visitor.send(form, address, 400, step=step, effective="2026-01-01")
+        assert 'id="effective-fault">Must not be in the past.' in past
     assert {
         row["actor"] for row in await acme.fetch("SELECT actor FROM admin_audit WHERE action = 'put_policy'")
     } == {"ops"}
