@@ -9,6 +9,7 @@ from catalog_service.settings import DatabaseSettings
 from catalog_service.tokens.rotate_key import RotateKeys
 from catalog_service.tokens.signing_key import SigningKey, describe_state
 from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.clock import system_clock
@@ -30,7 +31,7 @@ def rotate(as_json: AsJson = False) -> None:
     # The longest there may be: the lifetime that the servers give is not known to this shell.
     lifetime = timedelta(seconds=MAX_LIFETIME_SECONDS)
     key = run_with_pool(
-        DatabaseSettings, lambda pool: RotateKeys(pool).rotate(token_lifetime=lifetime), command=_COMMAND
+        DatabaseSettings, lambda pool: RotateKeys(pool).rotate(token_lifetime=lifetime, actor=ACTOR), command=_COMMAND
     )
     if as_json:
         show_json({"kid": key.kid, "signs_from": key.signs_from})

@@ -12,6 +12,7 @@ from catalog_service.errors import InvalidPlans
 from catalog_service.plans.import_file import ImportPlans
 from catalog_service.plans.plan_file import PlanRow, read_plan_file
 from catalog_service.settings import DatabaseSettings
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, run_with_pool, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
@@ -49,6 +50,7 @@ def import_file(
                     [row.values for row in rows],
                     report=_shown(progress, rows),
                     may_double=allow_doubles,
+                    actor=ACTOR,
                 ),
                 command="catalog_service plans",
             )

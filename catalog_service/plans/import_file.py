@@ -19,6 +19,7 @@ from catalog_service.plans.schema import (
 )
 from catalog_service.plans.store import PlanStore
 from service_chassis.clock import Clock, system_clock
+from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.database.tenancy import begin_for
 from service_chassis.errors import InvalidRequest, say
 from service_chassis.http.json_body import load
@@ -71,6 +72,7 @@ class ImportPlans:
         *,
         report: ReportProgress = lambda _stage, _done: None,
         may_double: bool = False,
+        actor: str,
     ) -> int:
         """Write `plans`, as callers of `sync-plan` would send them, and return how many there were.
 
@@ -92,6 +94,9 @@ class ImportPlans:
                 report("writing", min(start + _ROWS_A_STATEMENT, len(checked)))
             # Last: the lock that it takes keeps other writers of this client waiting until the commit.
             await store.bump_version(client_id)
+            await AdminAuditStore(connection).insert_line(
+                self.clock(), actor, "import_plans", client_id, plans=len(checked)
+            )
         return len(checked)
 
 

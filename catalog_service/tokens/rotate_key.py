@@ -8,6 +8,7 @@ import asyncpg
 from catalog_service.tokens.signing_key import SigningKey, make_key, plan_rotation
 from catalog_service.tokens.signing_key_store import SigningKeyStore
 from service_chassis.clock import Clock, system_clock
+from service_chassis.database.admin_audit import AdminAuditStore
 
 _ENSURE_TIMEOUT_SECONDS = 1.0
 """Shorter than other work: a request may do this on top of its own two pieces."""
@@ -35,7 +36,7 @@ class RotateKeys:
                     await store.insert_key(make_key(now, signs_from=now))
             return await store.list_keys()
 
-    async def rotate(self, *, token_lifetime: timedelta) -> SigningKey:
+    async def rotate(self, *, token_lifetime: timedelta, actor: str) -> SigningKey:
         """Add a key that takes over when everybody can have it, and return it.
 
         The present key stays published until its last token has run out; keys past that are forgotten.
@@ -48,6 +49,9 @@ class RotateKeys:
             await store.delete_retired(now)
             await store.retire_keys(others_published_until)
             await store.insert_key(key)
+            await AdminAuditStore(connection).insert_line(
+                now, actor, "rotate_key", key.kid, signs_from=key.signs_from
+            )
         return key
 
     async def list_keys(self) -> list[SigningKey]:

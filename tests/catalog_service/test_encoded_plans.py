@@ -59,7 +59,7 @@ async def test_a_change_by_another_process_is_seen_by_the_next_request(start_cat
     changed = await other.sync(token, plan_id=plan["plan_id"], color="red")
     assert await one.plans(token) == [changed]
     assert await one.plans(token, "col-1") == [changed]
-    await ImportPlans(other.pool).write("acme", [{**PLAN, "plan_name": "Zeta"}])
+    await ImportPlans(other.pool).write("acme", [{**PLAN, "plan_name": "Zeta"}], actor="tests")
     assert len(await one.plans(token)) == 2
     await other.sync(token, plan_id=plan["plan_id"], is_delete=True)
     assert [plan["plan_name"] for plan in await one.plans(token)] == ["Zeta"]
@@ -122,7 +122,9 @@ async def test_a_refused_change_leaves_the_encoded_list_good(catalog: Catalog, r
 
 
 async def fill(pool: asyncpg.Pool, client_id: str, count: int) -> None:
-    await ImportPlans(pool).write(client_id, [{**PLAN, "plan_name": f"plan {number}"} for number in range(count)])
+    await ImportPlans(pool).write(
+        client_id, [{**PLAN, "plan_name": f"plan {number}"} for number in range(count)], actor="tests"
+    )
 
 
 async def raw(catalog: Catalog, token: str, accept: str) -> tuple[str | None, bytes]:

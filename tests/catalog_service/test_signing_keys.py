@@ -91,7 +91,9 @@ async def test_processes_that_start_together_make_one_key(pool: asyncpg.Pool) ->
 
 async def test_two_rotations_at_once_leave_one_key_without_an_end(pool: asyncpg.Pool) -> None:
     await RotateKeys(pool, lambda: NOW).ensure()
-    await asyncio.gather(*(RotateKeys(pool, lambda: NOW).rotate(token_lifetime=LIFETIME) for _ in range(3)))
+    await asyncio.gather(
+        *(RotateKeys(pool, lambda: NOW).rotate(token_lifetime=LIFETIME, actor="tests") for _ in range(3))
+    )
     keys = await RotateKeys(pool).list_keys()
     assert len([key for key in keys if key.published_until is None]) == 1
 
@@ -101,7 +103,9 @@ async def test_tokens_are_accepted_all_through_a_rotation_and_the_old_key_goes(s
     secret = await one.register()
     await one.token("acme", secret)
     [old] = await one.published_kids()
-    key = await RotateKeys(one.pool, one.clock).rotate(token_lifetime=LIFETIME)
+    key = await RotateKeys(one.pool, one.clock).rotate(token_lifetime=LIFETIME, actor="tests")
+    [line] = await one.pool.fetch("SELECT actor, target FROM admin_audit WHERE action = 'rotate_key'")
+    assert tuple(line) == ("tests", key.kid)
     for _ in range(30):
         one.clock.move(minutes=1)
         token = await one.token("acme", secret)
@@ -109,13 +113,13 @@ async def test_tokens_are_accepted_all_through_a_rotation_and_the_old_key_goes(s
         assert await one.plans(token) == []
     assert await one.published_kids() == await other.published_kids() == [key.kid]
     assert key.kid != old
-    await RotateKeys(one.pool, one.clock).rotate(token_lifetime=LIFETIME)
+    await RotateKeys(one.pool, one.clock).rotate(token_lifetime=LIFETIME, actor="tests")
     assert old not in [key.kid for key in await RotateKeys(one.pool).list_keys()]
 
 
 async def test_a_rotation_is_published_at_once_by_whoever_has_not_read_the_keys_yet(catalog: Catalog) -> None:
     [old] = await catalog.published_kids()
-    key = await RotateKeys(catalog.pool, catalog.clock).rotate(token_lifetime=LIFETIME)
+    key = await RotateKeys(catalog.pool, catalog.clock).rotate(token_lifetime=LIFETIME, actor="tests")
     catalog.clock.move(seconds=REREAD_AFTER.total_seconds())
     assert await catalog.published_kids() == [old, key.kid]
 
@@ -136,7 +140,7 @@ async def test_made_up_keys_do_not_make_us_ask_the_database_each_time(
     assert [await keys.find_public(f"made-up-{number}") for number in range(20)] == [None] * 20
     assert reads == 1
     # A key that somebody else has just made is found all the same, soon after.
-    new = await RotateKeys(pool, clock).rotate(token_lifetime=LIFETIME)
+    new = await RotateKeys(pool, clock).rotate(token_lifetime=LIFETIME, actor="tests")
     clock.move(seconds=5)
     assert await keys.find_public(new.kid)
     assert reads == 2
