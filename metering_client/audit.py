@@ -150,7 +150,7 @@ def _describe_parked(parked: UnsettledEvent) -> Finding:
 
 
 def _check_pair(pair: Pair) -> Iterator[Finding]:
-    """Yield what is wrong with a fact and its charge: either without the other, or another client's."""
+    """Yield what is wrong with a fact and its charge: either without the other, or what they say apart."""
     fact, charge = pair
     if fact is None and charge is not None:
         yield Finding("charge_without_fact", charge.event_id, f"{charge.client_id} was charged, and no fact says why")
@@ -163,6 +163,8 @@ def _check_pair(pair: Pair) -> Iterator[Finding]:
             )
         if charge.event_type != fact.event_type:
             yield Finding("charge_of_another_type", fact.event_id, f"charged as {charge.event_type}")
+        if charge.units not in (None, fact.units):
+            yield Finding("charge_of_other_units", fact.event_id, f"{fact.units} units, charged for {charge.units}")
 
 
 async def pair_in_order(facts: AsyncIterator[Fact], charges: AsyncIterator[Charge]) -> AsyncIterator[Pair]:

@@ -17,12 +17,13 @@ REQUEST_TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A charge as metering lists it; `at` is when it was written."""
+    """A charge as metering lists it; `at` is when it was written, `units` are None where metering is an older one."""
 
     event_id: str
     hold_id: str
     client_id: str
     event_type: str
+    units: int | None
     at: datetime
     late: bool
 
@@ -42,9 +43,8 @@ class ChargesClient:
             page = await self._get("/internal/charges", query)
             for entry in page["charges"]:
                 at = datetime.fromisoformat(entry["at"])
-                yield Charge(
-                    entry["eventId"], entry["holdId"], entry["clientId"], entry["eventType"], at, entry["late"]
-                )
+                ids = (entry["eventId"], entry["holdId"], entry["clientId"], entry["eventType"])
+                yield Charge(*ids, entry.get("units"), at, entry["late"])
             if page["nextCursor"] is None:
                 return
             query = {**query, "cursor": page["nextCursor"]}

@@ -65,6 +65,7 @@ class Charge:
     hold_id: UUID
     client_id: str
     event_type: str
+    units: int
     credits: int
     late: bool
     at: datetime

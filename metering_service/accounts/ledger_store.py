@@ -220,7 +220,7 @@ class LedgerStore:
 
     # In the order of the index ledger_entry_event_once, which is the order of bytes.
     _LIST_CHARGES = """
-        SELECT event_id, hold_id, client_id, event_type, credits, held_at IS NULL, at
+        SELECT event_id, hold_id, client_id, event_type, units, credits, held_at IS NULL, at
         FROM ledger_entry
         WHERE kind = 'spend' AND (event_id, client_id) > ($1, $2)
         ORDER BY event_id, client_id

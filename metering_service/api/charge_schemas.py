@@ -10,6 +10,7 @@ class ChargeSchema(Schema):
     hold_id = fields.UUID(data_key="holdId", required=True)
     client_id = fields.String(data_key="clientId", required=True)
     event_type = fields.String(data_key="eventType", required=True)
+    units = fields.Integer(required=True)
     credits = fields.Integer(required=True)
     late = fields.Boolean(required=True)
     at = fields.DateTime(required=True)

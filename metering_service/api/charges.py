@@ -35,6 +35,7 @@ _CHARGE_EXAMPLE = {
     "holdId": "0198f2a4-7c1e-7f3a-9d43-0b1c5f6e7a88",
     "clientId": "demo",
     "eventType": "plan_play.created",
+    "units": 1,
     "credits": -1,
     "late": False,
     "at": "2026-07-01T09:00:00.250000Z",

@@ -240,7 +240,7 @@ def fact(event_id: str) -> Fact:
 
 
 def charged(event_id: str) -> Charge:
-    return Charge(event_id, "h", "acme", "t", OLD, late=False)
+    return Charge(event_id, "h", "acme", "t", 1, OLD, late=False)
 
 
 async def stream(items: Iterable[Any]) -> AsyncIterator[Any]:

@@ -146,6 +146,17 @@ async def test_each_kind_of_damage_is_found(
     report = await audit(pool).check_charges("completions", stream_facts(pool), charges)
     assert rules(report) == ["charge_of_another_client", "charge_without_fact", "fact_uncharged"]
 
+
+async def test_a_fact_that_is_charged_for_other_units_is_found(
+    billing: Billing, pool: asyncpg.Pool, metering: Metering, charges: ChargesClient
+) -> None:
+    await sell(billing, pool, "as it was")
+    await settle_all(billing, pool)
+    assert (await audit(pool).check_charges("completions", stream_facts(pool), charges)).is_sound
+    await pool.execute("UPDATE completion SET tokens = tokens + 1")
+    report = await audit(pool).check_charges("completions", stream_facts(pool), charges)
+    assert rules(report) == ["charge_of_other_units"]
+
     await pool.execute(
         "INSERT INTO billable_event (hold_id, event_id, outcome, client_id, event_type, units, created_at, "
         "next_attempt_at, parked_at) SELECT gen_random_uuid(), 'llm.tokens:gone', 'happened', 'acme', 'llm.tokens', "
