@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import asyncpg
@@ -16,6 +17,12 @@ _BOUNDS_SECONDS = (1, 10, 60, 600)
 _AGES = ("up to 1 s", "up to 10 s", "up to 1 min", "up to 10 min", "older")
 
 
+def count_by_age(ages: Iterable[float]) -> dict[str, int]:
+    """Return how many holds there are of each age, in words, the youngest first; `ages` in seconds."""
+    counts = Counter(bisect_left(_BOUNDS_SECONDS, age) for age in ages)
+    return {age: counts[number] for number, age in enumerate(_AGES)}
+
+
 @dataclass(frozen=True, slots=True)
 class WatchHolds:
     """Counts live holds by age into a gauge; every process those of the whole database."""
@@ -27,7 +34,6 @@ class WatchHolds:
         """Look, and tell."""
         async with self.pool.acquire() as connection:
             ages = await EventStore(connection).list_ages(MAX_WATCHED_HOLDS)
-        counts = Counter(bisect_left(_BOUNDS_SECONDS, age) for age in ages)
-        for number, age in enumerate(_AGES):
-            self.metrics.holds.labels(age).set(counts[number])
+        for age, holds in count_by_age(ages).items():
+            self.metrics.holds.labels(age).set(holds)
         self.metrics.oldest_hold.set(max(ages, default=0.0))

@@ -9,13 +9,12 @@ import asyncpg
 from metering_service.events.event import HeldEvent
 from metering_service.events.event_store import EventStore
 from metering_service.events.read import FIRST_HELD
+from metering_service.events.watch import MAX_WATCHED_HOLDS, count_by_age
 from metering_service.health.decisions import Outcome, WatchDecisions
-from metering_service.health.store import HealthStore, HeldOfAge
 from metering_service.notices.webhook_store import WebhookBacklog, WebhookStore
 from metering_service.policies.store import PolicyStore
 from service_chassis.database.admin_audit import AUDIT_TARGET, LAST_LINE, AdminAuditLine, AdminAuditStore
 
-AGES = (timedelta(0), timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1))
 _OLDEST_HOLDS = 10
 _LAST_CHANGES = 10
 
@@ -23,6 +22,7 @@ _LAST_CHANGES = 10
 @dataclass(frozen=True, slots=True)
 class Health:
     """How metering is `at` a moment. `decided` is of this process alone, a second, over `seconds`.
+    `held` counts the oldest MAX_WATCHED_HOLDS by age, as the metric does.
 
     `audit` is the last run of the audit, None where there was none; `webhooks` what the `receivers` wait for.
     """
@@ -30,7 +30,7 @@ class Health:
     at: datetime
     seconds: float
     decided: Mapping[Outcome, float]
-    held: Sequence[HeldOfAge]
+    held: Mapping[str, int]
     oldest: Sequence[HeldEvent]
     receivers: Sequence[str]
     webhooks: WebhookBacklog
@@ -51,7 +51,7 @@ class ReadHealth:
         seconds, decided = self.watch.measure()
         async with self.pool.acquire() as connection:
             trail = AdminAuditStore(connection)
-            held = await HealthStore(connection).count_held(AGES)
+            held = count_by_age(await EventStore(connection).list_ages(MAX_WATCHED_HOLDS))
             oldest = await EventStore(connection).list_held(None, timedelta(0), FIRST_HELD, _OLDEST_HOLDS)
             webhooks = await WebhookStore(connection).fetch_backlog(self.receivers)
             audits = await trail.list_lines(AUDIT_TARGET, LAST_LINE, 1)

@@ -133,7 +133,7 @@ async def test_health_shows_decisions_holds_by_age_the_last_audit_and_the_last_c
     await metering.authorize(event("acme"))
     assert (await run_command("metering", metering.dsn, "audit")).code == 0
     page = read_text(await visitor.get("/console/health"))
-    assert "up to 1 min 1 1 min to 5 min 0 5 min to 1 h 1 over 1 h 0" in page
+    assert "up to 1 s 1 up to 10 s 0 up to 1 min 0 up to 10 min 1 older 0" in page
     assert "sound every invariant holds" in page
     assert "granted" in page
     assert "ops assign policy acme" in page
