@@ -20,7 +20,7 @@ from metering_service.errors import (
     RefundTooLarge,
 )
 from service_chassis.database.admin_audit import AdminAuditStore
-from service_chassis.database.pool import open_transaction
+from service_chassis.database.dry_run import open_transaction
 from service_chassis.errors import InvalidRequest
 
 

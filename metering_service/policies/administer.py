@@ -11,7 +11,7 @@ from metering_service.errors import NothingBooked, PolicyNotFound
 from metering_service.policies.policy import ANY_TYPE, Policy, PolicyVersion, Quota, Rate
 from metering_service.policies.store import PolicyStore
 from service_chassis.database.admin_audit import AdminAuditStore
-from service_chassis.database.pool import open_transaction
+from service_chassis.database.dry_run import open_transaction
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import cut_page
 

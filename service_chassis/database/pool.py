@@ -213,22 +213,6 @@ async def _keep_session(_: asyncpg.Connection) -> None:
 
 
 @asynccontextmanager
-async def open_transaction(connection: asyncpg.Connection, *, dry_run: bool) -> AsyncIterator[None]:
-    """Begin a transaction that is committed at the end, or taken back for a `dry_run`, as for an error."""
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        yield
-    except BaseException:
-        await transaction.rollback()
-        raise
-    if dry_run:
-        await transaction.rollback()
-    else:
-        await transaction.commit()
-
-
-@asynccontextmanager
 async def open_snapshot(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
     """Lend a connection in a read-only transaction whose every statement sees the same moment."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
