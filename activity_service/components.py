@@ -28,7 +28,7 @@ from service_chassis.clock import Clock
 from service_chassis.database.clock_watch import CLOCK_WATCH_INTERVAL_SECONDS, ClockWatch
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
-from service_chassis.database.tenancy import ALL_CLIENTS
+from service_chassis.database.tenancy import ALL_CLIENTS, check_row_security
 from service_chassis.database.turns import PoolMetrics
 
 SCHEMA = Schema.of(Path(__file__).parent, role="activity_service")
@@ -63,7 +63,9 @@ async def open_components(
     async with (
         open_counted("requests", size, POOL_SETTINGS) as pool,
         # Sees the rows of all clients: for statements that many requests share, and for the background work.
-        open_counted("shared", max(4, size // 4), {**POOL_SETTINGS, **ALL_CLIENTS}) as shared_pool,
+        open_counted(
+            "shared", max(4, size // 4), {**POOL_SETTINGS, **ALL_CLIENTS}, settings.postgres_shared_dsn
+        ) as shared_pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
         open_counted("readiness", 1, {}) as readiness_pool,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
@@ -71,6 +73,7 @@ async def open_components(
         metrics = ActivityMetrics(app[METRICS])
         keys = RemoteKeys(session, settings.jwks_url)
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
+        app[READINESS].require("row_security", lambda: check_row_security(readiness_pool))
         # What sets these sessions apart a pooler may refuse or drop, and leave those of readiness as they are.
         app[READINESS].require("sessions", lambda: check_postgres(shared_pool), once=True)
         app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)
@@ -127,14 +130,20 @@ def _open_billing(
 
 
 def _open_pool(
-    settings: ActivitySettings, metrics: PoolMetrics, name: str, size: int, server_settings: Mapping[str, str]
+    settings: ActivitySettings,
+    metrics: PoolMetrics,
+    name: str,
+    size: int,
+    server_settings: Mapping[str, str],
+    dsn: str = "",
 ) -> AbstractAsyncContextManager[asyncpg.Pool]:
     return open_pool(
-        settings.postgres_dsn,
+        dsn or settings.postgres_dsn,
         size=size,
         application_name="activity_service",
         settings=server_settings,
         role=settings.postgres_role,
+        is_behind_pooler=settings.postgres_pooler,
         name=name,
         metrics=metrics,
     )

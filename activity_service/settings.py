@@ -11,6 +11,7 @@ from service_chassis.process_settings import (
     RETENTION_SECONDS,
     cors_origins_variable,
     ops_port_variable,
+    other_dsn_variable,
     port_variable,
     require_http_url,
     role_variable,
@@ -56,6 +57,9 @@ class ActivitySettings(process_settings.ProcessSettings, DatabaseSettings):
         unit="connections",
         default=20,
         validate=CONNECTIONS,
+    )
+    postgres_shared_dsn: str = other_dsn_variable(
+        "POSTGRES_SHARED_DSN", "what requests share and the background work, which sees the rows of all clients"
     )
     token_issuer: str = variable(
         "TOKEN_ISSUER", "The `iss` claim that an access token must have.", default="catalog_service"
@@ -112,6 +116,10 @@ class ActivitySettings(process_settings.ProcessSettings, DatabaseSettings):
         default=2.0,
         validate=PAUSE_SECONDS,
     )
+
+    def name_other_dsns(self) -> Mapping[str, str]:
+        """Return the URLs of sessions that differ from the others by their variable; empty where there is none."""
+        return {f"{PREFIX}POSTGRES_SHARED_DSN": self.postgres_shared_dsn}
 
     def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
         """Return the secrets by their variable."""

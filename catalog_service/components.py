@@ -27,6 +27,7 @@ from service_chassis.clock import Clock
 from service_chassis.database.admin_audit import ReadAdminAudit
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
+from service_chassis.database.tenancy import check_row_security
 from service_chassis.database.turns import PoolMetrics
 
 SCHEMA = Schema.of(Path(__file__).parent, role="catalog_service")
@@ -76,6 +77,7 @@ async def open_components(
     ):
         key_ring, clients = KeyRing(pool, clock), AuthenticateClients(pool, FailedAttempts(clock), clock)
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
+        app[READINESS].require("row_security", lambda: check_row_security(readiness_pool))
         app[READINESS].require("migrations", lambda: check_schema(readiness_pool, SCHEMA), once=True)
         app[READINESS].require("signing_keys", key_ring.signer)
         yield Components(
@@ -115,6 +117,7 @@ def _open_pool(
         application_name="catalog_service",
         role=settings.postgres_role,
         acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+        is_behind_pooler=settings.postgres_pooler,
         work_seconds=WORK_TIMEOUT_SECONDS,
         name=name,
         metrics=metrics,

@@ -117,7 +117,7 @@ async def open_components(
     size = settings.postgres_pool_size
     open_counted = partial(_open_pool, settings, PoolMetrics(app[METRICS]))
     async with (
-        open_counted("charging", size, CHARGING_SETTINGS) as charging_pool,
+        open_counted("charging", size, CHARGING_SETTINGS, settings.postgres_charging_dsn) as charging_pool,
         # For everything that no request for a charge waits for, and for the policies of clients not seen before.
         open_counted("others", max(2, size // 2), {}) as pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
@@ -201,14 +201,20 @@ async def open_components(
 
 
 def _open_pool(
-    settings: MeteringSettings, metrics: PoolMetrics, name: str, size: int, server_settings: Mapping[str, str]
+    settings: MeteringSettings,
+    metrics: PoolMetrics,
+    name: str,
+    size: int,
+    server_settings: Mapping[str, str],
+    dsn: str = "",
 ) -> AbstractAsyncContextManager[asyncpg.Pool]:
     return open_pool(
-        settings.postgres_dsn,
+        dsn or settings.postgres_dsn,
         size=size,
         application_name="metering_service",
         settings=server_settings,
         acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+        is_behind_pooler=settings.postgres_pooler,
         name=name,
         metrics=metrics,
     )

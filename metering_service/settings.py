@@ -21,6 +21,7 @@ from service_chassis.process_settings import (
     RETENTION_SECONDS,
     admin_port_variable,
     ops_port_variable,
+    other_dsn_variable,
     port_variable,
     require_http_url,
     within,
@@ -93,6 +94,7 @@ class MeteringSettings(process_settings.AdminSettings):
         default=10,
         validate=CONNECTIONS,
     )
+    postgres_charging_dsn: str = other_dsn_variable("POSTGRES_CHARGING_DSN", "decisions and charges")
     redis_url: str = variable(
         "REDIS_URL",
         "Redis or Valkey for request rates, or a node of a cluster of them, as a redis:// URL.",
@@ -141,6 +143,10 @@ class MeteringSettings(process_settings.AdminSettings):
     )
     webhooks: tuple[str, ...] = _webhooks_variable()
     webhook_networks: tuple[str, ...] = _webhook_networks_variable()
+
+    def name_other_dsns(self) -> Mapping[str, str]:
+        """Return the URLs of sessions that differ from the others by their variable; empty where there is none."""
+        return {f"{PREFIX}POSTGRES_CHARGING_DSN": self.postgres_charging_dsn}
 
     def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
         """Return the secrets by their variable, of the service keys the hashes."""

@@ -95,6 +95,12 @@ class ProcessSettings(DatabaseSettings):
         "OPS_HOST", "Address that health and metrics listen on.", default="127.0.0.1", validate=NOT_EMPTY
     )
     ops_port: int
+    postgres_pooler: bool = variable(
+        "POSTGRES_POOLER",
+        "true: a pooler that shares sessions is in front of the database, such as PgBouncer in transaction mode. "
+        "Role and settings come with the login then (`deploy/pooler.sql`), and are verified.",
+        default=False,
+    )
     workers: int = variable(
         "WORKERS",
         "Processes that share the port, one a core. Each has pools and bounds of its own: connections to the "
@@ -121,9 +127,12 @@ class ProcessSettings(DatabaseSettings):
 
     def name_secrets(self) -> Mapping[str, Sequence[str | None]]:
         """Return the secrets by their variable, of a key that is kept as a hash its SHA-256 in hex."""
-        # The library drops a password that is empty.
-        empty = urlsplit(self.postgres_dsn).password
-        return {f"{self.prefix}POSTGRES_DSN": [read_database_url(self.postgres_dsn).get("password", empty)]}
+        dsns = {f"{self.prefix}POSTGRES_DSN": self.postgres_dsn, **self.name_other_dsns()}
+        return {variable: [_password_of(dsn)] for variable, dsn in dsns.items() if dsn}
+
+    def name_other_dsns(self) -> Mapping[str, str]:
+        """Return the URLs of sessions that differ from the others by their variable; empty where there is none."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +143,23 @@ class AdminSettings(ProcessSettings):
         "ADMIN_HOST", "Address that administration listens on.", default="127.0.0.1", validate=NOT_EMPTY
     )
     admin_port: int
+
+
+def other_dsn_variable(name: str, purpose: str) -> Any:
+    """Declare the URL by which sessions that differ from the others reach the same database."""
+    return variable(
+        name,
+        f"The same database's URL with the login of {purpose}, where a pooler is in front of it. Empty: as the "
+        "others.",
+        default="",
+        validate=lambda dsn: dsn and read_database_url(dsn),
+    )
+
+
+def _password_of(dsn: str) -> str | None:
+    """Return the password in a database's URL."""
+    # The library drops one that is empty.
+    return read_database_url(dsn).get("password", urlsplit(dsn).password)
 
 
 def port_variable(default: int) -> Any:

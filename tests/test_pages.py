@@ -38,6 +38,7 @@ NOT_RUN = {
         ":8080 (TLS)": SHOWN,
         "PUBLISHED=0.0.0.0:443": SHOWN,
         './ctl catalog clients create acme --name "Acme Ltd"': "README.md's, which is run; a file of one's own",
+        "psql --file deploy/pooler.sql": "deploy/test_pooler.py runs the file",
     },
     "docs/operations/observability.md": {
         "docker compose --profile observability up --detach --wait": "deploy/trial brings up what images there are",

@@ -74,5 +74,9 @@ def _run(work: Callable[[PersonalData], Awaitable[Result]]) -> Result:
     # The trace that it was done goes to standard error: standard output is what was asked for.
     configure_logging("info", "activity_service", sys.stderr.buffer)
     return run_with_pool(
-        DatabaseSettings, lambda pool: work(PersonalData(pool)), command="activity_service users", settings=UNHURRIED
+        DatabaseSettings,
+        lambda pool: work(PersonalData(pool)),
+        command="activity_service users",
+        settings=UNHURRIED,
+        acts_as_role=True,
     )

@@ -53,6 +53,7 @@ def import_file(
                     actor=ACTOR,
                 ),
                 command="catalog_service plans",
+                acts_as_role=True,
             )
         except InvalidPlans as error:
             raise OperatorError(_name_places(file, rows, error)) from None

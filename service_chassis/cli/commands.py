@@ -169,16 +169,19 @@ def run_with_pool(
     *,
     command: str,
     settings: Mapping[str, str] | None = None,
+    acts_as_role: bool = False,
     connections: int = 1,
 ) -> Result:
     """Do `work` with a pool of few connections, whose server `settings` differ as told, and return what it returns.
 
-    `command` names the connection in the server's own lists. Raises OperatorError where the database is away.
+    `command` names the connection in the server's own lists. With `acts_as_role` row-level security holds for it, as
+    for the service. Raises OperatorError where the database is away.
     """
-    dsn = read_settings(settings_class).postgres_dsn
+    given = read_settings(settings_class)
+    dsn, role = given.postgres_dsn, _name_role(given) if acts_as_role else ""
 
     async def with_pool() -> Result:
-        async with open_pool(dsn, size=connections, application_name=command, settings=settings) as pool:
+        async with open_pool(dsn, size=connections, application_name=command, settings=settings, role=role) as pool:
             try:
                 # The work may speak to other servers, too: now it is plain which one is away.
                 async with pool.acquire():
@@ -193,6 +196,11 @@ def run_with_pool(
     return asyncio.run(with_pool())
 
 
+def _name_role(settings: DatabaseSettings) -> str:
+    """Return the role that the service acts as, of those that do."""
+    return getattr(settings, "postgres_role", "")
+
+
 def migrate_and_show(settings_class: type[DatabaseSettings], schema: Schema, as_json: bool) -> None:
     """Bring the service's database to `schema` and print what that took."""
     settings = read_settings(settings_class)
@@ -200,8 +208,7 @@ def migrate_and_show(settings_class: type[DatabaseSettings], schema: Schema, as_
         settings.postgres_dsn,
         schema,
         lambda words: typer.echo(words, err=True),
-        # Of the services that act as a role.
-        acting_role=getattr(settings, "postgres_role", ""),
+        acting_role=_name_role(settings),
     )
     if as_json:
         show_json({"applied": applied})

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from service_chassis.database.session import SessionNotAsAsked, require_as_asked
+from service_chassis.database.session import SessionNotAsAsked, require_as_asked, require_followed_statements
 from service_chassis.database.turns import PoolMetrics, Turns
 from service_chassis.database.url import as_asyncpg_url
 
@@ -29,7 +29,6 @@ _SERVER_SETTINGS = {
     "jit": "off",
 }
 
-
 DATABASE_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises: of a server that is away, that refuses, or that is not what was asked for."""
 
@@ -44,22 +43,20 @@ _CHANGED_SERVER = (
 """What a server says that was demoted, restarts or shuts down: a session with it is of no more use, and a busy one
 would never be replaced by itself."""
 
-_OF_A_POOLER = (
-    asyncpg.ProtocolViolationError,
-    asyncpg.DuplicatePreparedStatementError,
-    asyncpg.InvalidSQLStatementNameError,
-)
+_OF_LOST_STATEMENTS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+_UNLIKE_A_SESSION = (asyncpg.ProtocolViolationError, *_OF_LOST_STATEMENTS)
 """What comes of a session that is not one session with one server."""
 POOLER_IN_THE_WAY = (
     "a connection pooler in front of the database changes servers between statements, or refuses what a session "
-    "begins with; connect to the database itself"
+    "begins with; connect to the database itself, or serve as docs/operations/deployment.md says of poolers"
 )
+_KEPT_BY_POOLERS = ("application_name", "timezone")
+"""Server settings that a pooler takes of each of its clients, and sets at whatever session it hands out."""
 
 UNHURRIED: Mapping[str, str] = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 """Server settings of a connection for an operator's long work, whose every statement its caller bounds."""
 OPERATOR_TIMEOUT_SECONDS = 600.0
 """For a statement that looks for one user in tables without an index for it."""
-
 
 _MAX_QUERIES = 50_000
 _MAX_IDLE_SECONDS = 300.0
@@ -74,10 +71,18 @@ class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
     """
 
     def __init__(
-        self, *arguments: Any, max_size: int, acquire_seconds: float, work_seconds: float | None, **options: Any
+        self,
+        *arguments: Any,
+        max_size: int,
+        acquire_seconds: float,
+        work_seconds: float | None,
+        is_behind_pooler: bool,
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, max_size=max_size, **options)
         self.turns = Turns(max_size)
+        # By a ProtocolViolationError a pooler that is expected says that it lost a server, and ends the session.
+        self.unlike_a_session = _OF_LOST_STATEMENTS if is_behind_pooler else _UNLIKE_A_SESSION
         self._acquire_seconds = acquire_seconds
         self._work_seconds = work_seconds
 
@@ -88,7 +93,7 @@ class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
         """
         seconds = self._acquire_seconds if timeout is None else timeout
         work_seconds = self._work_seconds if work_seconds is None else work_seconds
-        return _Turn(self.turns, super().acquire(timeout=seconds), seconds, work_seconds)
+        return _Turn(self, super().acquire(timeout=seconds), seconds, work_seconds)
 
 
 def _hear(done: asyncio.Future[Any]) -> None:
@@ -100,16 +105,17 @@ def _hear(done: asyncio.Future[Any]) -> None:
 class _Turn:
     """One use of a connection, once it is its turn. A session with a server that has changed is cut at its end."""
 
-    __slots__ = ("_connection", "_lent", "_timeout_seconds", "_turns", "_work")
+    __slots__ = ("_connection", "_lent", "_timeout_seconds", "_turns", "_unlike_a_session", "_work")
 
     def __init__(
         self,
-        turns: Turns,
+        pool: FairPool,
         lent: AbstractAsyncContextManager[asyncpg.Connection],
         timeout_seconds: float,
         work_seconds: float | None,
     ) -> None:
-        self._turns = turns
+        self._turns = pool.turns
+        self._unlike_a_session = pool.unlike_a_session
         self._lent = lent
         self._timeout_seconds = timeout_seconds
         self._work = asyncio.timeout(work_seconds)
@@ -126,7 +132,7 @@ class _Turn:
                 raise
         except BaseException as error:
             await self._work.__aexit__(type(error), error, error.__traceback__)
-            _tell_of_a_pooler(error)
+            self._tell_of_a_pooler(error)
             raise
 
     async def __aexit__(self, *fault: Any) -> None:
@@ -138,7 +144,7 @@ class _Turn:
         finally:
             self._turns.give_back()
             await self._work.__aexit__(*fault)
-        _tell_of_a_pooler(fault[1])
+        self._tell_of_a_pooler(fault[1])
 
     async def _give_back(self, *fault: Any) -> None:
         """Wait until the server has given a statement up; should the caller be cancelled meanwhile, it goes on."""
@@ -146,11 +152,10 @@ class _Turn:
         giving.add_done_callback(_hear)
         await asyncio.shield(giving)
 
-
-def _tell_of_a_pooler(error: BaseException | None) -> None:
-    if isinstance(error, _OF_A_POOLER):
-        # asyncpg goes on with advice to programmers.
-        raise SessionNotAsAsked(f"{POOLER_IN_THE_WAY} ({str(error).partition(chr(10))[0]})") from error
+    def _tell_of_a_pooler(self, error: BaseException | None) -> None:
+        if isinstance(error, self._unlike_a_session):
+            # asyncpg goes on with advice to programmers.
+            raise SessionNotAsAsked(f"{POOLER_IN_THE_WAY} ({str(error).partition(chr(10))[0]})") from error
 
 
 @asynccontextmanager
@@ -163,6 +168,7 @@ async def open_pool(
     role: str = "",
     acquire_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
     work_seconds: float | None = None,
+    is_behind_pooler: bool = False,
     name: str = "",
     metrics: PoolMetrics | None = None,
 ) -> AsyncIterator[asyncpg.Pool]:
@@ -170,13 +176,19 @@ async def open_pool(
 
     None is opened yet, so a service starts while its database is down. Statements end after 4 s, lock waits after
     3 s, idle transactions after 10 s, on the server's side, unless `settings`, the server's own parameters by name,
-    say otherwise. With a `role`, each connection acts as that one instead of the one that it logs in as; one that has
-    not what it was begun with raises SessionNotAsAsked. Waits for a connection end after `acquire_seconds`, and a use
-    of one after `work_seconds`, if given. `metrics` count it, as the pool `name`.
+    say otherwise. With a `role`, each connection acts as that one instead of the one that it logs in as. Role and
+    settings are what a connection begins with; with `is_behind_pooler` they come with the login. One that lacks any
+    raises SessionNotAsAsked. Waits for a connection end after `acquire_seconds`, and a use of one after
+    `work_seconds`, if given. `metrics` count it, as the pool `name`.
     """
     settings = {**_SERVER_SETTINGS, **({"role": role} if role else {}), **(settings or {})}
+    begins_with = {"application_name": application_name, **settings}
+    if is_behind_pooler:
+        begins_with = {setting: begins_with[setting] for setting in _KEPT_BY_POOLERS}
 
     async def require_settings(connection: asyncpg.Connection) -> None:
+        if is_behind_pooler:
+            await require_followed_statements(connection)
         await require_as_asked(connection, settings)
 
     pool = await FairPool(
@@ -192,7 +204,8 @@ async def open_pool(
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         acquire_seconds=acquire_seconds,
         work_seconds=work_seconds,
-        server_settings={"application_name": application_name, **settings},
+        is_behind_pooler=is_behind_pooler,
+        server_settings=begins_with,
         init=require_settings,
         reset=_keep_session,
     )

@@ -4,6 +4,9 @@ The first is every statement naming its client. Should one forget to, the databa
 policies (migrations `..._row_security.sql`) let a row through only for the client in the setting `app.client_id`,
 which lasts for one transaction, or for a connection that was opened for all clients on purpose. A setting does not
 protect against injected SQL, which could set it; against that there are only parameters.
+
+`act_for` (sql/act_for.sql), which sets it, refuses where the wall does not stand: for an owner, a superuser, or a
+session for all clients. So it is asked in the very transaction, whichever session that has.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -14,7 +17,7 @@ import asyncpg
 ALL_CLIENTS: Mapping[str, str] = {"app.all_clients": "on"}
 """Server settings of connections for work that serves nobody in particular: shared batches, relays, audits."""
 
-CALLER = "(SELECT set_config('app.client_id', $1, true) AS client_id OFFSET 0) AS caller"
+CALLER = "(SELECT act_for($1) AS client_id OFFSET 0) AS caller"
 """A source of one row for statements that are a transaction of their own, at no extra round trip; `$1` is the client.
 
 Only in this shape: `FROM {CALLER} CROSS JOIN LATERAL (SELECT ... WHERE client_id = caller.client_id ...)`. The inner
@@ -22,7 +25,7 @@ query depends on the row, so no plan can begin it before the client is set; besi
 fixes that order, and what comes too early finds nothing.
 """
 
-_ACT_FOR = "SELECT set_config('app.client_id', $1, true)"
+_ACT_FOR = "SELECT act_for($1)"
 
 
 async def act_for(connection: asyncpg.Connection, client_id: str) -> None:
@@ -36,3 +39,9 @@ async def begin_for(pool: asyncpg.Pool, client_id: str) -> AsyncIterator[asyncpg
     async with pool.acquire() as connection, connection.transaction():
         await act_for(connection, client_id)
         yield connection
+
+
+async def check_row_security(pool: asyncpg.Pool) -> None:
+    """Raise unless row-level security holds a session of `pool` to one client."""
+    async with pool.acquire(timeout=1) as connection:
+        await act_for(connection, "")

@@ -82,6 +82,11 @@ class Activity:
     def components(self) -> Components:
         return self.app[COMPONENTS]
 
+    @property
+    def serving_pool(self) -> asyncpg.Pool:
+        """The service's own pool for one client's work, behind row-level security."""
+        return self.components.read_plays.pool
+
     async def call(
         self, method: str, path: str, *, token: str | None = None, key: str | None = None, **options: Any
     ) -> Reply:

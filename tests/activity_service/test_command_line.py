@@ -20,7 +20,7 @@ from tests.activity_service.test_relay import insert_happened
 def test_migrate_makes_the_schema_and_may_be_repeated(empty_database: Callable[[], str], run: Run) -> None:
     dsn = empty_database()
 
-    functions = [f"{name} (function)" for name in ("billable_fact_exists", "plan_play_exists", "utc_now")]
+    functions = [f"{name} (function)" for name in ("act_for", "billable_fact_exists", "plan_play_exists", "utc_now")]
     applied = [*sorted(SCHEMA.migrations), *functions]
     assert json.loads(run(dsn, "migrate", "--json")[1]) == {"applied": applied}
     assert run(dsn, "migrate") == (0, "nothing to apply\n", "")

@@ -37,7 +37,9 @@ async def test_it_names_what_is_not_ready_and_metering_is_none_of_it(
     client = await aiohttp_client(operations(activity))
     async with client.get("/readyz") as response:
         assert response.status == 503
-        assert set((await response.json())["notReady"]) == {"postgres", "sessions", "migrations", "signing_keys"}
+        assert set((await response.json())["notReady"]) == {
+            *("postgres", "row_security", "sessions", "migrations", "signing_keys")
+        }
 
 
 async def test_it_is_not_ready_without_its_schema_and_starts_all_the_same(
@@ -46,7 +48,7 @@ async def test_it_is_not_ready_without_its_schema_and_starts_all_the_same(
     activity = await start_activity(postgres_dsn=empty_database())
     client = await aiohttp_client(operations(activity))
     async with client.get("/readyz") as response:
-        assert (await response.json())["notReady"] == ["migrations"]
+        assert (await response.json())["notReady"] == ["row_security", "migrations"]
 
 
 async def test_metrics_name_what_this_service_counts(activity: Activity, aiohttp_client: AiohttpClient) -> None:

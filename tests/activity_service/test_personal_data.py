@@ -29,7 +29,7 @@ async def create_marked(activity: Activity, **options: Any) -> dict[str, Any]:
 
 
 async def erase(activity: Activity, user_id: str = "marked-user") -> Erasure:
-    return await PersonalData(activity.pool).erase("client-a", user_id)
+    return await PersonalData(activity.serving_pool).erase("client-a", user_id)
 
 
 async def charged(activity: Activity, count: int) -> None:
@@ -51,14 +51,14 @@ async def test_an_export_holds_all_there_is_of_one_user_and_nothing_of_others(ac
     await activity.create_play(token=user_token, key="k2")
     await activity.create_play(userId="another")
     await activity.create_play(token=activity.issuer.issue("client-b"), userId="marked-user")
-    exported = await PersonalData(activity.pool).export("client-a", "marked-user")
+    exported = await PersonalData(activity.serving_pool).export("client-a", "marked-user")
     document = orjson.loads(orjson.dumps(exported, default=str))
     assert [row["email"] for row in document["planPlays"]] == [MARKED["email"], None]
     assert document["planPlays"][0]["id"] == play["id"]
     assert {row["client_id"] for row in document["planPlays"]} == {"client-a"}
     assert len(document["billableEvents"]) == 2
     with pytest.raises(NobodyFound):
-        await PersonalData(activity.pool).export("client-a", "nobody")
+        await PersonalData(activity.serving_pool).export("client-a", "nobody")
 
 
 async def test_an_erasure_leaves_the_facts_and_the_bills_and_nothing_of_the_person(activity: Activity) -> None:
@@ -211,7 +211,7 @@ async def test_plays_without_a_user_are_found_by_the_address_that_they_hold(acti
     await activity.create_play(key="k1", **MARKED)
     await activity.create_play(**{**MARKED, "email": "kept@example.org"})
     await create_marked(activity)
-    data = PersonalData(activity.pool)
+    data = PersonalData(activity.serving_pool)
     [found] = (await data.export_email("client-a", MARKED["email"].upper()))["planPlays"]
     assert (found["email"], found["user_id"]) == (MARKED["email"], None)
     assert (await data.erase_email("client-a", MARKED["email"])).plays == 1

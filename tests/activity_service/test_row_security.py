@@ -9,7 +9,7 @@ from activity_service.plays.plan_play import PlanPlayChanges, PlanPlayFilter
 from activity_service.plays.store import POOL_SETTINGS, PlanPlayStore
 from service_chassis.clock import system_clock
 from service_chassis.database.pool import open_pool
-from service_chassis.database.tenancy import ALL_CLIENTS, act_for, begin_for
+from service_chassis.database.tenancy import ALL_CLIENTS, act_for, begin_for, check_row_security
 from tests.activity_service.activity import Activity
 
 ROLE = "activity_service"
@@ -137,3 +137,20 @@ async def test_the_service_can_change_no_table_and_end_no_isolation(isolated: as
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await isolated.execute(statement)
+
+
+@pytest.mark.parametrize(("given", "role"), [({}, ""), (ALL_CLIENTS, ROLE)])
+async def test_a_session_that_sees_all_clients_may_not_act_for_one(
+    isolated: asyncpg.Pool, activity_dsn: str, given: dict[str, str], role: str
+) -> None:
+    """The owner's session, or one for shared batches: a pooler can hand out either where it should not."""
+    async with open_pool(activity_dsn, size=1, application_name="test", settings=given, role=role) as wide:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="may not act for one client"):
+            async with begin_for(wide, "client-a"):
+                pass
+        async with wide.acquire() as connection:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="may not act for one client"):
+                await PlanPlayStore(connection).list_plan_plays(PlanPlayFilter("client-a"), 10)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await check_row_security(wide)
+    await check_row_security(isolated)

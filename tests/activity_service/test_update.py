@@ -213,7 +213,7 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
     async def complete(event: BillableEvent) -> PlanPlay | None:
         changes, now = PlanPlayChanges(status="ended"), system_clock()
         hold = Hold(event, granted(event), timedelta(days=1), lambda _: None)
-        async with activity.pool.acquire() as connection, hold.charge(connection, at=now) as charge:
+        async with activity.serving_pool.acquire() as connection, hold.charge(connection, at=now) as charge:
             return await CompletionStore(connection).complete_plan_play(play, changes, charge, now)
 
     ended = await asyncio.gather(*map(complete, attempts(guarded)))

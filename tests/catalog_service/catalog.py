@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient
 
 from catalog_service.clients.change_secrets import ChangeSecrets
 from catalog_service.clients.register import RegisterClients
+from catalog_service.components import COMPONENTS
 
 PLAN = {"plan_name": "Basic", "description": "The basic plan.", "collection_id": "col-1", "color": "#336699"}
 PERSON = {"first_name": "Ada", "last_name": "Lovelace"}
@@ -48,6 +49,11 @@ class Catalog:
         self.clock = clock
         self.operator = RegisterClients(pool, clock)
         self.secrets = ChangeSecrets(pool, clock)
+
+    @property
+    def serving_pool(self) -> asyncpg.Pool:
+        """The service's own pool, behind row-level security."""
+        return self.app[COMPONENTS].plans.pool
 
     async def register(self, client_id: str = "acme", **options: Any) -> str:
         """Register a client and answer its secret."""

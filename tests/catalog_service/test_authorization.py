@@ -108,7 +108,7 @@ async def test_no_call_reaches_another_clients_plan(catalog: Catalog) -> None:
 async def test_two_clients_may_have_plans_of_one_id(catalog: Catalog) -> None:
     for client_id in ("acme", "other"):
         await catalog.register(client_id, secret=f"{client_id}-secret-of-a-test")
-        await ImportPlans(catalog.pool).write(
+        await ImportPlans(catalog.serving_pool).write(
             client_id, [{**PLAN, "plan_id": "p", "plan_name": client_id}], actor="tests"
         )
     tokens = [await catalog.token(client_id, f"{client_id}-secret-of-a-test") for client_id in ("acme", "other")]

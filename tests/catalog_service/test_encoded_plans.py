@@ -59,7 +59,7 @@ async def test_a_change_by_another_process_is_seen_by_the_next_request(start_cat
     changed = await other.sync(token, plan_id=plan["plan_id"], color="red")
     assert await one.plans(token) == [changed]
     assert await one.plans(token, "col-1") == [changed]
-    await ImportPlans(other.pool).write("acme", [{**PLAN, "plan_name": "Zeta"}], actor="tests")
+    await ImportPlans(other.serving_pool).write("acme", [{**PLAN, "plan_name": "Zeta"}], actor="tests")
     assert len(await one.plans(token)) == 2
     await other.sync(token, plan_id=plan["plan_id"], is_delete=True)
     assert [plan["plan_name"] for plan in await one.plans(token)] == ["Zeta"]
@@ -136,7 +136,7 @@ async def raw(catalog: Catalog, token: str, accept: str) -> tuple[str | None, by
 
 async def test_a_gzipped_list_is_the_same_list(catalog: Catalog) -> None:
     token = await catalog.token()
-    await fill(catalog.pool, "acme", 50)
+    await fill(catalog.serving_pool, "acme", 50)
     (encoding, packed), (none, plain) = await raw(catalog, token, "br, gzip"), await raw(catalog, token, "identity")
     assert (encoding, none) == ("gzip", None)
     assert gzip.decompress(packed) == plain
@@ -169,7 +169,7 @@ async def test_kept_responses_stay_within_their_memory(start_catalog: StartCatal
     catalog = await start_catalog(encoded_plans_limit_bytes=20_000)
     cache = catalog.app[COMPONENTS].encoded_plans
     token = await catalog.token()
-    await fill(catalog.pool, "acme", 20)
+    await fill(catalog.serving_pool, "acme", 20)
     for number in range(60):
         await catalog.plans(token, f"collection {number}")
         await catalog.plans(token)  # in use all the time, and so never the one to go
@@ -184,14 +184,14 @@ async def test_kept_responses_stay_within_their_memory(start_catalog: StartCatal
 async def test_a_list_larger_than_the_memory_is_answered_all_the_same(start_catalog: StartCatalog) -> None:
     catalog = await start_catalog(encoded_plans_limit_bytes=0)
     token = await catalog.token()
-    await fill(catalog.pool, "acme", 20)
+    await fill(catalog.serving_pool, "acme", 20)
     assert len(await catalog.plans(token)) == 20
     assert catalog.app[COMPONENTS].encoded_plans.kept_bytes == 0
 
 
 async def test_the_hot_statements_use_their_indexes(catalog: Catalog) -> None:
     await catalog.register()
-    await fill(catalog.pool, "acme", 3000)
+    await fill(catalog.serving_pool, "acme", 3000)
     await catalog.pool.execute(
         "INSERT INTO client SELECT 'c' || n, 'c', false, NULL, 0, now() FROM generate_series(1, 3000) n"
     )

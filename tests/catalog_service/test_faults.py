@@ -82,5 +82,5 @@ async def test_a_service_that_was_not_migrated_is_not_ready(
     start_catalog: StartCatalog, empty_database: object
 ) -> None:
     catalog = await start_catalog(postgres_dsn=empty_database())  # type: ignore[operator]
-    assert await catalog.app[READINESS].find_not_ready() == ["migrations", "signing_keys"]
+    assert await catalog.app[READINESS].find_not_ready() == ["row_security", "migrations", "signing_keys"]
     assert await catalog.request_token("acme", "x") == (500, UNEXPECTED)

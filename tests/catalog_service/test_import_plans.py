@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import orjson
 import pytest
 
@@ -27,7 +26,9 @@ async def test_a_csv_file_becomes_plans(catalog: Catalog, tmp_path: Path) -> Non
     file = tmp_path / "plans.csv"
     file.write_text("\ufeff" + CSV)
     assert (
-        await ImportPlans(catalog.pool).write("acme", [row.values for row in read_plan_file(file)], actor="tests")
+        await ImportPlans(catalog.serving_pool).write(
+            "acme", [row.values for row in read_plan_file(file)], actor="tests"
+        )
         == 2
     )
     [line] = await catalog.pool.fetch("SELECT actor, target, detail FROM admin_audit WHERE action = 'import_plans'")
@@ -72,9 +73,9 @@ async def test_a_file_without_plans_is_not_taken_for_one_that_was_imported(
 
 async def test_importing_again_replaces_by_id_and_keeps_when_it_was_created(catalog: Catalog) -> None:
     token = await catalog.token()
-    await ImportPlans(catalog.pool, catalog.clock).write("acme", [{**PLAN, "plan_id": "p"}], actor="tests")
+    await ImportPlans(catalog.serving_pool, catalog.clock).write("acme", [{**PLAN, "plan_id": "p"}], actor="tests")
     catalog.clock.move(minutes=1)
-    await ImportPlans(catalog.pool, catalog.clock).write(
+    await ImportPlans(catalog.serving_pool, catalog.clock).write(
         "acme", [{**PLAN, "plan_id": "p", "color": "red"}], actor="tests"
     )
     [plan] = await catalog.plans(token)
@@ -89,12 +90,12 @@ async def test_what_get_plans_answered_can_be_imported_and_keeps_when_it_was_cre
     catalog: Catalog, tmp_path: Path
 ) -> None:
     token = await catalog.token()
-    await ImportPlans(catalog.pool, catalog.clock).write("acme", [{**PLAN, "plan_id": "p"}], actor="tests")
+    await ImportPlans(catalog.serving_pool, catalog.clock).write("acme", [{**PLAN, "plan_id": "p"}], actor="tests")
     [answered] = await catalog.plans(token)
     file = tmp_path / "plans.json"
     file.write_bytes(orjson.dumps([{**answered, "plan_id": "q"}]))
     catalog.clock.move(minutes=1)
-    await ImportPlans(catalog.pool, catalog.clock).write(
+    await ImportPlans(catalog.serving_pool, catalog.clock).write(
         "acme", [row.values for row in read_plan_file(file)], actor="tests"
     )
     [imported] = [plan for plan in await catalog.plans(token) if plan["plan_id"] == "q"]
@@ -106,24 +107,24 @@ async def test_one_wrong_row_keeps_all_out_and_every_wrong_row_is_named(catalog:
     good = {**PLAN, "plan_id": "p"}
     rows: list[dict[str, Any]] = [good, {**PLAN, "color": 1}, good, {"plan_name": "x\x00", "color": "\ud800"}, PLAN]
     with pytest.raises(InvalidPlans) as raised:
-        await ImportPlans(catalog.pool).write("acme", rows, actor="tests")
+        await ImportPlans(catalog.serving_pool).write("acme", rows, actor="tests")
     assert [index for index, _ in raised.value.faults] == [1, 2, 3]
     assert raised.value.faults[0][1] == "color: Must be a string."
     assert await catalog.plans(token) == []
 
 
-async def test_plans_of_an_unknown_client_are_refused(pool: asyncpg.Pool) -> None:
+async def test_plans_of_an_unknown_client_are_refused(catalog: Catalog) -> None:
     nothing: list[dict[str, Any]] = []
     for rows in ([PLAN], nothing):
         with pytest.raises(ClientNotFound):
-            await ImportPlans(pool).write("nobody", rows, actor="tests")
+            await ImportPlans(catalog.serving_pool).write("nobody", rows, actor="tests")
 
 
 async def test_progress_is_told_up_to_the_last_of_many(catalog: Catalog, clock: MovableClock) -> None:
     await catalog.register()
     told: list[tuple[str, int]] = []
     rows = [{**PLAN, "plan_name": f"plan {number}"} for number in range(1200)]
-    count = await ImportPlans(catalog.pool).write(
+    count = await ImportPlans(catalog.serving_pool).write(
         "acme", rows, actor="tests", report=lambda stage, done: told.append((stage, done))
     )
     assert count == 1200
@@ -220,13 +221,13 @@ def test_the_separator_line_of_excel_is_obeyed_and_counted(tmp_path: Path) -> No
 async def test_what_would_be_lost_of_a_file_is_refused_by_name(catalog: Catalog, row: Any, fault: str) -> None:
     await catalog.register()
     with pytest.raises(InvalidPlans) as refused:
-        await ImportPlans(catalog.pool).write("acme", [row], actor="tests")
+        await ImportPlans(catalog.serving_pool).write("acme", [row], actor="tests")
     assert refused.value.faults == ((0, fault),)
 
 
 async def test_names_that_look_alike_are_the_same_name(catalog: Catalog) -> None:
     await catalog.register()
-    await ImportPlans(catalog.pool).write("acme", [{**PLAN, "plan_name": "A b"}], actor="tests")
+    await ImportPlans(catalog.serving_pool).write("acme", [{**PLAN, "plan_name": "A b"}], actor="tests")
     for again in ("A b ", "A  b"):
         with pytest.raises(InvalidPlans, match="plan_name: Is there already"):
-            await ImportPlans(catalog.pool).write("acme", [{**PLAN, "plan_name": again}], actor="tests")
+            await ImportPlans(catalog.serving_pool).write("acme", [{**PLAN, "plan_name": again}], actor="tests")

@@ -1,9 +1,11 @@
-"""A transaction pooler in front of the database is told in our words, whatever it makes of a session."""
+"""A transaction pooler in front of the database: what it makes of a session is verified, and refused in our words.
+
+That the product works behind one, with the logins that it needs, is in deploy/test_pooler.py.
+"""
 
 import asyncio
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,22 +24,21 @@ from service_chassis.database.migrations import Schema, apply_schema
 from service_chassis.database.pool import POOLER_IN_THE_WAY, check_postgres, open_pool
 from service_chassis.database.session import SessionNotAsAsked
 from tests.operator_command import run_command
+from tests.pgbouncer import FOLLOWING_VERSION, require_pgbouncer
 from tests.service_chassis.test_start import raises
 
 pytestmark = pytest.mark.system
 
-PGBOUNCER = shutil.which("pgbouncer", path="/usr/bin:/usr/sbin:/usr/local/bin")
 IGNORED = "statement_timeout,lock_timeout,idle_in_transaction_session_timeout,synchronous_commit,jit,options"
 
 
 @pytest.fixture
 def start_pooler(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Start a PgBouncer with transaction pools before a database at each call; return the URL through it."""
-    if PGBOUNCER is None:
-        pytest.skip("no pgbouncer: apt-get install pgbouncer")
+    binary = require_pgbouncer()
     started: list[ChildProcess] = []
 
-    def start(dsn: str, ignored: str = "") -> str:
+    def start(dsn: str, ignored: str = "", **settings: str) -> str:
         there, port = conninfo_to_dict(dsn), choose_free_port()
         configuration = tmp_path / f"pgbouncer{port}.ini"
         configuration.write_text(
@@ -45,10 +46,11 @@ def start_pooler(tmp_path: Path) -> Iterator[Callable[..., str]]:
             f"password={there['password']}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = any\npool_mode = transaction\nignore_startup_parameters = {ignored}\n"
+            + "".join(f"{name} = {value}\n" for name, value in settings.items())
         )
         # It does not go on as root.
         account = ["-u", "nobody"] if os.geteuid() == 0 else []
-        command = [PGBOUNCER, *account, str(configuration)]
+        command = [binary, *account, str(configuration)]
         started.append(ChildProcess("pgbouncer", command, tmp_path / f"log{port}"))
         url = f"postgresql://u@127.0.0.1:{port}/{there['dbname']}?sslmode=disable"
         until = time.monotonic() + 10
@@ -118,7 +120,7 @@ SET_FOR_THE_LOGIN = {
     # The catalog's sessions are all alike: with what they need set for the login it may be ready.
     [("catalog", False), ("activity", False), ("activity", True), ("metering", False), ("metering", True)],
 )
-async def test_no_service_serves_through_a_transaction_pooler_and_each_says_why(
+async def test_no_service_that_was_not_told_serves_through_a_transaction_pooler_and_each_says_why(
     service: str,
     is_set_for_the_login: bool,
     fresh_database: Callable[[str], str],
@@ -133,11 +135,12 @@ async def test_no_service_serves_through_a_transaction_pooler_and_each_says_why(
             if service == "activity":
                 connection.execute(f"ALTER ROLE {login} IN DATABASE {database} SET role = '{service}_service'")
     ignored = f"{IGNORED},role,app.all_clients,plan_cache_mode,lock_timeout,enable_seqscan,enable_bitmapscan"
-    ports = [choose_free_port(), choose_free_port()]
+    ports = [choose_free_port() for _ in range(3)]
     given = {
         "POSTGRES_DSN": start_pooler(dsn, ignored),
         "PORT": str(ports[0]),
         "OPS_PORT": str(ports[1]),
+        "ADMIN_PORT": str(ports[2]),
         **SERVICES[service],
     }
     environment = {**os.environ, "LOCAL_ONLY": "yes", **{f"{service.upper()}_{k}": v for k, v in given.items()}}
@@ -157,6 +160,27 @@ async def test_no_service_serves_through_a_transaction_pooler_and_each_says_why(
     finally:
         process.terminate()
         await process.wait()
+
+
+async def test_a_login_that_lacks_the_role_or_a_setting_is_refused_by_name(
+    catalog_dsn: str, start_pooler: Callable[..., str]
+) -> None:
+    require_pgbouncer(FOLLOWING_VERSION)
+    # It drops what it is told to, and the login has nothing instead.
+    url = start_pooler(catalog_dsn, IGNORED + ",role", max_prepared_statements="200")
+    async with open_pool(url, size=1, application_name="test", role="catalog_service", is_behind_pooler=True) as pool:
+        with pytest.raises(SessionNotAsAsked, match=r"lacks what was asked for: .*lock_timeout.*role"):
+            await check_postgres(pool)
+
+
+async def test_a_pooler_whose_clients_statements_do_not_follow_them_is_refused(
+    catalog_dsn: str, start_pooler: Callable[..., str]
+) -> None:
+    # Without any pooler nothing follows anybody either: it was told wrongly.
+    for url in (start_pooler(catalog_dsn, max_prepared_statements="0"), catalog_dsn):
+        async with open_pool(url, size=1, application_name="test", is_behind_pooler=True) as pool:
+            with pytest.raises(SessionNotAsAsked, match="max_prepared_statements"):
+                await check_postgres(pool)
 
 
 @pytest.mark.parametrize(
