@@ -84,10 +84,10 @@ release-check: $(DEV) ## what must hold before a version is tagged, in a fresh c
 prove: $(STACK) ## kill anything while it sells the last credits, and the usual ways too: a minute (ARGUMENTS=--quick)
 	@exec $(VENV)/bin/python -m prove $(ARGUMENTS)
 
-bench: $(BENCH) ## measure every question of bench/ beside its peers, under 15 minutes (ARGUMENTS="--only authorize_one"; needs wrk)
+bench: $(BENCH) ## measure every question of bench/ beside its peers, some 20 minutes (ARGUMENTS="--only authorize_one"; needs wrk)
 	$(VENV)/bin/python -m bench $(ARGUMENTS)
 
-bench-quick: $(BENCH) ## the same in under 3 minutes, too short to be quoted
+bench-quick: $(BENCH) ## the same in some 8 minutes, too short to be quoted
 	$(VENV)/bin/python -m bench --quick $(ARGUMENTS)
 
 bench-growth: $(BENCH) ## how cost grows with what is already there: about 25 minutes, ten of them without a pause

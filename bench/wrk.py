@@ -62,11 +62,16 @@ def run_wrk(
 
 
 def read_result(output: str) -> Load:
-    """Read the line that `lua/frame.lua` prints at the end. Raises BenchError when there is none."""
+    """Read the line that `lua/frame.lua` prints at the end.
+
+    Raises BenchError when there is none, and when nothing was answered, which has no rate and no latency.
+    """
     line = next((line for line in output.splitlines() if line.startswith(RESULT_MARK)), None)
     if line is None:
         raise BenchError(f"wrk printed no result: {output.strip()}")
     found = json.loads(line.removeprefix(RESULT_MARK))
+    if not found["requests"]:
+        raise BenchError("wrk saw not one answer: longer runs, --seconds, may bring some")
     return Load(
         requests=found["requests"],
         seconds=found["microseconds"] / 1e6,

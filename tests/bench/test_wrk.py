@@ -26,3 +26,8 @@ def test_refusals_and_broken_connections_are_told_apart() -> None:
 def test_output_without_a_result_is_an_error_and_not_a_rate_of_zero() -> None:
     with pytest.raises(BenchError, match="connection refused"):
         read_result("unable to connect: connection refused")
+
+
+def test_a_run_without_an_answer_is_an_error_and_has_no_latency() -> None:
+    with pytest.raises(BenchError, match="not one answer"):
+        read_result(OUTPUT.replace('"requests": 3000', '"requests": 0'))
