@@ -1,7 +1,7 @@
 """What the clients did and were told: written down before sending, and again after the answer."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ class Attempt:
     begun_at: datetime
     key: str | None = None
     play_id: str | None = None
+    user_id: str | None = None
     ended_at: datetime | None = None
     status: int | None = None
     code: str | None = None
@@ -49,9 +50,18 @@ class Change:
     client_id: str
     begun_at: datetime
     credits: int = 0
-    quota: int | None = None
-    price: int | None = None
+    policy: Mapping[str, Any] | None = None
     done_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Refund:
+    """What an operator asked to be given back of an event. `credits` is what was answered, if anything was."""
+
+    client_id: str
+    refund_id: str
+    event_id: str
+    credits: int | None = None
 
 
 @dataclass
@@ -60,6 +70,7 @@ class Record:
 
     attempts: list[Attempt] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    refunds: list[Refund] = field(default_factory=list)
     torn_reads: list[str] = field(default_factory=list)
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from prove.history import History
 from prove.registration import register_clients
 from prove.rest import REST_LIMIT_SECONDS, UNREACHABLE, await_rest
 from service_chassis.cli.audit_report import Finding
-from tests.faults.checker import check_history
+from tests.faults.checker import Conditions, check_history
 from tests.faults.fault_kinds import CLOCK_SHIFT_SECONDS, FAULTS
 from tests.faults.fault_stack import FaultStack
-from tests.faults.observation import fetch_rows, run_audits
+from tests.faults.metering_time import MeteringTime
+from tests.faults.observation import fetch_books, fetch_rows, run_audits
 from tests.faults.operator import CLIENTS, PROBE, Operator
+from tests.faults.reckoning import check_books
+from tests.faults.rows import HoldRow, PlayRow
 from tests.faults.smallest_history import describe, find_smallest_history
 from tests.faults.tokens import check_tokens
 from tests.faults.workload import REQUEST_TIMEOUT_SECONDS, Workload
@@ -32,6 +36,9 @@ RECOVERY_LIMIT_SECONDS = 30.0
 QUIET_SECONDS = 0.5
 TWO_AT_ONCE = 0.25
 """The share of rounds in which two things break at the same time."""
+
+VARIABLES = {"METERING_HOLD_RETENTION_SECONDS": str(366 * 86_400)}
+"""A released hold is remembered for far longer than a request may take, also by a clock that moves on by months."""
 
 Report = Callable[[str], None]
 
@@ -57,6 +64,10 @@ class Outcome:
     reads: int = 0
     rest_seconds: float = 0.0
     longest_hold_seconds: float = 0.0
+    moves: int = 0
+    days: float = 0.0
+    refunds: int = 0
+    recurrences: int = 0
     violations: list[Finding] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
 
@@ -98,14 +109,16 @@ class Campaign:
     async def run(self) -> Outcome:
         """Run it. Raises StackError when the stack does not even start."""
         directory = Path(tempfile.mkdtemp(prefix="faults-"))
-        stack = FaultStack(directory, bug=self._bug, sells_tokens=True)
+        stack = FaultStack(directory, bug=self._bug, variables=VARIABLES, sells_tokens=True)
         history = History(directory / "history.jsonl")
         began = time.monotonic()
         try:
             await stack.start()
+            metering_time = MeteringTime(stack)
+            await metering_time.replace()
             tokens = await register_clients(stack, CLIENTS)
-            await self._work(stack, history, tokens)
-            await self._check(stack, history)
+            await self._work(stack, history, tokens, metering_time)
+            await self._check(stack, history, metering_time)
         finally:
             self.outcome.seconds = time.monotonic() - began
             history.close()
@@ -116,10 +129,12 @@ class Campaign:
             await asyncio.to_thread(remove, directory)
         return self.outcome
 
-    async def _work(self, stack: FaultStack, history: History, tokens: dict[str, str]) -> None:
+    async def _work(
+        self, stack: FaultStack, history: History, tokens: dict[str, str], metering_time: MeteringTime
+    ) -> None:
         async with aiohttp.ClientSession() as session:
-            await Operator(stack, session, history).set_up()
-            workload = Workload(stack, history, self._rng, workers=self._workers)
+            await Operator(stack, session, history, metering_time).set_up()
+            workload = Workload(stack, history, self._rng, metering_time, workers=self._workers)
             working = asyncio.create_task(workload.run(tokens))
             try:
                 await self._break_things(stack, history, session, tokens[PROBE])
@@ -185,34 +200,48 @@ class Campaign:
                 await asyncio.sleep(0.05)
         return time.monotonic() - began
 
-    async def _check(self, stack: FaultStack, history: History) -> None:
-        outcome = self.outcome
+    async def _check(self, stack: FaultStack, history: History, metering_time: MeteringTime) -> None:
+        outcome, time = self.outcome, metering_time.timeline
         outcome.rest_seconds, unrest = await await_rest(stack)
         if not unrest.is_rest or unrest.parked:
             outcome.violations.append(Finding("6-no-rest", "the stack", f"after {REST_LIMIT_SECONDS:g} s: {unrest}"))
         plays, holds, outcome.abandoned = await fetch_rows(stack, history.attempts)
-        outcome.violations += await run_audits(stack)
-        tokens = await check_tokens(stack, history.attempts)
+        books = await fetch_books(stack, holds)
+        outcome.violations += await run_audits(stack, books.now)
+        tokens = await check_tokens(stack, history.attempts, books.now)
         outcome.violations += tokens.findings
         outcome.answers = tokens.answers
         outcome.abandoned += tokens.abandoned
         asked = [play for play in plays if play.client_id != PROBE]
         skew = CLOCK_SHIFT_SECONDS if any("clock" in name for name in outcome.faults) else 0.0
-        outcome.violations += check_history(history, asked, holds, clock_skew_seconds=skew)
+        conditions = Conditions(books.grants, time, skew)
+        outcome.violations += [*check_history(history, asked, holds, conditions), *check_books(history, books)]
         outcome.attempts, outcome.plays = len(history.attempts), len(plays)
         outcome.unknown = sum(attempt.is_unknown for attempt in history.attempts)
         outcome.refused = Counter(attempt.code for attempt in history.attempts if attempt.code is not None)
         outcome.charges = sum(hold.state == "settled" for hold in holds)
         outcome.replayed, outcome.restarts, outcome.reads = stack.tape.replayed, stack.restarts, history.reads
-        lives = [hold.closed_at - hold.held_at for hold in holds if hold.closed_at and hold.held_at]
+        outcome.moves, outcome.days = len(time.moves), time.ahead / timedelta(days=1)
+        outcome.refunds = sum(grant.kind == "refund" for grant in books.grants)
+        outcome.recurrences = sum(grant.recurring_id is not None for grant in books.grants)
+        lives = [
+            time.real(hold.closed_at) - time.real(hold.held_at) for hold in holds if hold.closed_at and hold.held_at
+        ]
         outcome.longest_hold_seconds = max((life.total_seconds() for life in lives), default=0.0)
+        self._show(history, asked, holds, conditions)
+
+    def _show(
+        self, history: History, plays: Sequence[PlayRow], holds: Sequence[HoldRow], conditions: Conditions
+    ) -> None:
+        """Add to the outcome what shows its first violations."""
+        outcome = self.outcome
         markers = {play.play_id: play.marker for play in plays}
         for finding in outcome.violations[:3]:
-            smallest = find_smallest_history(finding, history, asked, holds, clock_skew_seconds=skew)
+            smallest = find_smallest_history(finding, history, plays, holds, conditions)
             outcome.evidence.append(f"{finding.rule}, {finding.subject}, is shown by")
             if smallest:
                 outcome.evidence += describe(smallest)
-            else:  # an audit's finding, which stands in the databases: what the callers did about it
+            else:  # what the books show, which stand in the databases: what the callers did about it
                 name = finding.subject.rpartition(":")[2]
                 outcome.evidence += list(history.related({finding.subject, name, markers.get(name)}))[:20]
 

@@ -55,6 +55,8 @@ class FaultStack(BreakableStack):
         self.guest_dsn = self.postgres.dsn(GUEST, GUEST, self.secrets[f"{GUEST}_password"])
         self._guest_ports = [choose_free_port() for _ in TOKEN_SELLERS]
         self.control = directory / "control"
+        self.metering_ahead = directory / "ahead-metering"
+        """By how many seconds metering's process is ahead of the others, as its database is (metering_time.py)."""
         self.links: dict[str, FaultyLink] = {}
         self.has_small_disk = False
 
@@ -68,7 +70,7 @@ class FaultStack(BreakableStack):
             for name, port in zip(TOKEN_SELLERS, self._guest_ports, strict=True):
                 self._programs[name] = self._guest(name, port)
                 await self.start_service(name)
-            await self.await_ready()
+                await self.await_ready()  # one after the other: each creates its tables where they are not there
 
     async def stop(self) -> None:
         """Stop everything, whatever state it is in."""
@@ -120,6 +122,7 @@ class FaultStack(BreakableStack):
         hands = {
             "FAULTS_CONTROL": str(self.control),
             "FAULTS_PROCESS": name,
+            "FAULTS_AHEAD": str(self.directory / f"ahead-{name}"),
             "FAULTS_BUG": self._bug.name if self._bug else "",
         }
         command = [sys.executable, "-m", "tests.faults.service_process", environment.service.name, "serve"]

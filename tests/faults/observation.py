@@ -1,6 +1,7 @@
 """What the databases hold: how much is unresolved, and, at the end, all that the checker wants."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import aiohttp
 import asyncpg
@@ -12,9 +13,9 @@ from metering_client.charges_client import ChargesClient
 from metering_service.audit.run import audit_ledger
 from prove.history import Attempt
 from service_chassis.cli.audit_report import Finding
-from service_chassis.clock import system_clock
-from tests.faults.checker import HoldRow, PlayRow
 from tests.faults.fault_stack import FaultStack
+from tests.faults.reckoning import Books
+from tests.faults.rows import CounterRow, GrantRow, HoldRow, PlayRow
 
 
 async def fetch_rows(stack: FaultStack, attempts: Sequence[Attempt]) -> tuple[list[PlayRow], list[HoldRow], int]:
@@ -33,7 +34,8 @@ async def fetch_rows(stack: FaultStack, attempts: Sequence[Attempt]) -> tuple[li
         )
         abandoned = await activity.fetchval("SELECT count(*) FROM billable_event WHERE outcome = 'abandoned'")
         holds = await metering.fetch(
-            "SELECT client_id, event_id, state, credits, held_at, closed_at, late FROM hold_history"
+            "SELECT client_id, event_id, state, credits, held_at, closed_at, late, events, units, user_id "
+            "FROM hold_history"
         )
     finally:
         await activity.close()
@@ -45,9 +47,36 @@ async def fetch_rows(stack: FaultStack, attempts: Sequence[Attempt]) -> tuple[li
     return rows, [HoldRow(*row) for row in holds], abandoned
 
 
-async def run_audits(stack: FaultStack) -> list[Finding]:
-    """Run the product's own audits on the stack at rest, where nothing may be unfinished either."""
-    now = system_clock()
+_GRANTS = """
+    SELECT g.client_id, g.kind, g.grant_id, g.credits, g.effective_at, g.expires_at, g.recurring_id, g.event_id,
+           (SELECT min(l.at) FROM ledger_entry l
+            WHERE l.client_id = g.client_id AND l.kind = 'void' AND l.reference = g.grant_id),
+           (SELECT coalesce(-sum(l.credits), 0)::bigint FROM ledger_entry l
+            WHERE l.client_id = g.client_id AND l.kind = 'expire' AND l.reference = g.grant_id
+              AND l.at = g.expires_at)
+    FROM credit_grant g
+"""
+_COUNTERS = "SELECT client_id, name, user_id, starts_at, used, held FROM counter"
+
+
+async def fetch_books(stack: FaultStack, holds: Sequence[HoldRow]) -> Books:
+    """Return what metering has, with every account moved on to its present moment, as a read of it does."""
+    connection = await asyncpg.connect(stack.dsns["metering"])
+    try:
+        await connection.execute("SELECT lock_accounts(array_agg(client_id)) FROM account")
+        grants = await connection.fetch(_GRANTS)
+        counters = await connection.fetch(_COUNTERS)
+        now = await connection.fetchval("SELECT utc_now()")
+    finally:
+        await connection.close()
+    return Books(now, holds, [GrantRow(*row) for row in grants], [CounterRow(*row) for row in counters])
+
+
+async def run_audits(stack: FaultStack, now: datetime) -> list[Finding]:
+    """Run the product's own audits on the stack at rest, where nothing may be unfinished either.
+
+    `now` is later than all there is, in anybody's time.
+    """
     async with (
         asyncpg.create_pool(stack.dsns["activity"], min_size=0, max_size=2) as activity,
         asyncpg.create_pool(stack.dsns["metering"], min_size=0, max_size=2) as metering,

@@ -29,9 +29,11 @@ from prove.history import History
 from prove.registration import register_clients
 from prove.rest import await_rest
 from service_chassis.cli.audit_report import Finding
+from service_chassis.clock import system_clock
 from tests.faults.campaign import remove
 from tests.faults.checker import check_history
 from tests.faults.fault_stack import FaultStack
+from tests.faults.metering_time import MeteringTime
 from tests.faults.observation import fetch_rows, run_audits
 from tests.faults.operator import CLIENTS, TIGHT, Operator
 
@@ -95,7 +97,7 @@ async def _run(seconds: float, times: float) -> Seen:
         tokens = await register_clients(stack, (*CLIENTS, CROWD))
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
-            operator = Operator(stack, session, history)
+            operator = Operator(stack, session, history, MeteringTime(stack))
             await operator.set_up()
             # Prepaid, and never granted anything.
             await operator.call(
@@ -119,7 +121,7 @@ async def _run(seconds: float, times: float) -> Seen:
         if not unrest.is_rest:
             seen.violations.append(Finding("6-no-rest", "the stack", str(unrest)))
         plays, holds, _ = await fetch_rows(stack, history.attempts)
-        seen.violations += await run_audits(stack)
+        seen.violations += await run_audits(stack, system_clock())
         seen.violations += check_history(history, plays, holds)
     finally:
         history.close()

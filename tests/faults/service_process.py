@@ -21,21 +21,25 @@ SECOND_PRODUCT = "llm"
 
 
 class ShiftedClock:
-    """The system's clock, off by the seconds that a file says; no file is no shift."""
+    """The system's clock, off by the seconds that files say, all together; no file is no shift."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, *files: Path) -> None:
+        self._files = files
         self._shift = timedelta()
         self._read_at = 0.0
 
     def __call__(self) -> datetime:
         if time.monotonic() - self._read_at > CLOCK_REREAD_SECONDS:
             self._read_at = time.monotonic()
-            try:
-                self._shift = timedelta(seconds=float(self._file.read_text()))
-            except (OSError, ValueError):
-                self._shift = timedelta()
+            self._shift = timedelta(seconds=sum(_read_seconds(file) for file in self._files))
         return datetime.now(UTC) + self._shift
+
+
+def _read_seconds(file: Path) -> float:
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return 0.0
 
 
 def main() -> None:
@@ -44,7 +48,8 @@ def main() -> None:
     control = Path(os.environ["FAULTS_CONTROL"])
     if service in ("activity", "metering"):
         create_app = importlib.import_module(f"{service}_service.app").create_app
-        create_app.__kwdefaults__["clock"] = ShiftedClock(control / f"clock-{os.environ['FAULTS_PROCESS']}")
+        shift, ahead = control / f"clock-{os.environ['FAULTS_PROCESS']}", Path(os.environ["FAULTS_AHEAD"])
+        create_app.__kwdefaults__["clock"] = ShiftedClock(shift, ahead)
         fail_points.install(service, control)
     if service == SECOND_PRODUCT:
         fail_points.install(service, control)

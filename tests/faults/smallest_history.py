@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from prove.history import Attempt, Change, Record
 from service_chassis.cli.audit_report import Finding
-from tests.faults.checker import HoldRow, PlayRow, check_history
+from tests.faults.checker import Conditions, check_history
+from tests.faults.rows import HoldRow, PlayRow
 
 Item = TypeVar("Item")
 Piece = Attempt | Change | PlayRow | HoldRow | str
@@ -23,8 +24,7 @@ def find_smallest_history(
     record: Record,
     plays: Sequence[PlayRow],
     holds: Sequence[HoldRow],
-    *,
-    clock_skew_seconds: float = 0,
+    conditions: Conditions | None = None,
 ) -> list[Piece]:
     """Return what of the log and of the rows is needed for `finding`; empty when the checker does not make it.
 
@@ -41,7 +41,7 @@ def find_smallest_history(
             part,
             [piece for piece in pieces if isinstance(piece, PlayRow)],
             [piece for piece in pieces if isinstance(piece, HoldRow)],
-            clock_skew_seconds=clock_skew_seconds,
+            conditions,
         )
         return finding in found
 

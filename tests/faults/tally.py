@@ -44,6 +44,9 @@ class Tally:
             "replayed",
             "restarts",
             "reads",
+            "refunds",
+            "recurrences",
+            "moves",
         ):
             totals.add_row(_WORDS[what], f"{sum(getattr(outcome, what) for outcome in self.outcomes):,}")
         refused: Counter[str] = sum((outcome.refused for outcome in self.outcomes), Counter())
@@ -52,6 +55,7 @@ class Tally:
         for what, words in (
             ("rest_seconds", "longest way to rest after the last fault, s"),
             ("longest_hold_seconds", "longest life of a hold, outages included, s"),
+            ("days", "furthest that metering's time was moved, days"),
         ):
             totals.add_row(words, f"{max(getattr(outcome, what) for outcome in self.outcomes):.1f}")
         console.print(totals)
@@ -96,4 +100,7 @@ _WORDS = {
     "replayed": "internal requests said again",
     "restarts": "services started again",
     "reads": "balances read meanwhile",
+    "refunds": "refunds there are",
+    "recurrences": "grants that came again",
+    "moves": "times that metering's time was moved",
 }

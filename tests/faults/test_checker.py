@@ -9,10 +9,13 @@ import pytest
 
 from prove.history import Attempt, Change, History
 from tests.faults.campaign import Outcome
-from tests.faults.checker import HoldRow, PlayRow, check_history
+from tests.faults.checker import check_history
 from tests.faults.fault_kinds import FAULTS
+from tests.faults.rows import HoldRow, PlayRow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+PRICED = {"prices": {"*": 1}}
+BOUNDED = {"prices": {"*": 0}, "quotas": [{"name": "q", "limit": 1, "period": "month"}]}
 
 
 def at(seconds: float) -> datetime:
@@ -106,7 +109,7 @@ def refusal(code: str) -> Attempt:
 
 
 def test_balance_refusal_needs_a_moment_at_which_the_balance_was_spent(history: History) -> None:
-    history.changes = [Change("acme", at(0), credits=2, done_at=at(1)), Change("acme", at(0), price=1, done_at=at(1))]
+    history.changes = [Change("acme", at(0), credits=2, done_at=at(1)), Change("acme", at(0), policy=PRICED)]
     spent = [hold(), hold(state="released", held=90, closed=100.5)]
     assert rules(history, [refusal("api_balance_exhausted")], [], spent) == []
     history.attempts.clear()
@@ -118,15 +121,12 @@ def test_balance_refusal_needs_a_moment_at_which_the_balance_was_spent(history: 
 
 
 def test_grant_that_is_not_acknowledged_before_a_refusal_proves_nothing(history: History) -> None:
-    history.changes = [
-        Change("acme", at(99), credits=2, done_at=at(101)),
-        Change("acme", at(0), price=1, done_at=at(1)),
-    ]
+    history.changes = [Change("acme", at(99), credits=2, done_at=at(101)), Change("acme", at(0), policy=PRICED)]
     assert rules(history, [refusal("api_balance_exhausted")], []) == []
 
 
 def test_quota_refusal_needs_a_moment_at_which_the_quota_was_used(history: History) -> None:
-    history.changes = [Change("acme", at(0), quota=1, price=0, done_at=at(1))]
+    history.changes = [Change("acme", at(0), policy=BOUNDED, done_at=at(1))]
     assert rules(history, [refusal("api_quota_exceeded")], [], [hold()]) == []
     history.attempts.clear()
     assert rules(history, [refusal("api_quota_exceeded")], [], []) == ["4-false-refusal"]

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from local_stack.processes import REPOSITORY
+from service_chassis.clock import system_clock
 from tests.faults.crash_row import CREDITS, CrashTable, End, Row, ids_of
 from tests.faults.observation import run_audits
 
@@ -331,4 +332,4 @@ async def test_sigterm_finishes_what_is_under_way(row: Row) -> None:
 
 async def test_the_audits_find_nothing_in_what_all_rows_left_behind(crash_table: CrashTable) -> None:
     await crash_table.mend()
-    assert await run_audits(crash_table.stack) == []
+    assert await run_audits(crash_table.stack, system_clock()) == []

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from prove.history import Attempt, Change, Record
 from service_chassis.cli.audit_report import Finding
-from tests.faults.checker import HoldRow, PlayRow, check_history
+from tests.faults.checker import Conditions, check_history
+from tests.faults.rows import HoldRow, PlayRow
 from tests.faults.smallest_history import describe, find_smallest_history, shrink
 from tests.faults.test_checker import UNSOUND, at, attempt, hold, play
 
@@ -50,7 +51,7 @@ def test_false_refusal_keeps_every_hold_that_speaks_for_the_refusal() -> None:
     """Without them the refusal would look more wrong than it was."""
     changes = [
         Change("acme", at(0), credits=5, done_at=at(1)),
-        Change("acme", at(0), price=1, done_at=at(1)),
+        Change("acme", at(0), policy={"prices": {"*": 1}}),
         Change("other", at(0), credits=9, done_at=at(1)),
     ]
     refused = attempt("create-7", status=429, code="api_balance_exhausted")
@@ -68,13 +69,13 @@ def test_finding_of_an_audit_is_not_made_up_from_the_log() -> None:
 def test_clock_skew_of_the_run_applies_to_every_part() -> None:
     changes = [
         Change("acme", at(0), credits=1, done_at=at(1)),
-        Change("acme", at(0), price=1, done_at=at(1)),
+        Change("acme", at(0), policy={"prices": {"*": 1}}),
     ]
     record = Record(attempts=[attempt(status=429, code="api_balance_exhausted")], changes=changes)
     late = [hold(held=104)]
     finding = findings(record, [], late)[0]
     assert find_smallest_history(finding, record, [], late)
-    assert find_smallest_history(finding, record, [], late, clock_skew_seconds=5) == []
+    assert find_smallest_history(finding, record, [], late, Conditions(clock_skew_seconds=5)) == []
 
 
 @given(st.sets(st.integers(0, 199), max_size=6), st.integers(1, 200))

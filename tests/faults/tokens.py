@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import aiohttp
 import asyncpg
@@ -14,7 +15,6 @@ from metering_client import AuditFacts, ChargesClient, stream_facts
 from prove.history import Attempt, History
 from prove.rest import REST_LIMIT_SECONDS
 from service_chassis.cli.audit_report import AuditReport, Finding
-from service_chassis.clock import system_clock
 from tests.faults.fault_stack import TOKEN_SELLERS, FaultStack
 from tests.faults.operator import MOST_TOKENS, TOKEN_BUYERS, TOKENS
 
@@ -82,8 +82,11 @@ class TokensAtRest:
     findings: Sequence[Finding]
 
 
-async def check_tokens(stack: FaultStack, attempts: Sequence[Attempt]) -> TokensAtRest:
-    """Hold the second product's answers against what its callers were told and what was charged, at rest."""
+async def check_tokens(stack: FaultStack, attempts: Sequence[Attempt], now: datetime) -> TokensAtRest:
+    """Hold the second product's answers against what its callers were told and what was charged, at rest.
+
+    `now` is later than all there is, in anybody's time.
+    """
     async with (
         asyncpg.create_pool(stack.guest_dsn, min_size=0, max_size=2) as pool,
         aiohttp.ClientSession() as session,
@@ -93,7 +96,7 @@ async def check_tokens(stack: FaultStack, attempts: Sequence[Attempt]) -> Tokens
             "SELECT event_id, client_id, lower(split_part(answer, ' ', 1)), tokens FROM completion"
         )
         abandoned = await pool.fetchval("SELECT count(*) FROM billable_event WHERE outcome = 'abandoned'")
-        audit = AuditFacts(pool, frozenset({TOKENS}), system_clock(), in_flight_seconds=-3600)
+        audit = AuditFacts(pool, frozenset({TOKENS}), now, in_flight_seconds=-3600)
         charges = ChargesClient(session, url=stack.url("metering"), key=stack.secrets["admin_key"])
         reports = [
             await audit.check_outbox("answers"),

@@ -15,25 +15,45 @@ import aiohttp
 from prove.breakable_stack import ACTIVITIES
 from prove.history import Attempt, History
 from tests.faults.fault_stack import FaultStack
-from tests.faults.operator import BOUNDED, CLIENTS, FIRST_QUOTA, RATED, STEADY, TIGHT, TOKEN_BUYERS, Operator
+from tests.faults.metering_time import MeteringTime
+from tests.faults.operator import (
+    BOUNDED,
+    CLIENTS,
+    CONTRACT,
+    CONTRACTS,
+    FIRST_QUOTA,
+    PAYING,
+    RATED,
+    STEADY,
+    TIGHT,
+    TOKEN_BUYERS,
+    Operator,
+)
 from tests.faults.tokens import CALLERS as TOKEN_CALLERS
 from tests.faults.tokens import TokenCallers
 
 REQUEST_TIMEOUT_SECONDS = 4.0
 RETRIES = 4
 RECENT_PLAYS = 300
+USERS = ("ann", "ben", None)
+EXPIRY_SECONDS = (8.0, 2 * 86_400.0)
+"""How long credits last that are given for a time: some end while all goes on, the others when time is moved."""
 
 
 class Workload:
-    """Runs `workers` callers, a treasurer and an onlooker until stopped."""
+    """Runs `workers` callers, a treasurer, an onlooker and metering's time until stopped."""
 
-    def __init__(self, stack: FaultStack, history: History, rng: random.Random, *, workers: int = 16) -> None:
+    def __init__(
+        self, stack: FaultStack, history: History, rng: random.Random, time: MeteringTime, *, workers: int = 16
+    ) -> None:
         self._stack = stack
         self._history = history
         self._rng = rng
+        self._time = time
         self._workers = workers
         self._operations = itertools.count(1)
         self._plays: dict[str, deque[str]] = {client_id: deque(maxlen=RECENT_PLAYS) for client_id in CLIENTS}
+        self._users: dict[str, str | None] = {}
         self._stopping = asyncio.Event()
         self._quota = dict.fromkeys(BOUNDED, FIRST_QUOTA)
         self._tokens: dict[str, str] = {}
@@ -55,6 +75,7 @@ class Workload:
                 group.create_task(tokens.call(random.Random(self._rng.random())))
             group.create_task(self._be_treasurer(random.Random(self._rng.random())))
             group.create_task(self._look_on())
+            group.create_task(self._time.keep_moving(random.Random(self._rng.random()), self._stopping))
 
     def stop(self) -> None:
         """Let everybody finish."""
@@ -62,7 +83,7 @@ class Workload:
 
     async def _call(self, rng: random.Random, number: int) -> None:
         # Most callers are many at one tight client, so that the last credits are fought over.
-        clients = (*TIGHT, *TIGHT, *BOUNDED, *STEADY, *STEADY, *RATED)
+        clients = (*TIGHT, *TIGHT, *BOUNDED, *CONTRACT, *CONTRACT, *STEADY, *STEADY, *RATED)
         while not self._stopping.is_set():
             client_id = rng.choice(clients)
             work = rng.choices(
@@ -99,12 +120,15 @@ class Workload:
     async def _send_create(
         self, rng: random.Random, operation: str, client_id: str, key: str | None, marker: str
     ) -> Attempt:
-        body = {"planId": "plan", "displayName": marker, "plannedLessons": ["one", "two"]}
+        user_id = random.Random(operation).choice(USERS)  # the same for every attempt at it
+        body = {"planId": "plan", "displayName": marker, "plannedLessons": ["one", "two"], "userId": user_id}
         headers = {"Idempotency-Key": key} if key is not None else {}
-        attempt = self._history.begin(operation, "create", client_id, key=key)
+        attempt = self._history.begin(operation, "create", client_id, key=key, user_id=user_id)
         await self._send(rng, attempt, "POST", "", body, headers)
         if attempt.status == 201:
-            self._plays[client_id].append(attempt.answer["data"]["id"])
+            play = attempt.answer["data"]
+            self._plays[client_id].append(play["id"])
+            self._users[play["id"]] = play["userId"]
         return attempt
 
     async def _complete(self, client_id: str, rng: random.Random) -> None:
@@ -123,7 +147,7 @@ class Workload:
 
     async def _change(self, rng: random.Random, operation: str, client_id: str, play_id: str, status: str) -> None:
         kind = "complete" if status == "ended" else "reopen"
-        attempt = self._history.begin(operation, kind, client_id, play_id=play_id)
+        attempt = self._history.begin(operation, kind, client_id, play_id=play_id, user_id=self._users[play_id])
         await self._send(rng, attempt, "PATCH", f"/{play_id}", {"status": status}, {})
 
     async def _list(self, client_id: str, rng: random.Random) -> None:
@@ -154,26 +178,26 @@ class Workload:
 
         Credits for a time, voids and refunds come on top of what refusals are judged by: they can only help.
         """
-        operator = Operator(self._stack, self._session, self._history)
+        operator = Operator(self._stack, self._session, self._history, self._time)
         for number in itertools.count(1):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), rng.uniform(0.2, 0.8))
             if self._stopping.is_set():
                 return
-            client_id = rng.choice(TIGHT)
+            client_id = rng.choice(PAYING)
             match rng.randrange(9):
                 case 0 | 1 | 2 | 3:
                     client_id = rng.choice((*TIGHT, TOKEN_BUYERS[0]))
                     await operator.grant(client_id, f"grant-{number}", rng.randint(3, 10))
                 case 4:
-                    await operator.grant_for_a_time(
-                        client_id, f"short-{number}", rng.randint(1, 9), rng.uniform(1, 8)
-                    )
+                    seconds = rng.uniform(1, rng.choice(EXPIRY_SECONDS))
+                    await operator.grant_for_a_time(client_id, f"short-{number}", rng.randint(1, 9), seconds)
                 case 5:
                     await operator.void_one_for_a_time(client_id)
                 case 6 if self._plays[client_id]:
                     event_id = f"plan_play.created:{rng.choice(self._plays[client_id])}"
-                    await operator.refund(client_id, f"refund-{number}", event_id)
+                    ids = [f"refund-{number}-{rng.randint(1, 2)}" for _ in range(rng.randint(1, 3))]
+                    await operator.refund_at_once(client_id, ids, event_id)
                 case 7:
                     client_id = rng.choice(BOUNDED)
                     self._quota[client_id] += rng.randint(10, 40)
@@ -183,8 +207,8 @@ class Workload:
 
     async def _look_on(self) -> None:
         """Read balances all the time: each must add up in itself."""
-        operator = Operator(self._stack, self._session, self._history)
-        for client_id in itertools.cycle(TIGHT):
+        operator = Operator(self._stack, self._session, self._history, self._time)
+        for client_id in itertools.cycle((*TIGHT, *CONTRACTS)):
             if self._stopping.is_set():
                 return
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
