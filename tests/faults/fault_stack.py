@@ -21,6 +21,8 @@ from tests.faults.seeded_bugs import SEEDED_BUGS
 from tests.faults.witness import WITNESS
 
 SMALL_DISK_SIZE = "600m"
+CONNECTIONS = {"max_connections": "100"}
+"""More than all pools of all processes together: the checker, and metering's time, must find one free."""
 TOKEN_SELLERS = ("llm-1", "llm-2")
 """The processes of the second product; two, so that one's sweeper takes holds from the other."""
 
@@ -43,7 +45,7 @@ class FaultStack(BreakableStack):
         With `sells_tokens` two processes of a second product run beside activity's: the guide's example.
         """
         self._bug = SEEDED_BUGS.get(bug)
-        settings = dict(self._bug.postgres_settings if self._bug else ())
+        settings = {**CONNECTIONS, **dict(self._bug.postgres_settings if self._bug else ())}
         super().__init__(
             directory,
             variables=variables,

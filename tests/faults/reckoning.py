@@ -3,10 +3,11 @@
 The product's audits compare its numbers with each other; this asks whether they may be at all, in metering's time.
 """
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from metering_service.events.forget_counters import KEPT
 from prove.history import Change, Record, Refund
@@ -15,6 +16,8 @@ from tests.faults.metering_time import period_of
 from tests.faults.operator import DAILY_CREDITS, MOST_ROLLED_OVER
 from tests.faults.quotas import Quota, list_quotas
 from tests.faults.rows import CounterRow, GrantRow, HoldRow
+
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +43,34 @@ def check_books(history: Record, books: Books) -> Iterator[Finding]:
 
 
 def check_cover(client_id: str, holds: Iterable[HoldRow], grants: Iterable[GrantRow]) -> Iterator[Finding]:
-    """3: what was held in any stretch of time, and charged, was covered by grants that lived in it.
+    """3: all that was charged can have been paid by grants that lived while it was held, each credit once.
 
-    In one walk through time: of the stretch from `s` to `t` the grants that had not ended by `s` and had begun by `t`
-    are all that began by `t` without those that ended by `s`.
+    Each grant, the first to end first, pays the charges among those held before its end that were settled first after
+    its beginning: a charge that is left for others can be paid by more of them. If this way of paying leaves one
+    over, every way does.
     """
-    moments = [(grant.effective_at, _BEGINS, grant.credits, grant.grant_id) for grant in grants]
-    moments += [(end, _ENDS, grant.credits, grant.grant_id) for grant in grants if (end := _end_of(grant))]
-    moments += [
-        (hold.held_at, _CHARGED, hold.credits, hold.event_id)
-        for hold in holds
-        if hold.state == "settled" and hold.credits and hold.held_at is not None
-    ]
-    begun = ended = charged = least = 0
-    for at, what, credits, name in sorted(moments):
-        if what == _ENDS:
-            ended += credits
-            least = min(least, charged - ended)
-        elif what == _BEGINS:
-            begun += credits
-        else:
-            charged += credits
-            if charged - begun > least:
-                detail = f"of {client_id} was charged at {at} beyond what grants of its time can pay: by "
-                yield Finding("3-oversold", name, f"{detail}{charged - begun - least} credits")
-                return
+    charges = [hold for hold in holds if hold.state == "settled" and hold.credits]
+    coming = sorted(charges, key=lambda hold: hold.held_at or FOR_EVER, reverse=True)
+    open_charges: list[tuple[datetime, str, int]] = []
+    for grant in sorted(grants, key=_end_of):
+        while coming and (coming[-1].held_at or FOR_EVER) < _end_of(grant):
+            charge = coming.pop()
+            insort(open_charges, (charge.closed_at or FOR_EVER, charge.event_id, charge.credits))
+        left = grant.credits
+        place = bisect_left(open_charges, (grant.effective_at,))
+        while left and place < len(open_charges):
+            settled_at, event_id, credits = open_charges.pop(place)
+            if credits > left:
+                open_charges.insert(place, (settled_at, event_id, credits - left))
+            left = max(left - credits, 0)
+    unpaid = [name for _, name, _ in open_charges] + [charge.event_id for charge in coming]
+    if unpaid:
+        others = f"of {client_id}, and {len(unpaid) - 1} others"
+        yield Finding("3-oversold", unpaid[0], f"{others}, were charged beyond what grants of their time can pay")
 
 
-_ENDS, _BEGINS, _CHARGED = range(3)
-"""In the order in which they count at the same instant."""
-
-
-def _end_of(grant: GrantRow) -> datetime | None:
-    return min((end for end in (grant.expires_at, grant.voided_at) if end is not None), default=None)
+def _end_of(grant: GrantRow) -> datetime:
+    return min(grant.expires_at or FOR_EVER, grant.voided_at or FOR_EVER)
 
 
 def check_quotas(

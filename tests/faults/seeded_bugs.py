@@ -1,7 +1,8 @@
 """Bugs put into the product on purpose, one at a time, to see whether the checker finds them.
 
 Each undoes one rule of the protocol, from outside, in processes started through `tests.faults.service_process`;
-some also undo what the schema does about it. The product knows nothing of them.
+some also undo what the schema does about it, or stand in a function of metering's database. The product knows nothing
+of them.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from metering_service.components import SCHEMA
 
 WITHOUT_THE_FACT = """
     CREATE OR REPLACE FUNCTION billable_fact_exists(p_client_id text, p_event_id text) RETURNS boolean
@@ -31,6 +34,28 @@ WITHOUT_ACCOUNT_LOCKS = """
     BEGIN PERFORM pg_sleep(0.03); RETURN true; END $$;
 """
 """What a schema looks like whose author reads, decides, and then writes."""
+
+
+def _mistake(function: str, right: str, wrong: str) -> str:
+    """Return a statement that makes a mistake in a function of metering's."""
+    text = SCHEMA.functions[function]
+    if right not in text:
+        raise LookupError(f"{function} has no {right!r}")
+    return text.replace(right, wrong).replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
+
+
+DRAWN_AFTER_ITS_EXPIRY = _mistake(
+    "find_next_moment", "ELSE expires_at END", "ELSE expires_at + interval '6 hours' END"
+) + _mistake("move_account", "expires_at <= v_at)", "expires_at <= v_at - interval '6 hours')")
+"""As of somebody whose midnight is another one."""
+GIVEN_TWICE = _mistake(
+    "move_account", "recurring_id || ':' || to_char(", "recurring_id || ':' || twice || ':' || to_char("
+).replace("    FROM due\n", "    FROM due CROSS JOIN generate_series(1, 2) AS twice\n")
+KEPT_BY_A_PARTIAL_SETTLE = _mistake(
+    "settle_events",
+    "count_for(c.counts, t.events, t.units, t.credits)",
+    "count_for(c.counts, t.events, t.actual, t.price)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +174,19 @@ def _check_then_write() -> None:
     AuthorizeEvents.authorize = decide_at_once  # type: ignore[method-assign]
 
 
+def _refund_given_twice() -> None:
+    from metering_service.accounts.grant_store import GrantStore
+
+    async def sum_refunds(self: GrantStore, client_id: str, event_id: str) -> int:
+        return 0
+
+    GrantStore.sum_refunds = sum_refunds  # type: ignore[method-assign]
+
+
+def _in_the_database() -> None:
+    """Nothing in a process."""
+
+
 def _synchronous_commit_off() -> None:
     from service_chassis.database import pool as postgres
 
@@ -164,6 +202,10 @@ SEEDED_BUGS = {
         SeededBug("new-event-id-per-attempt", ("activity",), _new_event_id_per_attempt),
         SeededBug("open-when-metering-is-down", ("activity",), _open_when_metering_is_down),
         SeededBug("check-then-write", ("metering",), _check_then_write, metering_sql=WITHOUT_ACCOUNT_LOCKS),
+        SeededBug("drawn-after-its-expiry", (), _in_the_database, metering_sql=DRAWN_AFTER_ITS_EXPIRY),
+        SeededBug("recurrence-made-twice", (), _in_the_database, metering_sql=GIVEN_TWICE),
+        SeededBug("counter-kept-by-a-partial-settle", (), _in_the_database, metering_sql=KEPT_BY_A_PARTIAL_SETTLE),
+        SeededBug("refund-given-twice", ("metering",), _refund_given_twice),
         SeededBug(
             "synchronous-commit-off",
             ("activity", "metering"),

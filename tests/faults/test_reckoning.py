@@ -64,12 +64,31 @@ def test_charge_that_a_grant_of_its_time_can_pay_is_no_finding() -> None:
         given(credits=2),
         given(expires_at=NOON),
         given(voided_at=NOON),
-        given(begins=NOON + HOUR / 2),
+        given(begins=NOON + 2 * HOUR),
     ],
     ids=["too small", "expired", "voided", "not begun"],
 )
 def test_charge_beyond_the_grants_of_its_time_is_oversold(grant: GrantRow) -> None:
     assert rules([charge()], [grant], COUNTED) == ["3-oversold"]
+
+
+def test_credits_that_were_spent_before_pay_for_nothing_later_though_their_grant_lives() -> None:
+    sold = [charge(NOON - HOUR, "d"), charge(), charge(NOON + HOUR, "f")]
+    counted = [counter("units", 3, begins=NOON + hours * HOUR) for hours in (-1, 0, 1)]
+    counted.append(counter("of a user", 3, begins=START))
+    lasting, short = given(credits=6), given("short", begins=NOON, expires_at=NOON + HOUR)
+    assert rules(sold, [lasting, short], counted) == []
+    for begins in (START, NOON + 3 * HOUR):
+        elsewhen = replace(short, effective_at=begins, expires_at=begins + HOUR)
+        assert rules(sold, [lasting, elsewhen], counted) == ["3-oversold"]
+
+
+def test_grant_that_begins_under_a_hold_can_pay_for_it() -> None:
+    """So that what the hold lay on before pays for another, later."""
+    night, day = given("night", 3), given("day", 3, NOON + HOUR / 2, expires_at=NOON + 2 * HOUR)
+    later = NOON + 6 * HOUR
+    counted = [counter("units", 3), counter("units", 3, begins=later), counter("of a user", 2, begins=START)]
+    assert rules([charge(), charge(later, "f")], [night, day], counted) == []
 
 
 def test_grant_that_expired_unused_does_not_pay_for_what_came_later() -> None:
