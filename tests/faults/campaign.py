@@ -201,7 +201,7 @@ class Campaign:
         return time.monotonic() - began
 
     async def _check(self, stack: FaultStack, history: History, metering_time: MeteringTime) -> None:
-        outcome, time = self.outcome, metering_time.timeline
+        outcome, timeline = self.outcome, metering_time.timeline
         outcome.rest_seconds, unrest = await await_rest(stack)
         if not unrest.is_rest or unrest.parked:
             outcome.violations.append(Finding("6-no-rest", "the stack", f"after {REST_LIMIT_SECONDS:g} s: {unrest}"))
@@ -214,19 +214,18 @@ class Campaign:
         outcome.abandoned += tokens.abandoned
         asked = [play for play in plays if play.client_id != PROBE]
         skew = CLOCK_SHIFT_SECONDS if any("clock" in name for name in outcome.faults) else 0.0
-        conditions = Conditions(books.grants, time, skew)
+        conditions = Conditions(books.grants, timeline, skew)
         outcome.violations += [*check_history(history, asked, holds, conditions), *check_books(history, books)]
         outcome.attempts, outcome.plays = len(history.attempts), len(plays)
         outcome.unknown = sum(attempt.is_unknown for attempt in history.attempts)
         outcome.refused = Counter(attempt.code for attempt in history.attempts if attempt.code is not None)
         outcome.charges = sum(hold.state == "settled" for hold in holds)
         outcome.replayed, outcome.restarts, outcome.reads = stack.tape.replayed, stack.restarts, history.reads
-        outcome.moves, outcome.days = len(time.moves), time.ahead / timedelta(days=1)
+        outcome.moves, outcome.days = len(timeline.moves), timeline.ahead / timedelta(days=1)
         outcome.refunds = sum(grant.kind == "refund" for grant in books.grants)
         outcome.recurrences = sum(grant.recurring_id is not None for grant in books.grants)
-        lives = [
-            time.real(hold.closed_at) - time.real(hold.held_at) for hold in holds if hold.closed_at and hold.held_at
-        ]
+        real = timeline.real
+        lives = [real(hold.closed_at) - real(hold.held_at) for hold in holds if hold.closed_at and hold.held_at]
         outcome.longest_hold_seconds = max((life.total_seconds() for life in lives), default=0.0)
         self._show(history, asked, holds, conditions)
 

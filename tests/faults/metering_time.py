@@ -104,9 +104,10 @@ class MeteringTime:
 
     async def keep_moving(self, rng: random.Random, stopping: asyncio.Event) -> None:
         """Move on every few seconds until stopped: to shortly before a period's end, or beyond it."""
-        while not stopping.is_set():
+        while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), rng.uniform(*WAIT_SECONDS))
+                return
             periods: tuple[Period, ...] = ("hour", "hour", "hour", "day", "day", "day", "day", "month")
             _, end = period_of(rng.choice(periods), self.now())
             if rng.random() < 0.6:
