@@ -50,5 +50,29 @@ def test_help_says_what_each_argument_and_option_is_and_gives_a_flag_no_value(na
     assert [flag.name for flag in flags if flag.display_type_rich(context)] == []
 
 
+@pytest.mark.parametrize(
+    ("command", "given", "said"),
+    [
+        ("metering_service export ledger", ["acme", "--format", "xml"], "--format: must be csv or ndjson"),
+        ("metering_service export ledger", ["acme", "--after", "9" * 20], f"--after: must be at most {2**63 - 1}"),
+        ("metering_service policies put", ["basic", "/"], "file: must be a file that can be read"),
+        ("metering_service policies put", ["basic", "/none"], "file: must be a file that can be read"),
+        ("catalog_service plans import", ["/none", "--client", "acme"], "file: must be a file that can be read"),
+        (
+            "activity_service audit",
+            ["--metering-url", "http://h", "--metering-key-file", "/"],
+            "--metering-key-file: must be a file that can be read",
+        ),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_our_words(
+    command: str, given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service, *words = command.split()
+    with pytest.raises(SystemExit) as ended:
+        run_commands(import_module(f"{service}.cli.main").commands, service, [*words, *given])
+    assert (ended.value.code, capsys.readouterr().err) == (2, f"python -m {command}: {said} (see --help)\n")
+
+
 def test_there_are_commands() -> None:
     assert {"catalog_service clients disable", "metering_service adjust"} <= COMMANDS.keys()

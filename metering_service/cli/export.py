@@ -27,7 +27,9 @@ AsFormat = Annotated[RowFormat, typer.Option("--format", help="csv (RFC 4180) or
 @commands.command("ledger")
 def ledger(
     client_id: ClientId,
-    after: Annotated[int, typer.Option(min=0, help="Begin after this entryId: the last one you have.")] = 0,
+    after: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Begin after this entryId: the last one you have.")
+    ] = 0,
     form: AsFormat = RowFormat.CSV,
 ) -> None:
     """Write the lines of a client's ledger to standard output, oldest first, in constant memory."""

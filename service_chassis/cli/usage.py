@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 from datetime import datetime
+from enum import Enum
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -97,12 +99,18 @@ def _describe(error: typer.TyperException) -> str:
     if parameter.type_descriptor.is_datetime and error.__cause__ is not None:
         formats = parameter.type_descriptor.parameter_info.formats
         return f"{name}: must be written as {' or '.join(_MOMENT.strftime(each) for each in formats)}"
+    kind = parameter.type_descriptor.annotation
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"{name}: must be {' or '.join(each.value for each in kind)}"
+    if isinstance(kind, type) and error.message and issubclass(kind, _FILES):
+        return f"{name}: must be a file that can be read"
     faults = getattr(error.__cause__, "errors", None)
     if faults is not None:
         return f"{name}: {_describe_value(faults()[0])}"
     return f"{name}: {_first_small(error.message) or 'must be given'}"
 
 
+_FILES = (Path, typer.FileBinaryRead)
 _MOMENT = datetime(2026, 7, 1, 14, 3)
 _OF_VALUES = {
     "int": "must be a whole number",
