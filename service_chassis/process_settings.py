@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError
 from marshmallow.validate import Length, Range
 
-from service_chassis.database.url import read_database_url
+from service_chassis.database.url import is_host, read_database_url
 from service_chassis.schema.fields import one_of
 from service_chassis.settings import variable
 
@@ -46,7 +46,7 @@ def require_http_url(text: str) -> None:
     try:
         parts = urlsplit(text)
         is_more = "@" in parts.netloc or "?" in text or "#" in text or any(each.isspace() for each in text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_url = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         is_url = False
     if not is_url:

@@ -83,6 +83,9 @@ def read_settings(settings_class: type[Settings]) -> Settings:
                 else:
                     values[field.name] = field.default
                 continue
+            if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+                # A shell takes them off; env files of containers and secrets' files keep them.
+                raise InvalidValue("stands in quotes, which would be part of it; leave them out")
             if required and not text.strip():
                 raise InvalidValue("must not be empty")
             values[field.name] = _read(text, types[field.name], field.metadata["validate"])

@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from http import HTTPStatus
 
 import aiohttp
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
-from service_chassis.errors import KeysUnavailable
+from service_chassis.errors import InvalidRequest, KeysUnavailable
 from service_chassis.http.json_body import parse_json
+from service_chassis.http.outgoing import describe_fault, show_address
 from service_chassis.operations.logging import log_fault
 
 REFRESH_AFTER_SECONDS = 300.0
@@ -21,6 +21,10 @@ UNKNOWN_KEY_REFETCH_SECONDS = 60.0
 FAILED_FETCH_RETRY_SECONDS = 1.0
 FETCH_TIMEOUT_SECONDS = 2.0
 MAX_DOCUMENT_BYTES = 64 * 1024
+
+
+class _NoKeys(ValueError):
+    """What the issuer answers is no set of keys; the text goes on after its address."""
 
 
 class RemoteKeys:
@@ -83,11 +87,13 @@ class RemoteKeys:
         try:
             timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_SECONDS)
             async with self._session.get(self._url, timeout=timeout, allow_redirects=False) as response:
-                response.raise_for_status()
-                document = parse_json(await _read_limited(response))
-            keys = _find_usable(document["keys"])
+                if response.status != HTTPStatus.OK:
+                    raise _NoKeys(f"its status is {response.status}")
+                raw = await _read_limited(response)
+            keys = _find_usable(raw)
         except Exception as error:  # whatever it is, the known keys are still good
-            log_fault("jwks_fetch_failed", error)
+            found = str(error) if isinstance(error, _NoKeys) else describe_fault(error)
+            log_fault("jwks_fetch_failed", error, jwks_url=show_address(self._url), found=found)
             return
         self._keys = keys
         self._fetched_at = now
@@ -98,21 +104,22 @@ async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
     async for piece in response.content.iter_any():
         raw += piece
         if len(raw) > MAX_DOCUMENT_BYTES:
-            raise ValueError("too large for a key set")
+            raise _NoKeys("its answer is too large for a set of keys")
     return bytes(raw)
 
 
-def _find_usable(entries: Sequence[Any]) -> dict[str, EllipticCurvePublicKey]:
+def _find_usable(raw: bytes) -> dict[str, EllipticCurvePublicKey]:
     """Return keys by `kid`. Others, which an issuer may publish beside them, are passed over (RFC 7517, section 5).
 
-    Raises ValueError where there is none.
+    Raises _NoKeys where there is none.
     """
     keys: dict[str, EllipticCurvePublicKey] = {}
-    for entry in entries:
-        with suppress(Exception):  # in whatever way it is no key of the one kind
-            keys[entry["kid"]] = _public_key(entry)
+    with suppress(InvalidRequest, LookupError, TypeError):  # in whatever way it is no set of keys
+        for entry in parse_json(raw)["keys"]:
+            with suppress(Exception):  # in whatever way it is no key of the one kind
+                keys[entry["kid"]] = _public_key(entry)
     if not keys:
-        raise ValueError("no key of the one kind")
+        raise _NoKeys("its answer holds no key that can be used")
     return keys
 
 

@@ -15,8 +15,9 @@ from yoyo.exceptions import BadMigration, MigrationConflict
 from service_chassis.cli.columns import print_columns
 from service_chassis.cli.usage import Commands, describe_usage
 from service_chassis.database.migrations import AnothersDatabase, Schema, apply_schema
-from service_chassis.database.pool import DATABASE_FAULTS, POOLER_IN_THE_WAY, open_pool
-from service_chassis.database.url import ignore_what_one_library_reads
+from service_chassis.database.pool import CONNECT_TIMEOUT_SECONDS, DATABASE_FAULTS, POOLER_IN_THE_WAY, open_pool
+from service_chassis.database.url import as_asyncpg_url, ignore_what_one_library_reads
+from service_chassis.database.wait import WRONG_OPTIONS
 from service_chassis.errors import OperatorError, ServiceError, say
 from service_chassis.process_settings import DatabaseSettings
 from service_chassis.settings import InvalidSettings, read_settings
@@ -120,6 +121,7 @@ _IN_OUR_WORDS: Sequence[tuple[tuple[type[Exception], ...], str]] = (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
         "the database does not accept the user or the password of {dsn}",
     ),
+    (WRONG_OPTIONS, "the server does not take what the options of {dsn} ask for"),
     ((asyncpg.InvalidCatalogNameError,), "there is no database of the name in {dsn}"),
     (
         (asyncpg.InsufficientPrivilegeError, psycopg.errors.InsufficientPrivilege),
@@ -182,15 +184,10 @@ def run_with_pool(
 
     async def with_pool() -> Result:
         async with open_pool(dsn, size=connections, application_name=command, settings=settings, role=role) as pool:
-            try:
-                # The work may speak to other servers, too: now it is plain which one is away.
+            # The work may speak to other servers, too: now it is plain which one is away.
+            with _naming_the_database(settings_class):
                 async with pool.acquire():
                     pass
-            except OSError as error:
-                why = str(error) or "no answer in time"
-                raise OperatorError(
-                    f"the database of {settings_class.prefix}POSTGRES_DSN cannot be reached ({why})"
-                ) from error
             return await work(pool)
 
     return asyncio.run(with_pool())
@@ -201,9 +198,28 @@ def _name_role(settings: DatabaseSettings) -> str:
     return getattr(settings, "postgres_role", "")
 
 
+@contextmanager
+def _naming_the_database(settings_class: type[DatabaseSettings]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = str(error) or "no answer in time"
+        raise OperatorError(
+            f"the database of {settings_class.prefix}POSTGRES_DSN cannot be reached ({why})"
+        ) from error
+
+
+async def _require_database(settings_class: type[DatabaseSettings], dsn: str) -> None:
+    with _naming_the_database(settings_class):
+        connection = await asyncpg.connect(as_asyncpg_url(dsn), timeout=CONNECT_TIMEOUT_SECONDS)
+        await connection.close()
+
+
 def migrate_and_show(settings_class: type[DatabaseSettings], schema: Schema, as_json: bool) -> None:
     """Bring the service's database to `schema` and print what that took."""
     settings = read_settings(settings_class)
+    # As all other commands connect: of a database that cannot be had they say the same.
+    asyncio.run(_require_database(settings_class, settings.postgres_dsn))
     applied = apply_schema(
         settings.postgres_dsn,
         schema,

@@ -186,6 +186,16 @@ async def open_pool(
     if is_behind_pooler:
         begins_with = {setting: begins_with[setting] for setting in _KEPT_BY_POOLERS}
 
+    async def connect(*arguments: Any, **options: Any) -> asyncpg.Connection:
+        try:
+            return await asyncpg.connect(*arguments, **options)
+        except asyncpg.InvalidParameterValueError as error:
+            if role and f'"{role}"' in str(error):
+                raise SessionNotAsAsked(
+                    f"there is no role {role}; ..._POSTGRES_ROLE must name one that `migrate` has made"
+                ) from error
+            raise
+
     async def require_settings(connection: asyncpg.Connection) -> None:
         if is_behind_pooler:
             await require_followed_statements(connection)
@@ -193,6 +203,7 @@ async def open_pool(
 
     pool = await FairPool(
         as_asyncpg_url(dsn),
+        connect=connect,
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         loop=None,

@@ -79,6 +79,7 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
 """What is had in these values only: the libraries know no others, or not both of them do."""
 _OPTIONS = re.compile(r"\s*((-c\s*|--)[\w.-]+=(\\.|[^\s\\])*(\s+|$))*")
 """Settings of the server as its command line takes them."""
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]*:[0-9a-f:.]*(%[\w.-]+)?", re.ASCII | re.IGNORECASE)
 _DEFAULT_PORT = "5432"
 _READ_BY_ONE = (
     *("PGOPTIONS", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGHOSTADDR", "PGCONNECT_TIMEOUT", "PGREQUIREAUTH"),
@@ -104,7 +105,9 @@ def read_database_url(text: str) -> dict[str, str]:
     for name, value in parameters.items():
         _require_value(name, value)
     hosts = parameters.get("host", "").split(",")
-    parameters["port"] = ",".join(_list_ports(text, hosts, parameters.get("port", "").split(",")))
+    parameters["port"] = ",".join(
+        _list_ports(text, hosts, parameters.get("port", "").split(","), parameters.get("dbname", ""))
+    )
     _require_tls(parameters)
     return parameters
 
@@ -129,10 +132,12 @@ def _require_value(name: str, value: str) -> None:
         require_file(name, value)
 
 
-def _list_ports(text: str, hosts: Sequence[str], ports: Sequence[str]) -> list[str]:
+def _list_ports(text: str, hosts: Sequence[str], ports: Sequence[str], dbname: str) -> list[str]:
     """Return the port of each host."""
     if any(mark in host for host in hosts for mark in "@:[]") and "[" not in text:
         raise ValidationError("Has an @ or : in user or password, which must be written %40 or %3A.")
+    if "@" in dbname and "@" not in re.split("[/?]", text.partition("://")[2])[0]:
+        raise ValidationError("Has an @ behind the first /, which in a password must be written %2F.")
     if not all(map(is_host, hosts)):
         raise ValidationError(f"Names no host, or what cannot be one; {_FORM}, or ?host=/directory of a socket.")
     if not all(_is_number(port) for port in ports if port):
@@ -147,7 +152,7 @@ def _list_ports(text: str, hosts: Sequence[str], ports: Sequence[str]) -> list[s
 def is_host(host: str) -> bool:
     """Tell whether this is a socket's directory, or can be asked of a name server."""
     try:
-        return host.startswith("/") or bool(host.encode("idna"))
+        return host.startswith("/") or bool(_HOST.fullmatch(host.encode("idna").decode()))
     except UnicodeError:
         return False
 

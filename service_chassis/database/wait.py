@@ -13,6 +13,8 @@ from service_chassis.operations.health import explain
 
 POLL_SECONDS = 0.5
 _REFUSED = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)
+WRONG_OPTIONS = (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError)
+"""What a server says of a setting of the URL's options that it does not know, or not with that value."""
 _NO_TLS = "rejected SSL upgrade"
 """What asyncpg says in a ConnectionError, the only sign of it there is."""
 
@@ -35,6 +37,8 @@ async def wait_for_database(dsn: str, stop: asyncio.Event) -> None:
             raise OperatorError("the server does not accept its user or password") from error
         except asyncpg.InvalidCatalogNameError as error:
             raise OperatorError("the server has no database of its name") from error
+        except WRONG_OPTIONS as error:
+            raise OperatorError("the server does not take what its options ask for") from error
         except (OSError, asyncpg.CannotConnectNowError) as error:
             if _NO_TLS in str(error):
                 raise OperatorError("the server does not speak TLS, which its sslmode asks for") from error

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from structlog.testing import capture_logs
 
 from service_chassis.auth import jwks
 from service_chassis.auth.jwks import RemoteKeys
@@ -78,6 +79,34 @@ async def test_a_made_up_key_does_not_flood_the_issuer_and_a_new_one_is_found(
     issuer.now += 61
     assert await keys.find("k2")
     assert issuer.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "found"),
+    [
+        (404, {}, "its status is 404"),
+        (302, {}, "its status is 302"),
+        (200, "text", "its answer holds no key that can be used"),
+        (200, {"keys": []}, "its answer holds no key that can be used"),
+        (200, {"keys": [ENTRIES["k1"]], "more": "x" * 70_000}, "its answer is too large for a set of keys"),
+    ],
+)
+async def test_whoever_has_only_the_log_reads_where_keys_were_asked_for_and_what_came(
+    keys: RemoteKeys, issuer: Issuer, status: int, document: Any, found: str
+) -> None:
+    issuer.status, issuer.document = status, document
+    with capture_logs() as logs, pytest.raises(KeysUnavailable):
+        await keys.check()
+    assert [(line["event"], line["found"]) for line in logs] == [("jwks_fetch_failed", found)]
+    assert logs[0]["jwks_url"].endswith("/keys")
+
+
+async def test_an_issuer_that_is_away_is_named_in_the_log() -> None:
+    async with aiohttp.ClientSession() as session:
+        with capture_logs() as logs, pytest.raises(KeysUnavailable):
+            await RemoteKeys(session, "http://127.0.0.1:1/keys").check()
+    assert logs[0]["jwks_url"] == "http://127.0.0.1:1/keys"
+    assert logs[0]["found"] == "nobody listens there (ConnectionRefusedError)"
 
 
 async def test_a_withdrawn_key_is_not_found_any_more(keys: RemoteKeys, issuer: Issuer) -> None:

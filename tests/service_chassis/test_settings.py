@@ -64,6 +64,7 @@ def test_all_faults_are_told_by_variable(monkeypatch: pytest.MonkeyPatch) -> Non
     "text",
     [
         *("nonsense", "localhost:8083", "ftp://h", "http://", "http://h:port", "http://h:99999"),
+        *("http://a..b", "http://a,http://b", "http://*", "http://%zz", f"http://{'a' * 70}"),
         *("http://user:secret@h", "http://h/?a=b", "http://h?", "http://h/#part"),
     ],
 )
@@ -71,7 +72,8 @@ def test_what_is_no_url_that_can_be_called_is_refused(text: str) -> None:
     with pytest.raises(ValidationError) as refused:
         require_http_url(text)
     assert "secret" not in str(refused.value)
-    require_http_url("http://127.0.0.1:8083")
+    for text in ("http://127.0.0.1:8083", "http://metering_1:8083", "https://[::1]/base", "http://bücher.example"):
+        require_http_url(text)
 
 
 def test_the_table_of_settings_has_every_variable_with_unit_and_default() -> None:
@@ -130,6 +132,9 @@ def test_a_file_that_is_not_there_is_named_by_its_variable(monkeypatch: pytest.M
         ("APP_STRICT", "perhaps", "Must be true or false."),
         ("APP_LEVEL", "loud", "Must be one of: debug, info, warning, error."),
         ("APP_DSN", " ", "must not be empty"),
+        ("APP_DSN", "'marked'", "stands in quotes, which would be part of it; leave them out"),
+        ("APP_KEYS", '"a,b"\r\n', "stands in quotes, which would be part of it; leave them out"),
+        ("APP_PORT", '"8082"', "stands in quotes, which would be part of it; leave them out"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_our_words(

@@ -74,6 +74,8 @@ async def test_the_demos_seeding_names_the_url_that_it_cannot_call(catalog_dsn: 
         ("://postgres:", "://nobody:", "does not accept its user or password"),
         ("/test_", "/nothing_", "has no database of its name"),
         ("?", "?sslmode=require&", "does not speak TLS"),
+        ("?", "?options=-c%20no_such_setting%3D1&", "does not take what its options ask for"),
+        ("?", "?options=-c%20work_mem%3Dnone&", "does not take what its options ask for"),
     ],
 )
 async def test_a_server_that_refuses_the_url_for_good_is_one_line_and_no_process(
@@ -151,11 +153,13 @@ async def test_what_is_said_of_a_database_names_the_services_own_variable(catalo
         ("postgresql://u@no-such-host.invalid/db", "cannot be reached"),
         (catalog_dsn.replace("postgres:", "postgres:not-"), "does not accept the user or the password"),
         (f"{catalog_dsn}?target_session_attrs=standby", "target_session_attrs"),
+        (f"{catalog_dsn}?options=-c%20no_such_setting%3D1", "options"),
     ):
         code, [said] = await run("catalog_service", "keys", "list", CATALOG_POSTGRES_DSN=dsn)
         assert code == 1
         assert words in said
         assert "CATALOG_POSTGRES_DSN" in said
+        assert await run("catalog_service", "migrate", CATALOG_POSTGRES_DSN=dsn) == (1, [said])
 
 
 def errors_of(module: object, base: type[Exception]) -> list[type[Exception]]:
