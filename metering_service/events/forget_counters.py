@@ -6,7 +6,7 @@ from datetime import timedelta
 import asyncpg
 
 from metering_service.events.event_store import EventStore
-from service_chassis.database.pool import delete_in_rounds
+from service_chassis.database.rounds import delete_in_rounds
 
 KEPT = timedelta(days=35)
 """A quota per user and day makes a row for each; an operator who looks for one finds it that long."""

@@ -11,7 +11,7 @@ from metering_service.events.event import NOT_DECIDED, Release, ReleasedEvent
 from metering_service.events.event_store import EventStore
 from metering_service.events.hold_store import HoldStore
 from metering_service.events.isolation import Isolated
-from service_chassis.database.pool import delete_in_rounds
+from service_chassis.database.rounds import delete_in_rounds
 
 EXPIRED_HOLDS_A_ROUND = 5_000
 FORGET_INTERVAL_SECONDS = 60.0

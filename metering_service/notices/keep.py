@@ -7,7 +7,7 @@ import asyncpg
 
 from metering_service.accounts.grant_store import FIRST_EXPIRING, Expiring, GrantStore
 from metering_service.notices.store import NoticeStore
-from service_chassis.database.pool import delete_in_rounds
+from service_chassis.database.rounds import delete_in_rounds
 
 EXPIRING_WITHIN = timedelta(days=7)
 """How long before its expiry a grant is told of: there is a working day in it, for whoever would use it up or prolong

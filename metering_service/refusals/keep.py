@@ -13,7 +13,7 @@ from metering_service.notices.store import NoticeStore
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.refusal import RefusalLine, RefusalLog, list_first
 from metering_service.refusals.store import RefusalStore
-from service_chassis.database.pool import delete_in_rounds
+from service_chassis.database.rounds import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 WRITE_INTERVAL_SECONDS = 1.0

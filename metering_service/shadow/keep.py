@@ -17,7 +17,7 @@ from metering_service.policies.store import PolicyStore
 from metering_service.rates.limiter import RateOutcome
 from metering_service.shadow.store import ShadowStore
 from metering_service.shadow.verdict import ShadowedEvent, ShadowRefusals, Verdict, judge, read_own_verdict
-from service_chassis.database.pool import delete_in_rounds
+from service_chassis.database.rounds import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 JUDGE_INTERVAL_SECONDS = 1.0

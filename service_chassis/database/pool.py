@@ -1,13 +1,18 @@
 """PostgreSQL pools with every wait bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
 
-from service_chassis.database.session import SessionNotAsAsked, require_as_asked, require_followed_statements
+from service_chassis.database.session import (
+    SessionNotAsAsked,
+    connect_as,
+    require_as_asked,
+    require_followed_statements,
+)
 from service_chassis.database.turns import PoolMetrics, Turns
 from service_chassis.database.url import as_asyncpg_url
 
@@ -186,16 +191,6 @@ async def open_pool(
     if is_behind_pooler:
         begins_with = {setting: begins_with[setting] for setting in _KEPT_BY_POOLERS}
 
-    async def connect(*arguments: Any, **options: Any) -> asyncpg.Connection:
-        try:
-            return await asyncpg.connect(*arguments, **options)
-        except asyncpg.InvalidParameterValueError as error:
-            if role and f'"{role}"' in str(error):
-                raise SessionNotAsAsked(
-                    f"there is no role {role}; ..._POSTGRES_ROLE must name one that `migrate` has made"
-                ) from error
-            raise
-
     async def require_settings(connection: asyncpg.Connection) -> None:
         if is_behind_pooler:
             await require_followed_statements(connection)
@@ -203,7 +198,7 @@ async def open_pool(
 
     pool = await FairPool(
         as_asyncpg_url(dsn),
-        connect=connect,
+        connect=connect_as(role),
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         loop=None,
@@ -241,19 +236,6 @@ async def open_snapshot(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]
     """Lend a connection in a read-only transaction whose every statement sees the same moment."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         yield connection
-
-
-async def delete_in_rounds(
-    pool: asyncpg.Pool, delete: Callable[[asyncpg.Connection, int], Awaitable[int]], rows_a_round: int
-) -> None:
-    """Call `delete`, which deletes up to so many rows and returns how many it were, until there are no more.
-
-    With a connection for each round, so that whoever waits for one comes in between.
-    """
-    deleted = rows_a_round
-    while deleted >= rows_a_round:
-        async with pool.acquire() as connection:
-            deleted = await delete(connection, rows_a_round)
 
 
 _IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"

@@ -1,6 +1,7 @@
 """What a session has, held against what was asked for: poolers and roles change it without a word."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import asyncpg
 
@@ -57,3 +58,20 @@ async def require_followed_statements(connection: asyncpg.Connection) -> None:
             "there is no pooler whose clients' prepared statements follow them from server to server, as PgBouncer's "
             "do from version 1.21 on with max_prepared_statements"
         )
+
+
+def connect_as(role: str) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    """Return what connects as asyncpg does, and raises SessionNotAsAsked where there is no such `role` to act as."""
+
+    async def connect(*arguments: Any, **options: Any) -> asyncpg.Connection:
+        try:
+            return await asyncpg.connect(*arguments, **options)
+        except asyncpg.InvalidParameterValueError as error:
+            # By its name: the server speaks whatever language it was told to.
+            if not role or f'"{role}"' not in str(error):
+                raise
+            raise SessionNotAsAsked(
+                f"there is no role {role}; ..._POSTGRES_ROLE must name one that `migrate` has made"
+            ) from error
+
+    return connect

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from prove.breakable_stack import schema_of
 from service_chassis.database.migrations import AnothersDatabase, Schema, apply_schema, check_schema
 from service_chassis.database.pool import open_pool
+from service_chassis.database.session import SessionNotAsAsked
 from service_chassis.errors import OperatorError
 from tests.operator_command import run_command
 
@@ -156,3 +157,12 @@ async def test_another_services_database_is_refused_and_left_as_it_is(fresh_data
 def test_no_two_services_begin_with_the_same_migration() -> None:
     """By its first migration a database is known."""
     assert len({min(schema_of(f"{service}_service").migrations) for service in SERVICES}) == len(SERVICES)
+
+
+async def test_a_role_that_is_not_there_is_told_as_such_and_not_as_the_options_of_the_url(
+    empty_database: Callable[[], str],
+) -> None:
+    async with open_pool(empty_database(), size=1, application_name="test", role="nobody_is_called_so") as pool:
+        with pytest.raises(SessionNotAsAsked, match=r"no role nobody_is_called_so.*_POSTGRES_ROLE.*migrate"):
+            async with pool.acquire():
+                pass

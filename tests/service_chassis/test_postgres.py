@@ -256,12 +256,3 @@ async def test_a_pooler_that_drops_the_role_is_refused_by_name(empty_database: C
             with pytest.raises(SessionNotAsAsked, match=r"role"):
                 async with pool.acquire():
                     pass
-
-
-async def test_a_role_that_is_not_there_is_told_as_such_and_not_as_the_options_of_the_url(
-    empty_database: Callable[[], str],
-) -> None:
-    async with open_pool(empty_database(), size=1, application_name="test", role="nobody_is_called_so") as pool:
-        with pytest.raises(SessionNotAsAsked, match=r"no role nobody_is_called_so.*_POSTGRES_ROLE.*migrate"):
-            async with pool.acquire():
-                pass
