@@ -202,8 +202,13 @@ def _as_json(question: Question, finding: Finding, effort: Effort) -> dict[str, 
 
 
 def _cells(claim: Claim) -> tuple[str, str, str]:
-    target = "" if claim.target is None else f"{'<=' if claim.at_most else '>='} {claim.target:g}"
-    return f"{claim.median:.3g}", f"{min(claim.ratios):.3g} to {max(claim.ratios):.3g}", target
+    target = "" if claim.target is None else f"{'<=' if claim.at_most else '>='} {show_number(claim.target)}"
+    return show_number(claim.median), f"{show_number(min(claim.ratios))} to {show_number(max(claim.ratios))}", target
+
+
+def show_number(number: float) -> str:
+    """Show a ratio by three digits, and a count in full."""
+    return f"{number:.3g}" if abs(number) < 999.5 else f"{number:,.0f}"
 
 
 def _verdict(claim: Claim, finding: Finding) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.finding import Run
 from bench.questions import QUESTIONS
-from bench.report import render_figures
+from bench.report import render_figures, show_number
 
 
 def make_question(title: str, *sides: str) -> dict[str, Any]:
@@ -55,3 +55,9 @@ def test_a_page_without_the_headline_has_its_figures_all_the_same() -> None:
     assert render("get_plans").startswith("Measured 2026-01-01")
     failed = render("get_plans", "create_same_work", failed=("create_same_work",))
     assert failed.startswith("Measured 2026-01-01")
+
+
+def test_a_count_is_shown_in_full_and_a_ratio_by_three_digits() -> None:
+    assert [show_number(number) for number in (0.8567, 2.5, 330.0, 999.7, 1434.2)] == [
+        *("0.857", "2.5", "330", "1,000", "1,434")
+    ]
