@@ -20,8 +20,8 @@ from bench.wrk import Load, run_wrk
 from local_stack.ports import LOOPBACK_OPENER
 
 PLANS = 1000
-FASTAPI_CONNECTIONS = 8
-"""It answers a few requests a second: with more, most of a run's would be cut off at its end."""
+FASTAPI_CONNECTIONS = 2
+"""It answers a few requests a second: with more, most of a run's would be cut off at its end, or all of them."""
 BYTES_TARGET = 0.8
 FASTAPI_TARGET = 300.0
 COLUMNS = """plan_id text PRIMARY KEY, plan_name text, description text, collection_id text, color text,
