@@ -122,7 +122,7 @@ async def test_charges_of_all_clients_are_listed_by_event_id_in_pages(metering: 
         found += page["charges"]
         path = page["nextCursor"] and f"/internal/charges?limit=4&cursor={page['nextCursor']}"
     assert [charge["eventId"] for charge in found] == sorted(names, key=str.encode)
-    assert found[0].keys() == {"eventId", "holdId", "clientId", "eventType", "credits", "late", "at"}
+    assert found[0].keys() == {"eventId", "holdId", "clientId", "eventType", "units", "credits", "late", "at"}
     assert found[0]["late"] is True
 
 

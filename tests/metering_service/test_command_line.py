@@ -54,7 +54,7 @@ def ended_plainly(done: Done, code: int) -> bool:
         ),
         (("adjust", "acme", "5", "-x"), "no such option: -x"),
         (("balance", "-5x"), "no such option: -5"),
-        (("export", "ledger", "acme", "--format", "xml"), "--format: 'xml' is not one of 'csv', 'ndjson'"),
+        (("export", "ledger", "acme", "--format", "xml"), "--format: must be csv or ndjson"),
         (("usage", "acme", "--from", "soon"), "--from: must be written as 2026-07-01"),
     ],
 )
