@@ -18,7 +18,13 @@ log_fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields", default=
 """What every log line of the present context carries: of the request, its id, its trace and who calls."""
 
 _PROJECT_ROOT = str(Path(__file__).resolve().parents[2])
-_PLUMBING = ("database/pool.py", "service_chassis/batching.py", "http/error_rendering.py", "http/bounds.py")
+_PLUMBING = (
+    "database/pool.py",
+    "database/session.py",
+    "service_chassis/batching.py",
+    "http/error_rendering.py",
+    "http/bounds.py",
+)
 """Where nearly every fault passes through."""
 _TOLD_FRAMES = 3
 _log = structlog.get_logger(__name__)
