@@ -39,7 +39,9 @@ def open_mounted(root: Path) -> None:
 
     Their users are strangers to this machine.
     """
-    for path in [each for name in MOUNTED for each in (root / name, *(root / name).rglob("*"))]:
+    for path in [
+        each for name in MOUNTED if (root / name).is_dir() for each in (root / name, *(root / name).rglob("*"))
+    ]:
         mode = path.stat().st_mode
         readable = mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444)
         if mode != readable:

@@ -96,7 +96,7 @@ async def test_every_form_is_used_and_says_what_it_did(business: Metering, brows
     async with visit(browser, await listen(business)) as visitor:
         page = visitor.page
         await visitor.log_in()
-        await page.get_by_label("Id begins with").fill("corvid")
+        await page.get_by_label("Part of the id").fill("corvid")
         await page.get_by_label("Sorted by").select_option("Refusals")
         await page.get_by_role("button", name="Show").click()
         await page.get_by_role("link", name="corvid-tutoring").click()
