@@ -3,6 +3,7 @@
 Loaded by schemathesis itself, which is given the stack's file as STACK_JSON.
 """
 
+import itertools
 import json
 import os
 import secrets
@@ -103,6 +104,19 @@ def make_printable(text: str) -> str:
     return "".join(filter(str.isprintable, text)).replace("..", "x").removeprefix(".") or "x"
 
 
+def name_printably(policy: dict[str, Any]) -> None:
+    """Put another name, of its own, for each of a policy that is not printable."""
+    others = (f"name-{number}" for number in itertools.count(1))
+    prices = policy.get("prices")
+    if isinstance(prices, dict):
+        policy["prices"] = {name if name.isprintable() else next(others): price for name, price in prices.items()}
+    for limit in [*(policy.get("rates") or ()), *(policy.get("quotas") or ())]:
+        if not limit["name"].isprintable():
+            limit["name"] = next(others)
+        if types := limit.get("eventTypes"):
+            limit["eventTypes"] = [name if name.isprintable() else next(others) for name in types]
+
+
 @schemathesis.hook
 def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: Any) -> None:
     """Make an opaque value one that was not used before, or leave it out, where the request is meant to be right."""
@@ -119,6 +133,8 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: A
         case.body.pop("notices", None)  # they are of quotas that the body has
         for field in ("effectiveAt", "expiresAt", "expires_at", "endsAt", "from", "until", "then"):
             case.body.pop(field, None)
+        if case.method == "PUT" and "prices" in case.body:
+            name_printably(case.body)
         called = case.body.get("name")
         if case.operation.path.startswith("/admin/") and isinstance(called, str):
             # Printable, and not all blanks: no pattern of JSON Schema says so.
