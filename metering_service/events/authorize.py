@@ -20,6 +20,7 @@ from metering_service.rates.connections import CONNECTIONS
 from metering_service.rates.limiter import RateLimiter, RateOutcome, Request
 from service_chassis.batching import Batcher
 from service_chassis.database.clock_watch import ClockWatch
+from service_chassis.database.dry_run import open_transaction
 
 _ROUNDS_IN_VAIN = 5
 """How often events are asked about again without a decision, because a policy changes under them."""
@@ -183,14 +184,11 @@ class AuthorizeEvents:
     async def _ask_dry(self, service: str, questions: Sequence[_Question]) -> list[Decision | None]:
         """Ask, and keep nothing. While an account is locked nothing is decided, of none of the events."""
         async with self._pool.acquire() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
             try:
-                return await self._ask(service, HoldStore(connection), questions)
+                async with open_transaction(connection, dry_run=True):
+                    return await self._ask(service, HoldStore(connection), questions)
             except OF_AN_EVENT:
                 return [None] * len(questions)
-            finally:
-                await transaction.rollback()
 
 
 def _ask_rates(event: BillableEvent, version: PolicyVersion) -> Request:
