@@ -181,15 +181,19 @@ class HoldStore:
             releases[n] = Release(state, code)
         return releases
 
-    _LIST_LOCKED = """
-        SELECT client_id FROM unnest($1::text[]) AS asked (client_id)
-        WHERE client_id NOT IN (
+    _FIND_LOCK_HOLDERS = """
+        SELECT asked.client_id, coalesce(a.xmax::text, '')
+        FROM unnest($1::text[]) AS asked (client_id) LEFT JOIN account a ON a.client_id = asked.client_id
+        WHERE asked.client_id NOT IN (
             SELECT client_id FROM account WHERE client_id = ANY ($1) ORDER BY client_id FOR NO KEY UPDATE SKIP LOCKED)
     """
 
-    async def list_locked(self, client_ids: Sequence[str]) -> set[str]:
-        """Return those of `client_ids` whose account somebody else has locked now, or that have none yet."""
-        return {client_id for (client_id,) in await self._connection.fetch(self._LIST_LOCKED, client_ids)}
+    async def find_lock_holders(self, client_ids: Sequence[str]) -> dict[str, str]:
+        """Return who has locked the accounts of `client_ids` now, as the transaction's id; nothing of the others.
+
+        Of a client without an account the id is empty: somebody may be making it.
+        """
+        return dict(await self._connection.fetch(self._FIND_LOCK_HOLDERS, client_ids))
 
 
 def _pack(items: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:

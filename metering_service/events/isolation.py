@@ -1,8 +1,7 @@
 """Nobody in another's way: what one client or one event makes fail is kept from its neighbours in a batch."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import asyncpg
@@ -34,12 +33,9 @@ OF_AN_EVENT = (
 """What one event or one client can cause. Anything else is the whole database's trouble."""
 MAX_FAILED_STATEMENTS = 40
 """Of one batch: enough to find four bad events among 500. What is not found by then is not decided."""
-SUSPECT_SECONDS = 5.0
-"""How long a client whose account was locked is dealt with apart from the others."""
-SUSPECT_LOCK_TIMEOUT = "10ms"
-"""How long those wait for its lock: one that stays for a while must not cost every batch the whole time."""
-ALONE_AT_ONCE = 3
-"""Statements for single clients beside each other: they must not take every connection."""
+PATIENCE_SECONDS = (0.2, 0.4, 0.8)
+"""How long a lock is waited for that was not to be had in time, while it changes hands: a client that several
+processes decide about is busy, and each has its turn."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,60 +44,85 @@ class Isolated(Generic[Event, Outcome]):
     """Runs a statement for a batch of events, and where it fails for those apart that may be the reason.
 
     An event that cannot be dealt with has no outcome (None): its account is locked, or a row of it is broken. The
-    others have theirs, and wait for it once, for as long as locks are waited for (CHARGING_SETTINGS).
+    others have theirs, and wait for it once, for as long as locks are waited for (CHARGING_SETTINGS). An account
+    whose lock one transaction keeps is left alone until that one has ended, which a look tells without waiting.
     """
 
     def __init__(self, pool: asyncpg.Pool, statement: Statement[Event, Outcome], name: str) -> None:
         self._pool = pool
         self._statement = statement
         self._name = name
-        self._suspects: dict[str, float] = {}
-        self._alone = asyncio.Semaphore(ALONE_AT_ONCE)
+        self._kept_by: dict[str, str] = {}
+        """The transaction that keeps a client's account locked, of those that were waited for in vain."""
 
     async def run(self, events: Sequence[Event]) -> list[Outcome | None]:
         """Return an outcome for each of `events`, in order. Raises OSError, TimeoutError or PostgresError."""
         outcomes: list[Outcome | None] = [None] * len(events)
-        now = time.monotonic()
-        self._suspects = {client: until for client, until in self._suspects.items() if until > now}
         batch = _Batch(self._statement, events, outcomes)
-        suspects = [self._run_suspect(batch, client) for client in batch.clients if client in self._suspects]
-        others = [n for n, event in enumerate(events) if event.client_id not in self._suspects]
-        await asyncio.gather(*suspects, self._run_together(batch, others))
+        kept = await self._look_again([client for client in batch.clients if client in self._kept_by])
+        numbers = batch.list_without(kept)
+        if not numbers:
+            return outcomes
+        try:
+            async with self._pool.acquire() as connection:
+                await batch.run(HoldStore(connection), numbers)
+        except asyncpg.LockNotAvailableError:
+            await self._run_past_locks(batch, numbers)
+        except OF_AN_EVENT as error:
+            self._tell(error, events[numbers[0]].client_id if len(numbers) == 1 else None)
+            await self._run_by_halves(batch, numbers)
         return outcomes
 
-    async def _run_together(self, batch: "_Batch[Event, Outcome]", numbers: Sequence[int]) -> None:
-        if not numbers:
-            return
-        try:
-            async with self._pool.acquire() as connection:
-                await batch.run(HoldStore(connection), numbers)
-            return
-        except asyncpg.LockNotAvailableError:
-            async with self._pool.acquire() as connection:
-                locked = await HoldStore(connection).list_locked(batch.clients)
-        except OF_AN_EVENT as error:
-            locked = set()
-            self._tell(error, batch.events[numbers[0]] if len(numbers) == 1 else None)
-        for client in locked:
-            self._suspects[client] = time.monotonic() + SUSPECT_SECONDS
-        free = [n for n in numbers if batch.events[n].client_id not in locked]
-        suspects = [
-            self._run_suspect(batch, client)
-            for client in {batch.events[n].client_id for n in numbers if batch.events[n].client_id in locked}
-        ]
-        await asyncio.gather(*suspects, self._run_by_halves(batch, free))
+    async def _look_again(self, clients: Sequence[str]) -> set[str]:
+        """Return those of `clients` whose accounts are kept locked still, and forget it of the others."""
+        if not clients:
+            return set()
+        holders = await self._find_lock_holders(clients)
+        kept = {client for client in clients if holders.get(client) == self._kept_by.get(client)}
+        for client in clients:
+            if client in kept:
+                self._tell(asyncpg.LockNotAvailableError(), client)
+            else:
+                self._kept_by.pop(client, None)
+        return kept
 
-    async def _run_suspect(self, batch: "_Batch[Event, Outcome]", client_id: str) -> None:
-        """Deal with the events of one client whose account may be locked, with little patience."""
-        numbers = [n for n, event in enumerate(batch.events) if event.client_id == client_id]
-        try:
-            async with self._alone, self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = '{SUSPECT_LOCK_TIMEOUT}'")
-                await batch.run(HoldStore(connection), numbers)
-            self._suspects.pop(client_id, None)
-        except (*OF_AN_EVENT, TimeoutError) as error:
-            self._suspects[client_id] = time.monotonic() + SUSPECT_SECONDS
-            self._tell(error, batch.events[numbers[0]])
+    async def _run_past_locks(self, batch: "_Batch[Event, Outcome]", numbers: Sequence[int]) -> None:
+        """Deal with those whose accounts nobody has locked, and beside that with the others."""
+        clients = {batch.events[n].client_id for n in numbers}
+        holders = await self._find_lock_holders(sorted(clients))
+        free = [n for n in numbers if batch.events[n].client_id not in holders]
+        locked = [n for n in numbers if batch.events[n].client_id in holders]
+        await asyncio.gather(self._run_by_halves(batch, free), self._run_in_turn(batch, locked, holders))
+
+    async def _run_in_turn(
+        self, batch: "_Batch[Event, Outcome]", numbers: Sequence[int], holders: Mapping[str, str]
+    ) -> None:
+        """Wait for locks as long as they change hands; leave those that one of `holders` keeps."""
+        for patience in PATIENCE_SECONDS:
+            if not numbers:
+                return
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await connection.execute(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
+                    await batch.run(HoldStore(connection), numbers)
+                return
+            except asyncpg.LockNotAvailableError as error:
+                before, holders = holders, await self._find_lock_holders(batch.clients)
+                kept = {client: holder for client, holder in holders.items() if before.get(client) == holder}
+                self._kept_by |= kept
+                for client in sorted(kept):
+                    self._tell(error, client)
+                numbers = [n for n in numbers if batch.events[n].client_id not in kept]
+            except OF_AN_EVENT as error:
+                self._tell(error, batch.events[numbers[0]].client_id if len(numbers) == 1 else None)
+                await self._run_by_halves(batch, numbers)
+                return
+        for client in sorted({batch.events[n].client_id for n in numbers}):
+            self._tell(asyncpg.LockNotAvailableError(), client)
+
+    async def _find_lock_holders(self, clients: Sequence[str]) -> dict[str, str]:
+        async with self._pool.acquire() as connection:
+            return await HoldStore(connection).find_lock_holders(clients)
 
     async def _run_by_halves(self, batch: "_Batch[Event, Outcome]", numbers: Sequence[int]) -> None:
         """Run what failed together again, halved where it fails, clients together, down to the event."""
@@ -115,13 +136,13 @@ class Isolated(Generic[Event, Outcome]):
             except OF_AN_EVENT as error:
                 failed_statements += 1
                 if len(part) == 1:
-                    self._tell(error, batch.events[part[0]])
+                    self._tell(error, batch.events[part[0]].client_id)
                 else:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]
 
-    def _tell(self, error: Exception, event: Event | None) -> None:
-        log_fault("event_not_decided", error, call=self._name, client_id=event.client_id if event else None)
+    def _tell(self, error: Exception, client_id: str | None) -> None:
+        log_fault("event_not_decided", error, call=self._name, client_id=client_id)
 
 
 class _Batch(Generic[Event, Outcome]):
@@ -134,6 +155,10 @@ class _Batch(Generic[Event, Outcome]):
         self.events = events
         self.outcomes = outcomes
         self.clients = sorted({event.client_id for event in events})
+
+    def list_without(self, clients: Collection[str]) -> list[int]:
+        """Return the numbers of the events that are not of these `clients`."""
+        return [n for n, event in enumerate(self.events) if event.client_id not in clients]
 
     async def run(self, store: HoldStore, numbers: Sequence[int]) -> None:
         """Run the statement for the events of these `numbers`, and note each outcome."""

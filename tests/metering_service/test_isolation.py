@@ -38,6 +38,44 @@ async def test_a_locked_account_gets_errors_and_its_neighbours_their_decisions(
     assert decision["decision"] == "granted"
 
 
+async def test_an_account_whose_lock_changes_hands_is_waited_for(metering: Metering) -> None:
+    """As where several processes decide about one client: each has its turn, and nobody an error."""
+    await metering.authorize(event("busy"))
+    attempts: list[dict[str, object]] = []
+
+    async def lock_again_and_again(connection: asyncpg.Connection) -> None:
+        while len(attempts) < 4:
+            async with connection.transaction():
+                await connection.execute("SELECT FROM account WHERE client_id = 'busy' FOR NO KEY UPDATE")
+                await asyncio.sleep(0.06)
+        await connection.close()
+
+    others = [asyncio.create_task(lock_again_and_again(await asyncpg.connect(metering.dsn))) for _ in range(5)]
+    try:
+        while len(attempts) < 4:
+            attempt = event("busy")
+            decisions = await metering.authorize(attempt, *(event(client) for client in GOOD))
+            assert {decision["decision"] for decision in decisions} == {"granted"}
+            assert (await metering.settle_by_ids(attempt))[0]["state"] == "settled"
+            attempts.append(attempt)
+    finally:
+        attempts += [{}] * 4
+        await asyncio.gather(*others)
+
+
+async def test_an_account_is_decided_about_as_soon_as_its_lock_is_given_up(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    await metering.authorize(event("bad"))
+    for _ in range(2):
+        async with connection.transaction():
+            await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
+            [decision] = await metering.authorize(event("bad"))
+            assert decision["decision"] == "error"
+        [decision] = await metering.authorize(event("bad"))
+        assert decision["decision"] == "granted"
+
+
 async def test_a_locked_account_keeps_nobody_elses_charges_and_releases_waiting(
     metering: Metering, connection: asyncpg.Connection
 ) -> None:
