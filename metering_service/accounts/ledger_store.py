@@ -169,7 +169,7 @@ class LedgerStore:
         """Return the clients whose account was counted at a moment to come. Reads all accounts."""
         return [client_id for (client_id,) in await self._connection.fetch(self._LIST_AHEAD)]
 
-    _LIST_QUOTAS = "SELECT starts_at, ends_at, used, held FROM find_counters($1, utc_now()) ORDER BY k"
+    _LIST_QUOTAS = "SELECT starts_at, ends_at, used, held FROM find_counters($1, $2, utc_now()) ORDER BY k"
 
     async def list_quotas(self, asked: Sequence[tuple[str, str | None, Quota]]) -> list[QuotaUse]:
         """Return how much of each quota its client, of one per user the user, has used in its present period."""
@@ -185,7 +185,9 @@ class LedgerStore:
             }
             for number, (client_id, user_id, quota) in enumerate(asked)
         ]
-        rows = await self._connection.fetch(self._LIST_QUOTAS, orjson.dumps(counters).decode())
+        rows = await self._connection.fetch(
+            self._LIST_QUOTAS, orjson.dumps(counters).decode(), sorted({client_id for client_id, _, _ in asked})
+        )
         return [QuotaUse(quota, *row) for (_, _, quota), row in zip(asked, rows, strict=True)]
 
     # By the index ledger_entry_given.

@@ -1,6 +1,6 @@
 """What a policy version makes of an event: what it costs, and the counters of the quotas that it counts in. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metering_service.policies.policy import PolicyVersion
@@ -65,5 +65,11 @@ class CountedBatch:
                 ahead.append(row["wanted"])
                 row["wanted"] += amount
             unpaid = [quota.count(units, 0) for quota in quotas]
-            described |= {"counters": numbers, "amounts": amounts, "ahead": ahead, "unpaid": unpaid}
+            lists = {"counters": numbers, "amounts": amounts, "ahead": ahead, "unpaid": unpaid}
+            described |= {name: write_array(values) for name, values in lists.items()}
         return described
+
+
+def write_array(values: Iterable[int]) -> str:
+    """Return whole numbers as PostgreSQL writes an array, which it reads in half the time of a list of JSON."""
+    return "{" + ",".join(map(str, values)) + "}"

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import asyncpg
 import orjson
 
-from metering_service.events.counting import CountedBatch
+from metering_service.events.counting import CountedBatch, write_array
 from metering_service.events.decision import Decision, Receipt
 from metering_service.events.event import (
     BillableEvent,
@@ -79,7 +79,7 @@ class HoldStore:
                 "units": event.units,
                 "resolve_within": event.resolve_within_seconds,
                 "rate_ok": not rate.wait_seconds,
-                "rates_used": rate.used_before,
+                "rates_used": None if rate.used_before is None else write_array(rate.used_before),
                 "again": again,
                 "shadow_policy_id": shadow and shadow.policy_id,
                 **batch.describe(version, event.client_id, event.event_type, event.user_id, event.units),

@@ -13,7 +13,7 @@
 -- would read with the snapshot from before it waited for them. The planner is told what to do by the pool's own settings
 -- (CHARGING_SETTINGS), since to set them here costs as much as a small decision; OFFSET 0 keeps a look-up by key a look-up
 -- by key. The lock keeps everybody else from holding or charging an event of these clients, so what is not there now will
--- not be there when it is inserted.
+-- not be there when it is inserted, and a row of theirs is changed where it was found (its ctid).
 CREATE FUNCTION authorize_events(
   p_events json, p_client_ids text[], p_service text, p_default_policy text, p_counters json)
 RETURNS TABLE (
@@ -28,9 +28,9 @@ BEGIN
 
   RETURN QUERY
   WITH quota AS MATERIALIZED (
-    SELECT * FROM find_counters(p_counters, v_now)
+    SELECT * FROM find_counters(p_counters, p_client_ids, v_now)
   ), item AS MATERIALIZED (
-    SELECT i.*, greatest(v_now, a.last_at) AS moment, a.available AS available,
+    SELECT i.*, a.ctid AS account_row_id, greatest(v_now, a.last_at) AS moment, a.available AS available,
            i.again OR NOT i.rate_ok OR i.credits IS NULL OR v.version IS DISTINCT FROM i.policy_version
              OR i.policy_id <> coalesce(s.policy_id, p_default_policy)
              OR i.shadow_policy_id IS DISTINCT FROM s.shadow_policy_id
@@ -70,7 +70,7 @@ BEGIN
     SELECT client_id, id, name, rule, counts, user_id, starts_at, ends_at, wanted FROM counting WHERE is_wanted AND is_new
   ), counted AS (
     UPDATE counter c SET held = c.held + q.wanted
-    FROM counting q WHERE q.is_wanted AND NOT q.is_new AND c.client_id = q.client_id AND c.counter_id = q.id
+    FROM counting q WHERE q.is_wanted AND c.ctid = q.row_id
   ), limits AS MATERIALIZED (
     SELECT array_agg(id ORDER BY k) AS ids, array_agg(used + held ORDER BY k) AS taken,
            array_agg(usual ORDER BY k) AS usual, array_agg(ends_at ORDER BY k) AS ends
@@ -99,8 +99,9 @@ BEGIN
     UPDATE account a
     SET held = a.held + f.credits, last_at = f.moment,
         overdraft = greatest(a.overdraft, CASE WHEN a.available < f.credits THEN -f.must_leave END)
-    FROM (SELECT client_id, moment, must_leave, sum(credits)::bigint AS credits FROM fits GROUP BY client_id, moment, must_leave) AS f
-    WHERE a.client_id = f.client_id
+    FROM (SELECT account_row_id, moment, must_leave, sum(credits)::bigint AS credits
+          FROM fits GROUP BY account_row_id, moment, must_leave) AS f
+    WHERE a.ctid = f.account_row_id
   )
   SELECT n, hold_id, moment, taken_before, quota_resets,
          CASE WHEN must_leave IS NOT NULL THEN (available - upto + credits)::bigint END

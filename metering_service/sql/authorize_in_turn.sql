@@ -39,7 +39,7 @@ BEGIN
          array_agg(q.usual ORDER BY q.k), array_agg(q.most ORDER BY q.k), array_agg(q.ends_at ORDER BY q.k),
          array_agg(0::bigint ORDER BY q.k), array_agg(NULL::bigint), array_agg(NULL::bigint)
     INTO v_ids, v_used, v_taken, v_usual, v_most, v_ends, v_added, v_quota_wait, v_wait_for
-    FROM find_counters(p_counters, v_now) AS q;
+    FROM find_counters(p_counters, p_client_ids, v_now) AS q;
 
   FOR r IN
     SELECT i.*, greatest(v_now, a.last_at) AS moment, a.available + a.held AS spendable, a.held,
@@ -172,7 +172,7 @@ BEGIN
           IF v_ids[k] IS NULL THEN
             INSERT INTO counter (client_id, name, rule, counts, user_id, starts_at, ends_at)
             SELECT q.client_id, q.name, q.rule, q.counts, q.user_id, q.starts_at, q.ends_at
-            FROM find_counters(p_counters, v_now) AS q WHERE q.k = r.counters[place]
+            FROM find_counters(p_counters, p_client_ids, v_now) AS q WHERE q.k = r.counters[place]
             RETURNING counter_id INTO v_id;
             v_ids[k] := v_id;
           END IF;
@@ -204,7 +204,7 @@ BEGIN
   END LOOP;
 
   UPDATE counter c SET held = c.held + each.added
-  FROM find_counters(p_counters, v_now) AS q CROSS JOIN LATERAL (SELECT v_ids[q.k] AS counter_id, v_added[q.k] AS added) AS each
+  FROM find_counters(p_counters, p_client_ids, v_now) AS q CROSS JOIN LATERAL (SELECT v_ids[q.k] AS counter_id, v_added[q.k] AS added) AS each
   WHERE c.client_id = q.client_id AND c.counter_id = each.counter_id AND each.added > 0;
 END
 $$;

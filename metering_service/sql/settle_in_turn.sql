@@ -108,7 +108,7 @@ BEGIN
       IF r.counters IS NOT NULL THEN
         WITH present AS (
           SELECT q.*, r.amounts[each.place] AS amount, each.place
-          FROM find_counters(p_counters, v_now) AS q
+          FROM find_counters(p_counters, p_client_ids, v_now) AS q
           JOIN unnest(r.counters) WITH ORDINALITY AS each (k, place) ON each.k = q.k
           WHERE least(r.happened_at, v_moment) >= q.starts_at
         ), counted AS (

@@ -116,9 +116,9 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('dd09fcfebdf54d0eb2092cf34bdc69e94e2aa011438951fc6705981f139263a5', '0001_plan_plays', '2026-11-28 05:49:42.21311');
-INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 05:49:42.230931');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 05:49:42.13124');
+INSERT INTO public._yoyo_migration VALUES ('dd09fcfebdf54d0eb2092cf34bdc69e94e2aa011438951fc6705981f139263a5', '0001_plan_plays', '2026-11-28 07:35:57.881312');
+INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 07:35:57.883777');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 07:35:57.867658');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('act_for', 1, '\xe887854364919ef2bacc8d59fece8b264674dcd3903e2f959dff96c3d9d5da73');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('billable_fact_exists', 2, '\x2874e6621629757417bcd362bf2598b37dffb7e8dfebcabdfc77546dfc3fdaa5');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('plan_play_exists', 3, '\xb4949a2147be11369d2eaab5243d870ae45d9109c7b0450c3f242c3e4aa56b2d');

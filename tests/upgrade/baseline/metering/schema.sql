@@ -28,9 +28,9 @@ BEGIN
   v_now := lock_accounts(p_client_ids);
   RETURN QUERY
   WITH quota AS MATERIALIZED (
-    SELECT * FROM find_counters(p_counters, v_now)
+    SELECT * FROM find_counters(p_counters, p_client_ids, v_now)
   ), item AS MATERIALIZED (
-    SELECT i.*, greatest(v_now, a.last_at) AS moment, a.available AS available,
+    SELECT i.*, a.ctid AS account_row_id, greatest(v_now, a.last_at) AS moment, a.available AS available,
            i.again OR NOT i.rate_ok OR i.credits IS NULL OR v.version IS DISTINCT FROM i.policy_version
              OR i.policy_id <> coalesce(s.policy_id, p_default_policy)
              OR i.shadow_policy_id IS DISTINCT FROM s.shadow_policy_id
@@ -70,7 +70,7 @@ BEGIN
     SELECT client_id, id, name, rule, counts, user_id, starts_at, ends_at, wanted FROM counting WHERE is_wanted AND is_new
   ), counted AS (
     UPDATE counter c SET held = c.held + q.wanted
-    FROM counting q WHERE q.is_wanted AND NOT q.is_new AND c.client_id = q.client_id AND c.counter_id = q.id
+    FROM counting q WHERE q.is_wanted AND c.ctid = q.row_id
   ), limits AS MATERIALIZED (
     SELECT array_agg(id ORDER BY k) AS ids, array_agg(used + held ORDER BY k) AS taken,
            array_agg(usual ORDER BY k) AS usual, array_agg(ends_at ORDER BY k) AS ends
@@ -99,8 +99,9 @@ BEGIN
     UPDATE account a
     SET held = a.held + f.credits, last_at = f.moment,
         overdraft = greatest(a.overdraft, CASE WHEN a.available < f.credits THEN -f.must_leave END)
-    FROM (SELECT client_id, moment, must_leave, sum(credits)::bigint AS credits FROM fits GROUP BY client_id, moment, must_leave) AS f
-    WHERE a.client_id = f.client_id
+    FROM (SELECT account_row_id, moment, must_leave, sum(credits)::bigint AS credits
+          FROM fits GROUP BY account_row_id, moment, must_leave) AS f
+    WHERE a.ctid = f.account_row_id
   )
   SELECT n, hold_id, moment, taken_before, quota_resets,
          CASE WHEN must_leave IS NOT NULL THEN (available - upto + credits)::bigint END
@@ -131,7 +132,7 @@ BEGIN
          array_agg(q.usual ORDER BY q.k), array_agg(q.most ORDER BY q.k), array_agg(q.ends_at ORDER BY q.k),
          array_agg(0::bigint ORDER BY q.k), array_agg(NULL::bigint), array_agg(NULL::bigint)
     INTO v_ids, v_used, v_taken, v_usual, v_most, v_ends, v_added, v_quota_wait, v_wait_for
-    FROM find_counters(p_counters, v_now) AS q;
+    FROM find_counters(p_counters, p_client_ids, v_now) AS q;
   FOR r IN
     SELECT i.*, greatest(v_now, a.last_at) AS moment, a.available + a.held AS spendable, a.held,
            coalesce(s.policy_id, p_default_policy) AS own_policy, s.shadow_policy_id AS own_shadow, v.version
@@ -260,7 +261,7 @@ BEGIN
           IF v_ids[k] IS NULL THEN
             INSERT INTO counter (client_id, name, rule, counts, user_id, starts_at, ends_at)
             SELECT q.client_id, q.name, q.rule, q.counts, q.user_id, q.starts_at, q.ends_at
-            FROM find_counters(p_counters, v_now) AS q WHERE q.k = r.counters[place]
+            FROM find_counters(p_counters, p_client_ids, v_now) AS q WHERE q.k = r.counters[place]
             RETURNING counter_id INTO v_id;
             v_ids[k] := v_id;
           END IF;
@@ -291,7 +292,7 @@ BEGIN
     RETURN NEXT;
   END LOOP;
   UPDATE counter c SET held = c.held + each.added
-  FROM find_counters(p_counters, v_now) AS q CROSS JOIN LATERAL (SELECT v_ids[q.k] AS counter_id, v_added[q.k] AS added) AS each
+  FROM find_counters(p_counters, p_client_ids, v_now) AS q CROSS JOIN LATERAL (SELECT v_ids[q.k] AS counter_id, v_added[q.k] AS added) AS each
   WHERE c.client_id = q.client_id AND c.counter_id = each.counter_id AND each.added > 0;
 END
 $$;
@@ -404,7 +405,7 @@ CREATE FUNCTION public.find_assignment(p_client_id text, p_moment timestamp with
   WHERE s.client_id = p_client_id AND s.starts_at <= p_moment
   ORDER BY s.starts_at DESC LIMIT 1
 $$;
-CREATE FUNCTION public.find_counters(p_counters json, p_now timestamp with time zone) RETURNS TABLE(k integer, client_id text, name text, rule text, counts text, user_id text, usual bigint, most bigint, wanted bigint, starts_at timestamp with time zone, ends_at timestamp with time zone, counter_id bigint, used bigint, held bigint)
+CREATE FUNCTION public.find_counters(p_counters json, p_client_ids text[], p_now timestamp with time zone) RETURNS TABLE(k integer, client_id text, name text, rule text, counts text, user_id text, usual bigint, most bigint, wanted bigint, starts_at timestamp with time zone, ends_at timestamp with time zone, counter_id bigint, used bigint, held bigint, row_id tid)
     LANGUAGE plpgsql STABLE
     AS $$
 #variable_conflict use_column
@@ -413,14 +414,17 @@ BEGIN
     RETURN;
   END IF;
   RETURN QUERY
-  WITH asked AS MATERIALIZED (
-    SELECT q.*, greatest(p_now, a.last_at) AS moment, s.anchored_at
+  WITH ahead AS MATERIALIZED (
+    -- Accounts that stand at a moment to come, which hardly ever is one.
+    SELECT a.client_id, a.last_at FROM account a WHERE a.client_id = ANY (p_client_ids) AND a.last_at > p_now
+  ), asked AS MATERIALIZED (
+    SELECT q.*, coalesce(a.last_at, p_now) AS moment, s.anchored_at
     FROM json_to_recordset(p_counters) AS q (
       k integer, client_id text, name text, rule text, counts text, period text, anchor text, user_id text,
       usual bigint, most bigint, wanted bigint)
-    LEFT JOIN account a ON a.client_id = q.client_id
+    LEFT JOIN ahead a ON a.client_id = q.client_id
     LEFT JOIN LATERAL (
-      SELECT s.anchored_at FROM find_assignment(q.client_id, greatest(p_now, a.last_at)) AS s
+      SELECT s.anchored_at FROM find_assignment(q.client_id, coalesce(a.last_at, p_now)) AS s
       WHERE q.anchor = 'assigned' OFFSET 0) AS s ON true
   ), calendar AS MATERIALIZED (
     -- Once for all: to find a period costs more than to find a counter.
@@ -429,16 +433,15 @@ BEGIN
     CROSS JOIN LATERAL find_period(d.period, NULL, p_now) AS p
   )
   SELECT q.k, q.client_id, q.name, q.rule, q.counts, q.user_id, q.usual, q.most, q.wanted, p.starts_at,
-         p.ends_at, c.counter_id, coalesce(c.used, 0), coalesce(c.held, 0)
+         p.ends_at, c.counter_id, coalesce(c.used, 0), coalesce(c.held, 0), c.row_id
   FROM asked q
-  CROSS JOIN LATERAL (
-    SELECT d.starts_at, d.ends_at FROM calendar d
-    WHERE q.anchored_at IS NULL AND q.moment = p_now AND d.period = q.period
-    UNION ALL
-    SELECT f.starts_at, f.ends_at FROM find_period(q.period, q.anchored_at, q.moment) AS f
-    WHERE q.anchored_at IS NOT NULL OR q.moment > p_now) AS p
+  LEFT JOIN calendar d ON d.period = q.period AND q.anchored_at IS NULL AND q.moment = p_now
   LEFT JOIN LATERAL (
-    SELECT c.counter_id, c.used, c.held FROM counter c
+    SELECT f.* FROM find_period(q.period, q.anchored_at, q.moment) AS f WHERE d.period IS NULL OFFSET 0) AS f ON true
+  CROSS JOIN LATERAL (
+    SELECT coalesce(d.starts_at, f.starts_at) AS starts_at, coalesce(d.ends_at, f.ends_at) AS ends_at) AS p
+  LEFT JOIN LATERAL (
+    SELECT c.counter_id, c.used, c.held, c.ctid AS row_id FROM counter c
     WHERE c.client_id = q.client_id AND c.name = q.name AND c.rule = q.rule AND c.user_id = q.user_id
       AND c.starts_at = p.starts_at AND NOT c.is_erased
     OFFSET 0) AS c ON true;
@@ -906,7 +909,7 @@ BEGIN
       IF r.counters IS NOT NULL THEN
         WITH present AS (
           SELECT q.*, r.amounts[each.place] AS amount, each.place
-          FROM find_counters(p_counters, v_now) AS q
+          FROM find_counters(p_counters, p_client_ids, v_now) AS q
           JOIN unnest(r.counters) WITH ORDINALITY AS each (k, place) ON each.k = q.k
           WHERE least(r.happened_at, v_moment) >= q.starts_at
         ), counted AS (
@@ -1249,22 +1252,22 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 05:49:43.037312');
-INSERT INTO public._yoyo_migration VALUES ('4bfd9705724650afce2db1ad5d918a15a081a7161ede803cfdbd1caa0f4a3df9', '0002_notices', '2026-11-28 05:49:43.059831');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 05:49:42.591221');
+INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 07:35:58.044195');
+INSERT INTO public._yoyo_migration VALUES ('4bfd9705724650afce2db1ad5d918a15a081a7161ede803cfdbd1caa0f4a3df9', '0002_notices', '2026-11-28 07:35:58.050358');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 07:35:57.969855');
 INSERT INTO public.policy VALUES ('free');
-INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 05:49:42.803588+00', '2000-01-01 00:00:00+00');
+INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 07:35:58.007465+00', '2000-01-01 00:00:00+00');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('add_usage', 1, '\xddfd3920e76cfbe42bf2868dd6e619b61bd8ccc0f163e062fc969cef0f18e337');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('arm_thresholds', 2, '\x3bd21af8975a56d4039928e31651eb076d984643aa22074680588f39324375df');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 3, '\xb3a2af4d5a99d051d060a9b7b956440609aa438cabf719385f6cf17fd33cb1b1');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_in_turn', 4, '\xc82acb8daea8630b02831e9e12c2549372a72eace4b15968a8bbc4a9d68a1fc7');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 3, '\x6a3c6aa16245f168f31e76d69f267609126474993756ee5cfaf7d35d68edaa1c');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_in_turn', 4, '\x6970ec973307c44902abd5e8681a0a8e44c6f6e9af421c7de704d84a93b9b091');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('available', 5, '\x85fb1d267c31715f16a62c4327ee71258765a1ad72fb1434a575af967c6e3ff9');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('begin_grants', 6, '\xb0a8e9e4925cecf2be5a176862163975db255e53b21ac48fd94e198101f4a625');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('count_for', 7, '\x58003bb7b2d83dbf9e4c7b99036394a59ae4cea8cf0970e41a7c5ba805e70425');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('draw_credits', 8, '\x7c063abc8e25d78393e1ff258c79f9441850c0214f19dc78eea5d297897697eb');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('end_grants', 9, '\xfa4b5402a3c889cadc0031c4b1e2deca03875a841854b7b52f1b38e06ba07e57');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_assignment', 10, '\xa56f6fb8120e2e63619d92a5a6353be8b1dc1abe9f93cd5eac0fecc56347bd68');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_counters', 11, '\x1b20d4be9477c6eab39b8fa5bafef6d74bd333a29e0461df55efc0df912eafc4');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_counters', 11, '\xbd5b8f7a4d24c0d3d9363ea34bdc00107cce6d674fb31c20d804960ec9056587');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_next_moment', 12, '\xf00337953b5ed51bc4fccebec3e1b6344e7f0b123a0105c01a3461c895f11ad2');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_period', 13, '\xdd1caf34ae69dae1c73ed89eb3e415771f5e0fddd1bfac15601eb006393f24bb');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_version', 14, '\x9cb3b328350362c1abcb31a76114f4de0aaf72f20b6f3dc8e28cbde7508a14df');
@@ -1277,7 +1280,7 @@ INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('note_thresholds
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('release_holds', 21, '\xf668c4fc121c3b70c246a8b450bb75ec2a346954d82a2b115e564608c20b88dd');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('resolve_pins', 22, '\x3fe8148ac56033f695d714da8da6fd16347009c30b4a3d122c6deb5cfe3efba9');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_events', 23, '\x327328500ac6f335fc64b46b26f85e616f09401531f169eab8baa68edb433c15');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_in_turn', 24, '\xa0365d3a443acd12a15d85ae486a59f9ad36daec30a20557d3d53d715929718f');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_in_turn', 24, '\xb4f39b452b66f777cee81bee766d56bcc81a6091949aafa4ef9c2dc644497a2e');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('utc_now', 25, '\x65f53c774ed8b022da5a5b99e5f9e863276985fe279dc72530e93347a54d21dd');
 SELECT pg_catalog.setval('public.admin_audit_audit_id_seq', 1, false);
 SELECT pg_catalog.setval('public.counter_counter_id_seq', 1, false);
