@@ -14,6 +14,7 @@ from bench.questions import (
     create_node,
     create_open_loop,
     create_same_work,
+    create_terms,
     create_workers,
     get_plans,
     growth_ledger,
@@ -28,6 +29,7 @@ from bench.questions import (
 
 QUESTIONS: tuple[Question, ...] = (
     create_same_work.QUESTION,
+    create_terms.QUESTION,
     create_open_loop.QUESTION,
     create_limit.QUESTION,
     create_calls.QUESTION,

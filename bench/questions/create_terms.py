@@ -1,0 +1,41 @@
+"""What do terms cost a create? Two rates, two quotas and a few grants a client, beside one rate and one grant."""
+
+from functools import partial
+
+from bench.bulk import make_grants
+from bench.creating import MeteredCreates
+from bench.finding import Finding
+from bench.product import send
+from bench.question import Effort, Question
+from bench.questions.authorize_terms import FEW, GRANT_CREDITS, TERMS
+from bench.rounds import compare, interleave
+from bench.stage import Stage
+
+CLIENTS = 200
+CONNECTIONS = 64
+TARGET = 0.85
+
+
+def ask(stage: Stage, effort: Effort) -> Finding:
+    """Create on plain terms, and on several limits and grants."""
+    finding = Finding()
+    plain, terms = MeteredCreates(stage, CLIENTS), MeteredCreates(stage, CLIENTS)
+    url = f"{terms.product.url('metering')}/internal/policies/bench"
+    send("PUT", url, TERMS, bearer=terms.product.admin_key)
+    make_grants(terms.product, FEW - 1, clients=CLIENTS, credits=GRANT_CREDITS)
+    sides = {"one rate, one grant": plain, f"2 rates, 2 quotas, {FEW} grants": terms}
+    finding.sides = interleave(
+        {
+            name: stage.measure(finding, each.servers, partial(each.load, CONNECTIONS))
+            for name, each in sides.items()
+        },
+        effort,
+    )
+    on_plain, on_terms = finding.sides.values()
+    finding.claims.append(compare(f"2 rates, 2 quotas and {FEW} grants to plain", on_terms, on_plain, TARGET))
+    for each in sides.values():
+        finding.faults += each.check()
+    return finding
+
+
+QUESTION = Question("create_terms", "Metered create on several limits and grants, against plain terms", ask)
