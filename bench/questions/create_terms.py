@@ -25,10 +25,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     make_grants(terms.product, FEW - 1, clients=CLIENTS, credits=GRANT_CREDITS)
     sides = {"one rate, one grant": plain, f"2 rates, 2 quotas, {FEW} grants": terms}
     finding.sides = interleave(
-        {
-            name: stage.measure(finding, each.servers, partial(each.load, CONNECTIONS))
-            for name, each in sides.items()
-        },
+        {name: stage.measure(finding, each.servers, partial(each.load, CONNECTIONS)) for name, each in sides.items()},
         effort,
     )
     on_plain, on_terms = finding.sides.values()

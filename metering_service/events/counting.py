@@ -23,7 +23,8 @@ class CountedBatch:
     ) -> Mapping[str, Any]:
         """Return what the functions of the database are to know of an event: fields to be added to it.
 
-        `unpaid` is what it takes of each counter where it costs nothing, `ahead` what the events before it want.
+        `ahead` is what the events before it want of each counter; `unpaid`, in shadow mode, what it takes of each
+        where it cannot be paid.
         """
         policy = version.policy
         credits = policy.price_of(event_type, units)
@@ -64,9 +65,11 @@ class CountedBatch:
                 amounts.append(amount)
                 ahead.append(row["wanted"])
                 row["wanted"] += amount
-            unpaid = [quota.count(units, 0) for quota in quotas]
-            lists = {"counters": numbers, "amounts": amounts, "ahead": ahead, "unpaid": unpaid}
-            described |= {name: write_array(values) for name, values in lists.items()}
+            described["counters"] = write_array(numbers)
+            described["amounts"] = write_array(amounts)
+            described["ahead"] = write_array(ahead)
+            if policy.mode == "shadow":
+                described["unpaid"] = write_array(quota.count(units, 0) for quota in quotas)
         return described
 
 

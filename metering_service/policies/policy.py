@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 Period = Literal["hour", "day", "week", "month", "year"]
 Counts = Literal["events", "units", "credits"]
@@ -130,11 +130,12 @@ class Thresholds:
         return {"of": self.of, "at": list(self.at)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """The terms of one version of a policy. `prices` are credits per unit, by event type.
 
-    `credits` `overdraft`: what is available may go down to -`overdraft`, else never below zero.
+    `credits` `overdraft`: what is available may go down to -`overdraft`, else never below zero. Without slots, as
+    Rate.
     """
 
     rates: tuple[Rate, ...]
@@ -152,11 +153,19 @@ class Policy:
 
     def rates_of(self, event_type: str) -> Sequence[Rate]:
         """Return the rates that an event of this type takes a place in."""
-        return [rate for rate in self.rates if _is_of(rate, event_type)]
+        return self._rates_by_type.get(event_type, self._rates_by_type[ANY_TYPE])
 
     def quotas_of(self, event_type: str) -> Sequence[Quota]:
         """Return the quotas that an event of this type counts in."""
-        return [quota for quota in self.quotas if _is_of(quota, event_type)]
+        return self._quotas_by_type.get(event_type, self._quotas_by_type[ANY_TYPE])
+
+    @cached_property
+    def _rates_by_type(self) -> Mapping[str, Sequence[Rate]]:
+        return _sort_by_type(self.rates)
+
+    @cached_property
+    def _quotas_by_type(self) -> Mapping[str, Sequence[Quota]]:
+        return _sort_by_type(self.quotas)
 
     def price_of(self, event_type: str, units: int) -> int | None:
         """Return the credits of `units` of this type, None where it is not sold. Without prepaid credits it is 0."""
@@ -213,8 +222,16 @@ class ClientPolicies(NamedTuple):
     shadow: PolicyVersion | None = None
 
 
-def _is_of(limit: Rate | Quota, event_type: str) -> bool:
-    return event_type in limit.event_types or ANY_TYPE in limit.event_types
+_Limit = TypeVar("_Limit", Rate, Quota)
+
+
+def _sort_by_type(limits: Sequence[_Limit]) -> dict[str, list[_Limit]]:
+    """Return the limits of each type that one of them names, and those of any type for all others."""
+    named = {ANY_TYPE, *(event_type for limit in limits for event_type in limit.event_types)}
+    return {
+        event_type: [limit for limit in limits if event_type in limit.event_types or ANY_TYPE in limit.event_types]
+        for event_type in named
+    }
 
 
 WRONG_IDENTIFIER = f"Must be 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters, and neither . nor .. alone."
