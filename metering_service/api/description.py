@@ -51,19 +51,19 @@ API = Api(
     description=f"""Grants or denies billable events by each client's policy, and keeps the ledger. Internal.
 
 **How to use it.** With a service key of scope `events`: before anything happens, authorize it under a `holdId` of
-this attempt and an `eventId` of the fact; when it has happened, settle it; when it will not happen, release it. All
-three may be repeated.
+this attempt, a UUID, and an `eventId` of the fact; when it has happened, settle it; when it will not happen, release
+it. All three may be repeated.
 
 ```sh
-EVENT='{{"holdId": "attempt-1", "eventId": "answer-17", "clientId": "acme", "eventType": "llm.tokens", "units": 500}}'
 curl -s localhost:8083/internal/events/authorize -H "Authorization: Bearer $KEY" \\
-  -H 'Content-Type: application/json' -d "{{\\"events\\": [$EVENT]}}"
+  -H 'Content-Type: application/json' -d '{{"events": [{{"holdId": "'$(uuidgen)'", "eventId": "answer-17",
+  "clientId": "acme", "eventType": "llm.tokens", "units": 500}}]}}'
 ```
 
 `granted` is held until it is settled or released: a hold never ends by itself. `denied` says in `code` what is used
-up, `api_rate_limited`, `api_quota_exceeded`, `api_balance_exhausted` or `event_type_not_sold`, and when it would
-pass.
-`error` was not decided: ask again. Keys of scope `admin` are for operators: policies, credits, usage, decisions.
+up (`api_rate_limited`, `api_quota_exceeded`, `api_balance_exhausted`, `event_type_not_sold`), and in
+`retryAfterSeconds` when the event would pass. `error` was not decided: ask again. Keys of scope `admin` are for
+operators: policies, credits, usage, decisions.
 
 **Responses.** The document itself, or `{{"error", "code"}}`; a 400 adds `details`, field by field. 401: no good key.
 403: the key has another scope. An unknown path is 404, another method 405. 503: wait `Retry-After` seconds.

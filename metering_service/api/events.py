@@ -377,7 +377,14 @@ ENDPOINTS = (
                 DecisionsSchema,
                 {
                     "decisions": [
-                        {**_IDS, "decision": "granted", "state": "held", "heldAt": _HELD_AT, "receipt": _RECEIPT}
+                        {
+                            **_IDS,
+                            "decision": "granted",
+                            "state": "held",
+                            "heldAt": _HELD_AT,
+                            "receipt": _RECEIPT,
+                            "limits": _LIMITS,
+                        }
                     ]
                 },
             )

@@ -94,7 +94,7 @@ _GRANT_BODY = {
     "grantId": "order-1001",
     "credits": 1000,
     "effectiveAt": _AT,
-    "expiresAt": "2026-10-01T00:00:00Z",
+    "expiresAt": "2030-01-01T00:00:00Z",
     "priority": 50,
     "source": "sales",
     "note": "First order",

@@ -208,7 +208,7 @@ ENDPOINTS = (
         body=AssignPolicySchema,
         body_examples={
             "Assign": {"policyId": "starter"},
-            "A trial": {"policyId": "trial", "until": "2026-08-01T00:00:00Z", "then": "starter", "create": True},
+            "A trial": {"policyId": "trial", "until": "2030-01-01T00:00:00Z", "then": "starter", "create": True},
         },
         responses={200: Success("The client's policies.", ClientPolicySchema, _CLIENT_POLICY_EXAMPLE)},
         failures=[
