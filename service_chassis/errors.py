@@ -106,15 +106,8 @@ class HttpFault(ServiceError):
         self.status = status
 
 
-class DependencyUnavailable(ServiceError):
-    """Something this service needs did not answer in time. The text stays in the log."""
-
-    status = 500
-    code = "internal_error"
-
-
 class KeysUnavailable(ServiceError):
-    """The keys that tokens are verified with were never to be had so far: no token can be judged."""
+    """The keys that tokens are verified with were never to be had so far: no token can be verified."""
 
     status = 503
     code = "keys_unavailable"

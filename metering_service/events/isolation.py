@@ -33,8 +33,8 @@ OF_AN_EVENT = (
 """What one event or one client can cause. Anything else is the whole database's trouble."""
 MAX_FAILED_STATEMENTS = 40
 """Of one batch: enough to find four bad events among 500. What is not found by then is not decided."""
-PATIENCE_SECONDS = (0.2, 0.4, 0.8)
-"""How long a lock is waited for that was not to be had in time, while it changes hands: a client that several
+LOCK_TIMEOUTS_SECONDS = (0.2, 0.4, 0.8)
+"""Of each further try at the accounts that were locked, while their locks change hands: a client that several
 processes decide about is busy, and each has its turn."""
 
 _log = structlog.get_logger(__name__)
@@ -98,12 +98,12 @@ class Isolated(Generic[Event, Outcome]):
         self, batch: "_Batch[Event, Outcome]", numbers: Sequence[int], holders: Mapping[str, str]
     ) -> None:
         """Wait for locks as long as they change hands; leave those that one of `holders` keeps."""
-        for patience in PATIENCE_SECONDS:
+        for timeout_seconds in LOCK_TIMEOUTS_SECONDS:
             if not numbers:
                 return
             try:
                 async with self._pool.acquire() as connection, connection.transaction():
-                    await connection.execute(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
+                    await connection.execute(f"SET LOCAL lock_timeout = {int(timeout_seconds * 1000)}")
                     await batch.run(HoldStore(connection), numbers)
                 return
             except asyncpg.LockNotAvailableError as error:

@@ -5,8 +5,8 @@ policies (migrations `..._row_security.sql`) let a row through only for the clie
 which lasts for one transaction, or for a connection that was opened for all clients on purpose. A setting does not
 protect against injected SQL, which could set it; against that there are only parameters.
 
-`act_for` (sql/act_for.sql), which sets it, refuses where the wall does not stand: for an owner, a superuser, or a
-session for all clients. So it is asked in the very transaction, whichever session that has.
+`act_for` (sql/act_for.sql), which sets it, refuses where the policies would not apply: to an owner, a superuser,
+or a session for all clients. So it is asked in the very transaction, whichever session that has.
 """
 
 from collections.abc import AsyncIterator, Mapping

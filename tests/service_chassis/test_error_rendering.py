@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
 from service_chassis.database.pool import open_pool
-from service_chassis.errors import DependencyUnavailable, HttpFault, InvalidRequest, NotFound, ServiceError
+from service_chassis.errors import HttpFault, InvalidRequest, NotFound, ServiceError
 from service_chassis.http.error_rendering import error_middleware
 from service_chassis.operations import logging as operations_logging
 from service_chassis.operations.logging import log_fault
@@ -18,7 +18,7 @@ from service_chassis.operations.logging import log_fault
 RAISED: dict[str, Any] = {
     "refused": lambda: NotFound("No such thing", headers={"X-Hint": "1"}),
     "invalid": lambda: InvalidRequest.field("name", "Missing."),
-    "away": lambda: DependencyUnavailable("marked@example.org"),
+    "away": lambda: ServiceError("marked@example.org"),
     "fault": lambda: KeyError("marked@example.org"),
     "large": lambda: web.HTTPRequestEntityTooLarge(1, 2),
     "gone": lambda: web.HTTPGone(text="marked"),
@@ -68,7 +68,7 @@ async def test_a_fault_is_logged_by_its_kinds_and_place_without_its_text(http: T
         for kind in ("fault", "away"):
             async with http.get(f"/{kind}") as response:
                 assert response.status == 500
-    assert [line["fault"] for line in logs] == ["KeyError < ValueError", "DependencyUnavailable < ValueError"]
+    assert [line["fault"] for line in logs] == ["KeyError < ValueError", "ServiceError < ValueError"]
     assert all(line["at"].startswith("tests/service_chassis/test_error_rendering.py:") for line in logs)
     assert "marked" not in str(logs)
 
