@@ -1,4 +1,4 @@
-"""Metering's list of charges, and one event's state, for the audit that holds them against the facts."""
+"""Metering's list of charges, and one event's state, for the audit that compares them with the facts."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What was sold against what is there: the callers' log held against plays and charges, for every shop alike."""
+"""What was sold against what is there: the callers' log compared with plays and charges, for every shop alike."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from service_chassis.cli.commands import AsJson, audit_errors, run_with_pool
 from service_chassis.clock import system_clock
 from service_chassis.secret_file import read_secret_file
 
-_METERING_URL = typer.Option(help="Metering's root: plays are held against its charges.")
+_METERING_URL = typer.Option(help="Metering's root: plays are compared with its charges.")
 _METERING_KEY_FILE = typer.Option(exists=True, dir_okay=False, help="File with a service key of scope admin.")
 MeteringUrl = Annotated[str, _METERING_URL]
 MeteringKeyFile = Annotated[Path, _METERING_KEY_FILE]

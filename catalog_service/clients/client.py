@@ -78,7 +78,7 @@ class IssuedSecret:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a presented secret is held against; of an unknown client, the same with nothing in it."""
+    """What a presented secret is compared with; of an unknown client, the same with nothing in it."""
 
     known: bool
     disabled: bool

@@ -1,4 +1,4 @@
-"""Every charge there is, for whoever wants to hold it against the facts."""
+"""Every charge there is, for whoever wants to compare it with the facts."""
 
 from aiohttp import web
 

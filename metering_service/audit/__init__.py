@@ -1,1 +1,1 @@
-"""Holds accounts, holds and ledger against each other."""
+"""Compares accounts, holds and ledger with each other."""

@@ -1,4 +1,4 @@
-"""What a session has, held against what was asked for: poolers and roles change it without a word."""
+"""What a session has, compared with what was asked for: poolers and roles change it without a word."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
