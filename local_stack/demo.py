@@ -16,7 +16,7 @@ class DemoClient:
     client_id: str
     policy: dict[str, object]
     credits: int = 0
-    may_read_other_clients: bool = False
+    may_read_all_clients: bool = False
 
     @property
     def policy_id(self) -> str:
@@ -49,9 +49,7 @@ CLIENTS = (
     DemoClient("demo-quota", _policy(quota=5)),
     DemoClient("demo-credits", _policy(prices=PAID_EVENTS), credits=3),
     DemoClient("demo-unlimited", _policy()),
-    DemoClient(
-        "demo-partner", _policy(rate=(60, 100), prices=PAID_EVENTS), credits=1000, may_read_other_clients=True
-    ),
+    DemoClient("demo-partner", _policy(rate=(60, 100), prices=PAID_EVENTS), credits=1000, may_read_all_clients=True),
 )
 """The last one has a grant: metering is seeded from first to last, so its grant says that all is there."""
 

@@ -67,7 +67,7 @@ async def _seed_catalog(url: str) -> None:
             clients, plans = ClientStore(connection), PlanStore(connection)
             for demo in CLIENTS:
                 name = f"Demo: {demo.client_id}"
-                client = Client(demo.client_id, name, demo.may_read_other_clients, disabled_at=None, created_at=now)
+                client = Client(demo.client_id, name, demo.may_read_all_clients, disabled_at=None, created_at=now)
                 if await clients.insert_client(client):
                     await clients.insert_secret(demo.client_id, ClientSecret.of(demo.client_secret, now))
                     await plans.upsert_plans(demo.client_id, [_as_plan(plan) for plan in PLANS])

@@ -2,18 +2,19 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 import aiohttp
 import asyncpg
 
 from metering_client.client import MeteringClient
-from metering_client.errors import FactExists, HoldAbandoned, HoldTaken, MeteringUnavailable
+from metering_client.errors import FactExists, HoldAbandoned, HoldReleased, HoldTaken, MeteringUnavailable
 from metering_client.event import BillableEvent, Outcome, start_attempt
 from metering_client.hold import FenceRefused, Hold
 from metering_client.key_check import RECHECK_INTERVAL_SECONDS, MeteringCheck
@@ -22,6 +23,8 @@ from metering_client.outbox_store import OutboxStore
 from metering_client.relay import GATHER_SECONDS, WATCH_INTERVAL_SECONDS, Relay
 from metering_client.sweeper import Sweeper
 from service_chassis.background import BackgroundTask, run_tasks
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,3 +197,17 @@ async def open_billing(
         )
         async with billing.run():
             yield billing
+
+
+async def attempt_twice(attempt: Callable[[], Awaitable[Result]], first_seconds: float) -> Result:
+    """Return what `attempt` returns, or a second one where somebody took the first for dead and gave its hold back.
+
+    The second has a hold of its own. None is made after `first_seconds`: its caller has waited long enough.
+    """
+    until = asyncio.get_running_loop().time() + first_seconds
+    try:
+        return await attempt()
+    except (HoldAbandoned, HoldReleased):
+        if asyncio.get_running_loop().time() > until:
+            raise
+        return await attempt()

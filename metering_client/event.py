@@ -21,8 +21,8 @@ class BillableEvent:
     """One attempt (`hold_id`, a UUID as text, new each time) to bill one fact (`event_id`, the same for ever).
 
     `happened_at` is the moment of the fact, for an event that is told whole. `origin` is the request that made the
-    attempt, for logs and traces alone. Nobody changes an event; it is not frozen because making a frozen one takes
-    three times as long.
+    attempt, for logs and traces alone. Its own request puts in the hold that was granted, the units and the moment,
+    and nobody else changes it. Not frozen: making a frozen one takes three times as long.
     """
 
     hold_id: str

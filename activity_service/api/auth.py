@@ -8,7 +8,7 @@ from service_chassis.auth.bearer import InvalidToken
 from service_chassis.errors import Forbidden, Unauthorized
 from service_chassis.http.request_context import name_in_log
 
-SCOPE = "plan_plays"
+PLAN_PLAYS_SCOPE = "plan_plays"
 ALL_CLIENTS_SCOPE = "plan_plays:all_clients"
 
 
@@ -19,6 +19,6 @@ async def authenticate(request: web.Request) -> Caller:
     except InvalidToken:
         raise Unauthorized(headers={"WWW-Authenticate": "Bearer"}) from None
     name_in_log(client_id=token.client_id)
-    if SCOPE not in token.scopes:
+    if PLAN_PLAYS_SCOPE not in token.scopes:
         raise Forbidden
     return Caller(token.client_id, token.user_id, ALL_CLIENTS_SCOPE in token.scopes)

@@ -1,8 +1,8 @@
 """Create a plan play, and bill it exactly once."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 from uuid_utils import uuid7
@@ -12,8 +12,8 @@ from activity_service.plays.caller import Caller
 from activity_service.plays.creation_store import REFUSED_ROWS, Creation, CreationStore, Stored
 from activity_service.plays.idempotency import IdempotentRequest
 from activity_service.plays.plan_play import NewPlanPlay, PlanPlay, play_created, start_plan_play
-from metering_client.billing import Billing
-from metering_client.errors import EventOfOtherContent, HoldAbandoned, HoldReleased, HoldTaken, MeteringUnavailable
+from metering_client.billing import Billing, attempt_twice
+from metering_client.errors import EventOfOtherContent, HoldAbandoned, HoldTaken, MeteringUnavailable
 from metering_client.event import BillableEvent, Grant, Outcome
 from metering_client.limits import Limit
 from service_chassis.batching import Batcher
@@ -82,15 +82,7 @@ class CreatePlanPlays:
         user_id = caller.choose_user(new.user_id)
         play_id = str(uuid7()) if request is None else request.play_id
         play = start_plan_play(play_id, caller.client_id, user_id, new, self._clock())
-        second_until = asyncio.get_running_loop().time() + self._attempt_seconds
-        try:
-            return await self._attempt(play, request)
-        except (HoldAbandoned, HoldReleased):
-            # Somebody took us for dead and gave our hold back. Another attempt has a hold of its own, and time for
-            # one.
-            if asyncio.get_running_loop().time() > second_until:
-                raise
-            return await self._attempt(play, request)
+        return await attempt_twice(partial(self._attempt, play, request), self._attempt_seconds)
 
     async def _attempt(self, play: PlanPlay, request: IdempotentRequest | None) -> Created:
         """Ask for a hold and store the play under it. Raises HoldAbandoned where the hold is over, and released."""

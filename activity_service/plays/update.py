@@ -1,8 +1,8 @@
 """Change a plan play, and bill its first completion exactly once."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 
@@ -12,8 +12,7 @@ from activity_service.plays.completion_store import CompletionStore
 from activity_service.plays.plan_play import PLAY_COMPLETED, PlanPlay, PlanPlayChanges
 from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import PlanPlayStore
-from metering_client.billing import Billing
-from metering_client.errors import HoldAbandoned, HoldReleased
+from metering_client.billing import Billing, attempt_twice
 from metering_client.limits import Limit
 from service_chassis.clock import Clock
 from service_chassis.database.tenancy import begin_for
@@ -48,14 +47,7 @@ class UpdatePlanPlays:
         """
         play = await self.read.fetch(caller, play_id)
         if changes.end_first(play):
-            second_until = asyncio.get_running_loop().time() + self.attempt_seconds
-            try:
-                return await self._complete(play, changes)
-            except (HoldAbandoned, HoldReleased):
-                # Somebody took us for dead and gave our hold back. Another attempt has a hold of its own.
-                if asyncio.get_running_loop().time() > second_until:
-                    raise
-                return await self._complete(play, changes)
+            return await attempt_twice(partial(self._complete, play, changes), self.attempt_seconds)
         async with begin_for(self.pool, play.client_id) as connection:
             changed = await PlanPlayStore(connection).update_plan_play(play.client_id, play_id, changes, self.clock())
         if changed is None:

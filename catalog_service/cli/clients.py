@@ -10,12 +10,13 @@ import typer
 
 from catalog_service.cli.secrets import ClientId, show_secret
 from catalog_service.clients.change_secrets import ChangeSecrets
-from catalog_service.clients.client import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Client
+from catalog_service.clients.client import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS
 from catalog_service.clients.register import RegisterClients
 from catalog_service.settings import DatabaseSettings
 from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
+from service_chassis.http.cursor import read_pages
 from service_chassis.secret_file import read_secret
 
 commands = Commands(help="Clients: who may use the API, and what each may do.", no_args_is_help=True)
@@ -58,16 +59,12 @@ def create(
 def list_all(as_json: AsJson = False) -> None:
     """List all clients."""
 
-    async def read(clients: RegisterClients) -> list[Client]:
-        after, found = "", list[Client]()
-        while True:
-            page, last = await clients.list_clients(after, _PAGE_CLIENTS)
-            found += page
-            if last is None:
-                return found
-            after = last.client_id
-
-    show([asdict(client) for client in _run(read)], as_json, _COLUMNS)
+    found = _run(
+        lambda clients: read_pages(
+            lambda after: clients.list_clients(after, _PAGE_CLIENTS), "", lambda client: client.client_id
+        )
+    )
+    show([asdict(client) for client in found], as_json, _COLUMNS)
 
 
 @commands.command("disable")

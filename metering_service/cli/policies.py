@@ -9,7 +9,6 @@ import typer
 
 from metering_service.cli.identifier import MOMENTS, FromDay, PolicyId, ToDay, read_day, read_moment
 from metering_service.policies.administer import AdministerPolicies
-from metering_service.policies.policy import PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from metering_service.settings import DatabaseSettings
 from metering_service.shadow.keep import FIRST_REFUSALS, ReadShadow
@@ -18,6 +17,7 @@ from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import InvalidRequest, OperatorError, say
+from service_chassis.http.cursor import read_pages
 from service_chassis.http.json_body import load
 from service_chassis.text_file import parse_json_text, read_text
 
@@ -32,15 +32,12 @@ _COLUMNS = ("policyId", "version", *_TERMS)
 def list_all(as_json: AsJson = False) -> None:
     """List the current version of every policy."""
 
-    async def read(policies: AdministerPolicies) -> list[PolicyVersion]:
-        found, last = await policies.list_current("", _PAGE_ENTRIES)
-        versions = [*found]
-        while last is not None:
-            found, last = await policies.list_current(last.policy_id, _PAGE_ENTRIES)
-            versions += found
-        return versions
-
-    show([version.as_document() for version in _run(read)], as_json, _COLUMNS)
+    found = _run(
+        lambda policies: read_pages(
+            lambda after: policies.list_current(after, _PAGE_ENTRIES), "", lambda version: version.policy_id
+        )
+    )
+    show([version.as_document() for version in found], as_json, _COLUMNS)
 
 
 @commands.command("show")
@@ -88,14 +85,12 @@ def shadow_report(
 
     async def read(pool: asyncpg.Pool) -> list[ShadowRefusals]:
         await AdministerPolicies(pool).fetch_history(policy_id)
-        shadow = ReadShadow(pool)
-        after, lines = FIRST_REFUSALS, list[ShadowRefusals]()
-        while True:
-            found, last = await shadow.report(policy_id, read_day(from_day), read_day(to_day), after, _PAGE_ENTRIES)
-            lines += found
-            if last is None:
-                return lines
-            after = (last.day, last.client_id, last.code, last.limit)
+        begin, end = read_day(from_day), read_day(to_day)
+        return await read_pages(
+            lambda after: ReadShadow(pool).report(policy_id, begin, end, after, _PAGE_ENTRIES),
+            FIRST_REFUSALS,
+            lambda line: (line.day, line.client_id, line.code, line.limit),
+        )
 
     show(
         [line.as_document() for line in run_with_pool(DatabaseSettings, read, command="metering_service policies")],

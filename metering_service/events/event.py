@@ -36,7 +36,7 @@ class BillableEvent:
     """One attempt (`hold_id`, a UUID as lower-case text) to bill one fact (`event_id`) of a client.
 
     `resolve_within_seconds` is when its caller will have settled or released it at the latest.
-    Nobody changes it. Not frozen, nor is Decision, because making a frozen one takes three times as long.
+    Nobody changes it once its call is read. Not frozen, nor is Decision: making one takes three times as long.
     """
 
     hold_id: str

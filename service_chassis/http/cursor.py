@@ -1,11 +1,11 @@
-"""Page cursors: an opaque text for where a page ended, and the rule for cutting pages.
+"""Page cursors: an opaque text for where a page ended; cutting pages, and reading all of them.
 
 A cursor is not signed: every list is bound to its caller by the caller's token or key, so a position says nothing
 that its maker could not have read. It is parsed strictly all the same, and has one spelling.
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import orjson
 from service_chassis.errors import InvalidRequest
 
 Row = TypeVar("Row")
+Position = TypeVar("Position")
 
 _MAX_CHARACTERS = 4096
 _INT64 = range(-(2**63), 2**63)
@@ -66,3 +67,19 @@ def cut_page(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], Row | None
     if len(rows) <= limit:
         return rows, None
     return rows[:limit], rows[limit - 1]
+
+
+async def read_pages(
+    read_page: Callable[[Position], Awaitable[tuple[Sequence[Row], Row | None]]],
+    first: Position,
+    find_position: Callable[[Row], Position],
+) -> list[Row]:
+    """Return all rows of a list that is read page by page, each as `cut_page` returns it, from `first` on."""
+    rows: list[Row] = []
+    position = first
+    while True:
+        page, last = await read_page(position)
+        rows += page
+        if last is None:
+            return rows
+        position = find_position(last)

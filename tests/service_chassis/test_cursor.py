@@ -1,5 +1,6 @@
 """Cursors: opaque, one spelling each, and strictly parsed. Pages: whether one follows is known, not guessed."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service_chassis.errors import InvalidRequest
-from service_chassis.http.cursor import cut_page, decode_cursor, encode_cursor, parse_moment
+from service_chassis.http.cursor import cut_page, decode_cursor, encode_cursor, parse_moment, read_pages
 
 PLAY = UUID("0198f2a4-7c1d-7b21-8a55-3c2d1e0f9b77")
 
@@ -61,3 +62,13 @@ def test_a_moment_without_an_offset_or_with_another_is_refused(text: str) -> Non
 @pytest.mark.parametrize(("count", "page", "last"), [(0, [], None), (3, [0, 1, 2], None), (4, [0, 1, 2], 2)])
 def test_a_page_has_a_next_one_exactly_when_more_was_read(count: int, page: list[int], last: int | None) -> None:
     assert cut_page(list(range(count)), 3) == (page, last)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7])
+async def test_all_pages_are_read_each_row_once_and_in_order(count: int) -> None:
+    rows = list(range(count))
+
+    async def read_page(after: int) -> tuple[Sequence[int], int | None]:
+        return cut_page(rows[after + 1 : after + 5], 3)
+
+    assert await read_pages(read_page, -1, lambda row: row) == rows
