@@ -64,7 +64,8 @@ def put(
     version, warnings = _run(
         lambda policies: policies.put(policy_id, policy, effective_at=read_moment(effective_at), actor=ACTOR)
     )
-    show({**version.as_document(), **({"warnings": warnings} if as_json else {})}, as_json, _COLUMNS)
+    document = {**version.as_document(), **({"warnings": warnings} if as_json else {})}
+    show(document, as_json, ("policyId", "version", "effectiveAt"))
     if not as_json:
         for warning in warnings:
             typer.echo(f"warning: {warning}", err=True)

@@ -111,7 +111,7 @@ def find_warnings(policy: Policy, seen: Sequence[str]) -> list[str]:
     warnings = []
     for event_type in sorted(named.difference(seen)):
         alike = get_close_matches(event_type, others, 1)
-        warnings.append(f"{event_type}: never seen" + (f", did you mean {alike[0]}?" if alike else ""))
+        warnings.append(f"{event_type}: never charged so far" + (f", did you mean {alike[0]}?" if alike else ""))
     return warnings
 
 

@@ -116,6 +116,15 @@ async def test_a_policys_file_may_begin_with_a_byte_order_mark(metering_dsn: str
     assert (await run_command("metering", metering_dsn, "policies", "put", "gold", str(file))).code == 0
 
 
+async def test_putting_a_policy_shows_which_version_it_is_and_from_when_on_a_narrow_screen(metering_dsn: str) -> None:
+    example = REPOSITORY / "docs" / "examples" / "policy.json"
+    done = await run_command("metering", metering_dsn, "policies", "put", "starter", str(example))
+    headings, row = done.output.splitlines()
+    assert headings.split() == ["policyId", "version", "effectiveAt"]
+    assert row.split()[:2] == ["starter", "1"]
+    assert len(row) < 80
+
+
 @pytest.mark.parametrize("command", ["balance", "ledger"])
 async def test_a_client_that_nobody_ever_heard_of_is_named(metering_dsn: str, command: str) -> None:
     done = await run_command("metering", metering_dsn, command, "nobody")

@@ -169,7 +169,7 @@ async def test_a_preview_warns_of_a_type_that_was_never_seen(acme: Metering, vis
     await charge(acme, event())
     address = "/console/policies/of/of-acme/edit"
     shown = await visitor.send(await visitor.get(address), address, **{"price-1-type": "plan_play.create"})
-    assert "plan_play.create: never seen, did you mean plan_play.created?" in shown
+    assert "plan_play.create: never charged so far, did you mean plan_play.created?" in shown
 
 
 async def test_a_price_named_twice_is_refused_and_a_policy_that_the_form_cannot_hold_is_not_edited_here(

@@ -190,7 +190,7 @@ async def test_asking_takes_nothing_and_decides_as_the_real_call_would(metering:
 async def test_a_mistyped_price_is_warned_of(metering: Metering) -> None:
     await metering.settle(event())
     put = await metering.admin("PUT", "/internal/policies/x", {"prices": {"plan_play.create": 1}})
-    assert put["warnings"] == ["plan_play.create: never seen, did you mean plan_play.created?"]
+    assert put["warnings"] == ["plan_play.create: never charged so far, did you mean plan_play.created?"]
 
 
 async def test_a_late_fact_counts_in_its_own_day_and_only_in_a_quota_that_still_runs(

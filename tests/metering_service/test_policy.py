@@ -118,7 +118,7 @@ def test_an_event_counts_in_the_limits_of_its_type_and_has_its_price_or_that_of_
 def test_a_price_of_a_type_that_was_never_charged_is_warned_of_with_the_nearest() -> None:
     policy = Policy((), (), {"plan_play.create": 1, "plan_play.completed": 1, "*": 0}, "prepaid", "enforce")
     seen = ["plan_play.completed", "plan_play.created"]
-    assert find_warnings(policy, seen) == ["plan_play.create: never seen, did you mean plan_play.created?"]
+    assert find_warnings(policy, seen) == ["plan_play.create: never charged so far, did you mean plan_play.created?"]
     assert find_warnings(policy, []) == []
 
 
