@@ -49,7 +49,7 @@ class InvalidRequest(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """The caller did not say who it is in a way that can be believed."""
+    """The caller did not prove who it is."""
 
     status = 401
     code = "unauthorized"

@@ -151,7 +151,7 @@ _PLAY = {
 }
 
 _UNAUTHORIZED = Failure(
-    "No access token, or none that can be believed.", Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+    "No access token, or one that is not valid.", Unauthorized(headers={"WWW-Authenticate": "Bearer"})
 )
 _DENIED = Failure("The token lacks the scope `plan_plays`.", Forbidden())
 _NOT_YOURS = Failure("Another client's play, another user's, or a token without the scope `plan_plays`.", Forbidden())
@@ -185,7 +185,7 @@ _LIMIT_HEADERS = {
     RATE_LIMIT_POLICY: "Sent with it: each limit by its name.",
 }
 _FAULT = Failure(
-    "It could not be done or not be known whether it was; a retry is safe with the same Idempotency-Key.",
+    "It could not be done, or its outcome is unknown; a retry is safe with the same Idempotency-Key.",
     ServiceError(),
 )
 _OVERLOADED = Failure(

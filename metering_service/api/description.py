@@ -72,9 +72,9 @@ operators: policies, credits, usage, decisions.
     tags={
         "events": "Decisions about billable events, and what became of them.",
         "policies": "Terms, and which client has which.",
-        "audit": "Who changed what.",
         "accounts": "Credits: grants, adjustments, balance, quotas, ledger, charges, usage and refusals.",
         "webhooks": "What is told of clients, and whether its receivers have taken it.",
+        "audit": "Who changed what.",
     },
     bearer={"description": "A service key, of the scope that the call names.", "bearerFormat": "key"},
     render_error=render_error,

@@ -82,7 +82,7 @@ class Api:
     version: str
     description: str
     tags: Mapping[str, str]
-    """Every tag that a call has, with its description."""
+    """Every tag that a call has, in the order of the calls, with its description."""
     bearer: Mapping[str, str]
     """`description` and `bearerFormat` of what goes into the Authorization header."""
     render_error: RenderError

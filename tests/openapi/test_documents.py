@@ -69,6 +69,13 @@ def test_an_application_serves_the_document_that_the_checks_look_at() -> None:
 
 
 @pytest.mark.parametrize("service", APPLICATIONS)
+def test_the_tags_stand_in_the_order_of_their_calls_which_begins_with_what_a_caller_needs_first(service: str) -> None:
+    document = publish()[service]
+    used = dict.fromkeys(tag for _, _, operation in list_operations(document) for tag in operation["tags"])
+    assert [tag["name"] for tag in document["tags"]] == list(used)
+
+
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_every_example_is_what_its_schema_says(service: str) -> None:
     document = publish()[service]
     for method, path, operation in list_operations(document):
