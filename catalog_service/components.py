@@ -44,7 +44,7 @@ class Components:
     """The use cases that calls need, and what authenticates callers; operators' keys by their SHA-256."""
 
     admin_keys: Mapping[bytes, ServiceKey]
-    clients: AuthenticateClients
+    credentials: AuthenticateClients
     registrations: RegisterClients
     secrets: ChangeSecrets
     admin_audit: ReadAdminAudit
@@ -82,7 +82,7 @@ async def open_components(
         app[READINESS].require("signing_keys", key_ring.signer)
         yield Components(
             admin_keys=admin_keys,
-            clients=clients,
+            credentials=clients,
             registrations=RegisterClients(pool, clock),
             secrets=ChangeSecrets(pool, clock),
             admin_audit=ReadAdminAudit(pool),

@@ -55,7 +55,7 @@ class UpdatePlanPlays:
         return Changed(changed)
 
     async def _complete(self, play: PlanPlay, changes: PlanPlayChanges) -> Changed:
-        """Raises HoldAbandoned where the hold is over, and released."""
+        """End the play for the first time, and bill it. Raises HoldAbandoned where the hold is over, and released."""
         async with self.billing.authorize(
             PLAY_COMPLETED, play.id, client_id=play.client_id, user_id=play.user_id
         ) as hold:

@@ -46,7 +46,7 @@ async def rotate_client_secret(request: web.Request) -> web.Response:
     components = request.app[COMPONENTS]
     wanted = await read_body(request, _OWN_SECRET)
     client_id, overlap = wanted["client_id"], timedelta(seconds=wanted["overlap_seconds"])
-    _, present = await components.clients.authenticate(
+    _, present = await components.credentials.authenticate(
         client_id, wanted["client_secret"], address=request.remote or ""
     )
     issued = await components.secrets.rotate_own(client_id, present, overlap=overlap)
