@@ -39,8 +39,9 @@ BEGIN
            g.has_thresholds, g.n,
            g.actual, g.credits / g.units * g.actual AS price,
            -- What did not happen is taken from what was above the limits first.
-           CASE WHEN g.overage IS NOT NULL THEN left_over(
-             g.client_id, g.counter_ids, g.overage, g.actual - g.units, g.credits / g.units * g.actual - g.credits) END AS overage
+           CASE WHEN g.overage IS NULL OR g.actual = g.units THEN g.overage ELSE find_overage(
+             g.client_id, g.counter_ids, g.taken_before, g.policy_id, g.policy_version, g.actual,
+             g.credits / g.units * g.actual) END AS overage
     FROM gone g
   ), line AS (
     INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service, counted_on,

@@ -78,8 +78,8 @@ BEGIN
         credits := h.credits / h.units * v_units; late := false; hold_id := h.hold_id; is_first := true;
         v_held := h.credits; v_late := greatest(credits - h.credits, 0); v_counters := h.counter_ids;
         v_day := h.counted_on;
-        v_over := CASE WHEN h.overage IS NOT NULL THEN left_over(
-          h.client_id, h.counter_ids, h.overage, v_units - h.units, credits - h.credits) END;
+        v_over := CASE WHEN v_units = h.units THEN h.overage ELSE find_overage(
+          h.client_id, h.counter_ids, h.taken_before, h.policy_id, h.policy_version, v_units, credits) END;
         DELETE FROM hold WHERE client_id = r.client_id AND hold_id = h.hold_id;
         UPDATE counter c
         SET used = c.used + count_for(c.counts, 1, v_units, credits),

@@ -226,3 +226,20 @@ async def test_an_erased_users_counter_is_nobodys_and_the_sums_stay(metering: Me
     rows = await metering.fetch("SELECT user_id, used, held FROM counter")
     assert [tuple(row) for row in rows] == [("", 2, 0)]
     assert (await run_command("metering", metering.dsn, "audit")).code == 0
+
+
+async def test_what_was_not_held_is_above_those_limits_alone_that_it_goes_beyond(metering: Metering) -> None:
+    quotas = [
+        quota(limit=5, counts="units", overage="unlimited"),
+        quota("wide", 1000, counts="units"),
+        quota("far", 10, counts="units", overage="unlimited"),
+    ]
+    await metering.give("acme", credits="unlimited", quotas=quotas)
+    for held, units, above in ((8, 20, {"q": 15, "wide": 0, "far": 10}), (1, 3, {"q": 3, "wide": 0, "far": 3})):
+        attempt = event(units=held)
+        await metering.authorize(attempt)
+        await metering.settle_by_ids(attempt, units=units)
+        _, found = await metering.call("GET", f"/internal/events/{attempt['eventId']}?clientId=acme")
+        assert {each["name"]: each["overage"] for each in found["receipt"]["gates"]["quotas"]} == above
+    [row] = await metering.fetch("SELECT units, overage FROM usage")
+    assert tuple(row) == (23, 31)
