@@ -32,6 +32,15 @@ class PolicyChanged(Conflict):
         super().__init__(f"Policy {policy_id} was changed meanwhile: its newest version is {version}")
 
 
+class PolicyNotBegun(Conflict):
+    """A client would have a policy before any version of it is in force, and nothing to decide its events by."""
+
+    code = "policy_not_begun"
+
+    def __init__(self, policy_id: str) -> None:
+        super().__init__(f"The first version of policy {policy_id} must be in force before any client has the policy")
+
+
 class UnknownPolicy(PolicyNotFound):
     """The policy that a client is to have does not exist."""
 

@@ -59,8 +59,8 @@ class AssignPolicies:
 
         The policy `shadow` decides about the same events meanwhile, and refuses nothing. Takes the place of all that
         was booked for then or later. Periods that do not follow the calendar go on as they were unless
-        `reset_periods`. Raises ClientNotFound unless the client is known or to be created, UnknownPolicy, or
-        InvalidRequest naming the field.
+        `reset_periods`. Raises ClientNotFound unless the client is known or to be created, UnknownPolicy,
+        PolicyNotBegun, or InvalidRequest naming the field.
         """
         async with self.pool.acquire() as connection, connection.transaction():
             accounts, store = LedgerStore(connection), AssignmentStore(connection)
@@ -68,7 +68,8 @@ class AssignPolicies:
                 await accounts.require_known(client_id)
             await accounts.lock_account(client_id)
             await accounts.note_moment(client_id)
-            now = await PolicyStore(connection).fetch_now()
+            policies = PolicyStore(connection)
+            now = await policies.fetch_now()
             start = from_when or now
             _require_order(now, start, until, then)
             if shadow == policy_id:
@@ -82,6 +83,8 @@ class AssignPolicies:
             await store.insert(client_id, policy_id, start, anchored_at, shadow)
             if until is not None and then is not None:
                 await store.insert(client_id, then, until, anchored_at)
+            for each in (policy_id, then or policy_id):
+                await policies.require_begun(each)
             detail: dict[str, Any] = {
                 "policyId": policy_id,
                 "shadow": shadow,

@@ -26,7 +26,13 @@ from metering_service.api.responses import (
     respond,
 )
 from metering_service.components import COMPONENTS
-from metering_service.errors import ClientNotFound, NothingBooked, PolicyNotFound, UnknownPolicy
+from metering_service.errors import (
+    ClientNotFound,
+    NothingBooked,
+    PolicyNotBegun,
+    PolicyNotFound,
+    UnknownPolicy,
+)
 from metering_service.policies.schema import make_policy
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
@@ -129,6 +135,7 @@ _VERSION_EXAMPLE = {
 _ADMIN = describe_refused_keys("admin")
 _POLICY_ID = describe_identifier("policyId", "The policy's id.")
 _NOT_FOUND = describe_missing(PolicyNotFound("starter"))
+_NOT_BEGUN = Failure("A client would have the policy before any version is in force.", PolicyNotBegun("starter"))
 _CLIENT_ID = describe_identifier("clientId", "The client's id.")
 _CLIENT_POLICY_EXAMPLE = {
     "clientId": "demo",
@@ -154,7 +161,7 @@ ENDPOINTS = (
         body=PutPolicySchema,
         body_examples={"All gates": _POLICY_EXAMPLE, "No gate at all": {"prices": {"*": 0}}},
         responses={200: Success("The version.", PutPolicyResultSchema, {**_VERSION_EXAMPLE, "warnings": []})},
-        failures=[describe_wrong_field("rates.0.limit", REQUIRED), *_ADMIN],
+        failures=[describe_wrong_field("rates.0.limit", REQUIRED), _NOT_BEGUN, *_ADMIN],
     ),
     Endpoint(
         "DELETE",
@@ -165,7 +172,7 @@ ENDPOINTS = (
         tag="policies",
         parameters=(_POLICY_ID,),
         responses={200: Success("It is cancelled.", PolicyIdSchema, {"policyId": "starter"})},
-        failures=[describe_missing(NothingBooked("starter")), *_ADMIN],
+        failures=[describe_missing(NothingBooked("starter")), _NOT_BEGUN, *_ADMIN],
     ),
     Endpoint(
         "GET",
@@ -214,6 +221,7 @@ ENDPOINTS = (
         failures=[
             describe_wrong_field("from", "Must not be in the past."),
             Failure("There is no such policy, or no such client.", UnknownPolicy("starter"), ClientNotFound("demo")),
+            _NOT_BEGUN,
             *_ADMIN,
         ],
     ),

@@ -37,7 +37,7 @@ class AdministerPolicies:
         The same terms again change nothing. `base` is the mark of the newest version that whoever made `policy`
         saw, '' for none; without it nobody asks. A `dry_run` refuses the same and changes nothing. Returns it, and
         warnings of what may be a mistake in it. Raises InvalidRequest for an `effective_at` in the past and for a
-        name that is not printable, PolicyChanged where another version is the newest.
+        name that is not printable, PolicyChanged where another version is the newest, or PolicyNotBegun.
         """
         _require_printable(policy)
         async with self.pool.acquire() as connection, open_transaction(connection, dry_run=dry_run):
@@ -54,7 +54,7 @@ class AdministerPolicies:
             return version, find_warnings(policy, await store.list_event_types())
 
     async def cancel_booked(self, policy_id: str, *, actor: str) -> None:
-        """Take back the version that is booked for later. Raises NothingBooked."""
+        """Take back the version that is booked for later. Raises NothingBooked, or PolicyNotBegun."""
         async with self.pool.acquire() as connection, connection.transaction():
             store = PolicyStore(connection)
             if not await store.delete_booked(policy_id):
@@ -116,8 +116,8 @@ def find_warnings(policy: Policy, seen: Sequence[str]) -> list[str]:
 
 
 async def check_policy(pool: asyncpg.Pool, policy_id: str) -> None:
-    """Raise LookupError unless there is a policy `policy_id`: the configured default."""
+    """Raise LookupError unless a version of policy `policy_id`, the configured default, is in force."""
     async with pool.acquire(timeout=1) as connection:
-        if await PolicyStore(connection).list_versions(policy_id):
+        if await PolicyStore(connection).fetch_present(policy_id) is not None:
             return
-    raise LookupError(f"METERING_DEFAULT_POLICY: there is no policy {policy_id}")
+    raise LookupError(f"METERING_DEFAULT_POLICY: no version of policy {policy_id} is in force")

@@ -7,7 +7,7 @@ from functools import lru_cache
 import asyncpg
 import orjson
 
-from metering_service.errors import PolicyChanged
+from metering_service.errors import PolicyChanged, PolicyNotBegun
 from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from service_chassis.database.pool import count_changed
@@ -21,7 +21,8 @@ _POLICY = PolicySchema()
 class PolicyStore:
     """The tables `policy` and `policy_version`, through one connection that the caller holds.
 
-    Closes: two versions made at once (the policy's row is locked).
+    Closes: two versions made at once, and a client's policy whose only version is taken back (the policy's row is
+    locked).
     Leaves open: a version read here is another one a moment later. A decision reads the present one for itself.
     """
 
@@ -72,7 +73,7 @@ class PolicyStore:
 
         The same terms as the present ones change nothing now, nor does what is booked already. A version booked for
         later takes the place of the one that was booked before. Returns it and whether it is new. Raises
-        PolicyChanged where `base` is given and is not the newest version's mark.
+        PolicyChanged where `base` is given and is not the newest version's mark, or PolicyNotBegun.
         """
         await self._connection.execute(self._INSERT_POLICY, policy_id)
         await self._connection.execute(self._LOCK_ROW, policy_id)
@@ -81,9 +82,9 @@ class PolicyStore:
         latest = None if newest is None else _read_version(*newest)
         if effective_at is not None and latest and (latest.policy, latest.effective_at) == (policy, effective_at):
             return latest, False
-        present = await self._connection.fetchrow(self._FETCH_PRESENT, policy_id)
-        if effective_at is None and present is not None and (version := _read_version(*present)).policy == policy:
-            return version, False
+        present = await self.fetch_present(policy_id)
+        if effective_at is None and present is not None and present.policy == policy:
+            return present, False
         if base is not None and latest is not None and latest.mark != base:
             raise PolicyChanged(policy_id, latest.version)
         if effective_at is not None:
@@ -93,12 +94,33 @@ class PolicyStore:
         created_at, from_when = await self._connection.fetchrow(
             self._INSERT_VERSION, policy_id, number, orjson.dumps(policy.as_document()).decode(), effective_at
         )
+        await self.require_begun(policy_id)
         return PolicyVersion(policy_id, number, policy, created_at, from_when), True
 
+    async def fetch_present(self, policy_id: str) -> PolicyVersion | None:
+        """Return the version of a policy that is in force, None for none."""
+        row = await self._connection.fetchrow(self._FETCH_PRESENT, policy_id)
+        return row and _read_version(*row)
+
     async def delete_booked(self, policy_id: str) -> bool:
-        """Take back the version that is booked for later; return whether there was one."""
+        """Take back the version that is booked for later; return whether there was one. Raises PolicyNotBegun."""
         await self._connection.execute(self._LOCK_ROW, policy_id)
-        return bool(count_changed(await self._connection.execute(self._DELETE_BOOKED, policy_id)))
+        deleted = count_changed(await self._connection.execute(self._DELETE_BOOKED, policy_id))
+        await self.require_begun(policy_id)
+        return bool(deleted)
+
+    _KEEP_VERSIONS = "SELECT FROM policy WHERE policy_id = $1 FOR SHARE"
+    _HAS_NOT_BEGUN = """
+        SELECT NOT EXISTS (SELECT FROM find_version($1, utc_now())) AND EXISTS (
+            SELECT FROM assignment WHERE policy_id = $1 AND starts_at < coalesce(
+                (SELECT min(effective_at) FROM policy_version WHERE policy_id = $1), 'infinity'))
+    """
+
+    async def require_begun(self, policy_id: str) -> None:
+        """Raise PolicyNotBegun where a client has the policy, or will, before any version of it is in force."""
+        await self._connection.execute(self._KEEP_VERSIONS, policy_id)
+        if await self._connection.fetchval(self._HAS_NOT_BEGUN, policy_id):
+            raise PolicyNotBegun(policy_id)
 
     _LIST_CURRENT = f"""
         SELECT {_COLUMNS}

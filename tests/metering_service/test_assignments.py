@@ -95,3 +95,32 @@ async def refusal(metering: Metering) -> str | None:
     [decision] = await metering.authorize(event())
     code: str | None = decision.get("code")
     return code
+
+
+async def test_no_client_has_a_policy_before_a_version_of_it_is_in_force(
+    metering: Metering, clock: MovableClock
+) -> None:
+    """Else nothing would decide about its events, nor about its neighbours' in the same call."""
+    policy, path = "/internal/policies/spring", "/internal/clients/acme/policy"
+    terms = {"prices": {"*": 0}, "effectiveAt": "2026-04-10T00:00:00Z"}
+    await metering.admin("PUT", policy, terms)
+    for body in (
+        {"policyId": "spring"},
+        {"policyId": "spring", "from": "2026-04-09T23:59:59Z"},
+        {"policyId": "free", "until": "2026-04-09T00:00:00Z", "then": "spring"},
+    ):
+        assert await refuse_change(metering, "PUT", path, {**body, "create": True}) == "policy_not_begun"
+    await metering.admin("PUT", path, {"policyId": "spring", "from": "2026-04-10T00:00:00Z", "create": True})
+    assert await refuse_change(metering, "DELETE", f"{policy}/booked") == "policy_not_begun"
+    later = {**terms, "effectiveAt": "2026-04-11T00:00:00Z"}
+    assert await refuse_change(metering, "PUT", policy, later) == "policy_not_begun"
+    await metering.admin("PUT", policy, {**terms, "effectiveAt": "2026-04-09T00:00:00Z"})
+    assert await refusal(metering) is None
+    clock.advance(days=10)
+    assert await refusal(metering) is None
+
+
+async def refuse_change(metering: Metering, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    status, error = await metering.call(method, path, body, key=ADMIN_KEY)
+    assert status == 409
+    return error["code"]

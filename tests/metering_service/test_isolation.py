@@ -149,10 +149,14 @@ async def test_a_process_is_ready_while_decisions_have_every_connection(start_me
         await connection.close()
 
 
-async def test_a_default_policy_that_does_not_exist_is_not_ready_and_settles_what_is_held(
-    start_metering: StartMetering, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("is_booked", [False, True])
+async def test_a_default_policy_that_is_not_in_force_is_not_ready_and_settles_what_is_held(
+    start_metering: StartMetering, capsys: pytest.CaptureFixture[str], is_booked: bool
 ) -> None:
     whole = await start_metering()
+    if is_booked:
+        terms = {"prices": {"*": 0}, "effectiveAt": "2026-05-01T00:00:00Z"}
+        await whole.admin("PUT", "/internal/policies/nowhere", terms)
     attempt = event()
     await whole.authorize(attempt)
     metering = await start_metering(default_policy="nowhere")
