@@ -76,8 +76,8 @@ class AssignPolicies:
                 raise InvalidRequest.field("shadow", "Must be another policy than the one that is enforced.")
             before = [each for each in await store.list_all(client_id) if each.starts_at <= start]
             anchored_at = before[-1].anchored_at if before and not reset_periods else start
-            is_same = bool(before) and before[-1].policy_id == policy_id and not reset_periods
-            if is_same:
+            is_same = bool(before) and (before[-1].policy_id, before[-1].shadow_policy_id) == (policy_id, shadow)
+            if is_same and not reset_periods:
                 start = before[-1].starts_at
             await store.delete_from(client_id, start)
             await store.insert(client_id, policy_id, start, anchored_at, shadow)

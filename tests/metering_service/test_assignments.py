@@ -124,3 +124,21 @@ async def refuse_change(metering: Metering, method: str, path: str, body: dict[s
     status, error = await metering.call(method, path, body, key=ADMIN_KEY)
     assert status == 409
     return error["code"]
+
+
+async def test_a_shadow_that_is_booked_for_later_is_not_there_before_and_one_that_was_is_told(
+    metering: Metering, clock: MovableClock
+) -> None:
+    path, later = "/internal/clients/acme/policy", "2026-04-10T00:00:00Z"
+    await metering.admin("PUT", "/internal/policies/stricter", {"prices": {"*": 0}})
+    await metering.give("acme")
+    body = {"policyId": "of-acme", "from": later, "shadow": "stricter"}
+    booked = await metering.admin("PUT", path, body)
+    assert (booked["shadow"], [(each["from"], each["shadow"]) for each in booked["booked"]]) == (
+        None,
+        [(later, "stricter")],
+    )
+    clock.advance(days=11)
+    ended = await metering.admin("PUT", path, {"policyId": "of-acme"})
+    assert (ended["shadow"], [each["shadow"] for each in ended["past"]]) == (None, [None, "stricter"])
+    assert await metering.admin("PUT", path, {"policyId": "of-acme"}) == ended
