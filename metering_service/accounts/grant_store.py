@@ -220,7 +220,7 @@ class GrantStore:
         SELECT recurring_id, CASE WHEN ends_at IS NULL OR next_at < ends_at THEN next_at END, {_TERMS}
         FROM recurring_grant WHERE client_id = $1 ORDER BY recurring_id
     """
-    # The first period is the one under way, and a change counts from the next one on.
+    # The first period is the one under way, and a change counts from the next one on, once there was a first.
     _PUT_RECURRING = f"""
         INSERT INTO recurring_grant AS r (client_id, recurring_id, {_TERMS}, actor, next_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
@@ -230,7 +230,9 @@ class GrantStore:
             ends_at = excluded.ends_at, expires_with_period = excluded.expires_with_period,
             rollover_max = excluded.rollover_max, priority = excluded.priority, actor = excluded.actor,
             next_at = CASE
-                WHEN r.next_at > $11 AND r.next_at = r.starts_at THEN excluded.next_at
+                WHEN NOT EXISTS (
+                    SELECT FROM credit_grant g
+                    WHERE g.client_id = r.client_id AND g.recurring_id = r.recurring_id) THEN excluded.next_at
                 WHEN r.next_at > $11 AND (r.every, r.starts_at) = (excluded.every, excluded.starts_at) THEN r.next_at
                 WHEN excluded.starts_at > $11 THEN excluded.starts_at
                 ELSE (find_period(excluded.every, excluded.starts_at, $11)).ends_at END

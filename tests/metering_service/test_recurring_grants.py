@@ -108,3 +108,9 @@ async def test_a_clock_that_goes_back_does_not_grant_a_period_twice(acme: Meteri
     clock.advance(hours=3)
     assert (await balance(acme))["granted"] == 20
     assert datetime.fromisoformat((await balance(acme))["expiringNext"]["at"]).day == 2
+
+
+async def test_whatever_becomes_of_its_start_a_period_under_way_is_not_granted_again(acme: Metering) -> None:
+    for starts_at in ("2026-03-01T00:00:00Z", "2026-04-05T00:00:00Z", "2026-03-02T00:00:00Z"):
+        put = await recur(acme, "plan", startsAt=starts_at)
+    assert (await lefts(acme), put["nextAt"]) == ([("plan:2026-03-01T00:00:00Z", 10)], "2026-04-02T00:00:00Z")
