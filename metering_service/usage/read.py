@@ -37,7 +37,7 @@ class ReadUsage:
             begin, end = await _choose_days(connection, from_day, to_day)
             store = UsageStore(connection)
             sums = await store.list_sums(client_id, begin, end, window, group_by)
-            return Usage(client_id, begin, end, await store.is_final(client_id, end), sums)
+            return Usage(client_id, begin, end, await store.is_final(client_id, begin, end), sums)
 
     async def fetch_last_days(self, client_id: str, days: int) -> Usage:
         """Return a client's usage by day and event type of the last `days`, today's among them."""

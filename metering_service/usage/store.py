@@ -62,13 +62,13 @@ class UsageStore:
         return [_read_sum(*row) for row in rows]
 
     _IS_FINAL = """
-        SELECT (utc_now() AT TIME ZONE 'UTC')::date >= $2 AND NOT EXISTS (
-            SELECT FROM hold WHERE client_id = $1 AND released_at IS NULL AND counted_on < $2)
+        SELECT (utc_now() AT TIME ZONE 'UTC')::date >= $3 AND NOT EXISTS (
+            SELECT FROM hold WHERE client_id = $1 AND released_at IS NULL AND counted_on >= $2 AND counted_on < $3)
     """
 
-    async def is_final(self, client_id: str, to_day: date) -> bool:
-        """Return whether the days before `to_day` are over and nothing of them is held any more."""
-        return bool(await self._connection.fetchval(self._IS_FINAL, client_id, to_day))
+    async def is_final(self, client_id: str, from_day: date, to_day: date) -> bool:
+        """Return whether the days from `from_day` up to `to_day` are over and nothing of them is held any more."""
+        return bool(await self._connection.fetchval(self._IS_FINAL, client_id, from_day, to_day))
 
 
 def _read_sum(

@@ -131,8 +131,10 @@ async def test_a_month_is_final_once_it_is_over_and_nothing_of_it_is_held(
     await metering.authorize(held)
     path = f"{PATH}?from=2026-03-01&to=2026-04-01"
     assert (await metering.admin("GET", path))["final"] is False
-    clock.advance(days=1)
+    clock.advance(days=31)
     assert (await metering.admin("GET", path))["final"] is False
+    # Of the next month nothing is held.
+    assert (await metering.admin("GET", f"{PATH}?from=2026-04-01&to=2026-05-01"))["final"] is True
     await metering.settle_by_ids(held)
     assert (await metering.admin("GET", path))["final"] is True
 
