@@ -142,7 +142,7 @@ CREATE TABLE shadow_counter (
   client_id text COLLATE "C" NOT NULL,
   name text COLLATE "C" NOT NULL,
   rule text COLLATE "C" NOT NULL,
-  user_id text COLLATE "C" NOT NULL,         -- '': of the whole client, of events without a user, or of erased ones
+  user_id text COLLATE "C" NOT NULL,         -- '': of the whole client, or of events without a user
   starts_at timestamptz NOT NULL,
   used bigint NOT NULL,
   CONSTRAINT shadow_counter_pkey PRIMARY KEY (client_id, policy_id, name, rule, user_id, starts_at)

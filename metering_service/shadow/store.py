@@ -103,15 +103,11 @@ class ShadowStore:
             ]
         )
 
-    _ERASE_USER = """
-        WITH gone AS (DELETE FROM shadow_counter WHERE client_id = $1 AND user_id = $2 RETURNING *)
-        INSERT INTO shadow_counter AS c (client_id, policy_id, name, rule, user_id, starts_at, used)
-        SELECT client_id, policy_id, name, rule, '', starts_at, used FROM gone
-        ON CONFLICT ON CONSTRAINT shadow_counter_pkey DO UPDATE SET used = c.used + excluded.used
-    """
+    # Not counted on as nobody's: events without a user would be taken for more than they are.
+    _ERASE_USER = "DELETE FROM shadow_counter WHERE client_id = $1 AND user_id = $2"
 
     async def erase_user(self, client_id: str, user_id: str) -> int:
-        """Count a user's events as nobody's; return how many counters were the user's."""
+        """Forget what counts of a user, who counts anew; return how many counters there were."""
         return count_changed(
             await self._connection.execute(self._ERASE_USER, client_id, user_id, timeout=OPERATOR_TIMEOUT_SECONDS)
         )

@@ -7,6 +7,7 @@ import pytest
 
 from metering_service.shadow import keep
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
+from tests.operator_command import run_command
 
 STRICTER = {
     "rates": [],
@@ -124,3 +125,13 @@ async def test_a_shadow_that_is_the_policy_itself_or_does_not_exist_is_refused(m
     assert (status, error["details"][0]["field"]) == (400, "shadow")
     status, error = await metering.call("PUT", path, {"policyId": "free", "shadow": "none"}, key=ADMIN_KEY)
     assert (status, error["error"]) == (404, "Policy none not found")
+
+
+async def test_an_erased_user_counts_anew_and_not_among_the_events_of_nobody(shadowed: Metering) -> None:
+    await put(shadowed, prices={"*": 0}, quotas=[{"name": "each", "limit": 2, "period": "day", "per": "user"}])
+    await shadowed.authorize(*(event(userId="ann") for _ in range(3)))
+    assert await report(shadowed, 1) == {("api_quota_exceeded", "each"): (1, 0)}
+    who = ("--client", "acme", "--user", "ann", "--yes")
+    assert (await run_command("metering", shadowed.dsn, "users", "erase", *who)).code == 0
+    await shadowed.authorize(event(), event(), event(userId="ann"), event(userId="bob"), event(), event())
+    assert await report(shadowed, 3) == {("api_quota_exceeded", "each"): (3, 0)}
