@@ -19,7 +19,16 @@ class RefusalStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    _ADD = """
+    # What is counted together has the first receipt of all, and the last.
+    _MERGE = """
+        ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE
+        SET refused = r.refused + excluded.refused,
+            first_at = least(r.first_at, excluded.first_at), last_at = greatest(r.last_at, excluded.last_at),
+            first_receipt = CASE WHEN excluded.first_at < r.first_at THEN excluded.first_receipt
+                                 ELSE r.first_receipt END,
+            last_receipt = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last_receipt ELSE r.last_receipt END
+    """
+    _ADD = f"""
         WITH item AS MATERIALIZED (
             SELECT * FROM json_to_recordset($1) AS t (
                 client_id text, minute timestamptz, event_type text, code text, limit_name text, user_id text,
@@ -28,10 +37,7 @@ class RefusalStore:
             INSERT INTO refusal AS r (client_id, minute, event_type, code, limit_name, user_id, refused, first_at,
                                       last_at, first_receipt, last_receipt)
             SELECT * FROM item ORDER BY client_id COLLATE "C", minute, event_type, code, limit_name, user_id
-            ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE
-            SET refused = r.refused + excluded.refused, last_at = greatest(r.last_at, excluded.last_at),
-                last_receipt = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last_receipt
-                                    ELSE r.last_receipt END
+            {_MERGE}
         )
         INSERT INTO refusal_count AS c (client_id, day, event_type, code, refused, last_at)
         SELECT client_id, (minute AT TIME ZONE 'UTC')::date AS day, event_type, code, sum(refused), max(last_at)
@@ -109,16 +115,14 @@ class RefusalStore:
             await self._connection.execute(self._DELETE_OLD, age, limit, timeout=OPERATOR_TIMEOUT_SECONDS)
         )
 
-    _ERASE_USER = """
+    _ERASE_USER = f"""
         WITH gone AS (DELETE FROM refusal WHERE client_id = $1 AND user_id = $2 RETURNING *)
         INSERT INTO refusal AS r (client_id, minute, event_type, code, limit_name, user_id, refused, first_at,
                                   last_at, first_receipt, last_receipt)
         SELECT client_id, minute, event_type, code, limit_name, '', refused, first_at, last_at, first_receipt,
                last_receipt
         FROM gone
-        ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE
-        SET refused = r.refused + excluded.refused, first_at = least(r.first_at, excluded.first_at),
-            last_at = greatest(r.last_at, excluded.last_at)
+        {_MERGE}
     """
 
     async def erase_user(self, client_id: str, user_id: str) -> int:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import pytest
 
 from metering_service.events.decision import Decision, Receipt
 from metering_service.events.event import BillableEvent
@@ -84,6 +85,24 @@ async def test_an_erased_users_refusals_are_nobodys(metering: Metering, clock: M
     lines = await read(metering, 5)
     assert {line["userId"] for line in lines} == {None}
     assert sorted(line["count"] for line in lines) == [1, 2, 2]
+
+
+@pytest.mark.parametrize("order", [("ann", "bob", "eve"), ("bob", "eve", "ann"), ("eve", "bob", "ann")])
+async def test_what_was_several_users_has_the_first_receipt_of_all_and_the_last(
+    metering: Metering, clock: MovableClock, order: tuple[str, ...]
+) -> None:
+    quota = {"name": "daily", "limit": 1, "counts": "units", "period": "day"}
+    await metering.give("acme", credits="unlimited", quotas=[quota])
+    for units, user in ((2, "ann"), (3, "bob"), (4, "eve")):
+        await metering.authorize(event(userId=user, units=units))
+        clock.advance(seconds=10)
+    await read(metering, 3)
+    for user in order:
+        who = ("--client", "acme", "--user", user, "--yes")
+        assert (await run_command("metering", metering.dsn, "users", "erase", *who)).code == 0
+    [line] = await read(metering, 3)
+    receipts = (line["firstReceipt"], line["lastReceipt"])
+    assert [receipt["gates"]["quotas"][0]["amount"] for receipt in receipts] == [2, 4]
 
 
 async def test_two_processes_add_to_one_line(start_metering: StartMetering) -> None:
