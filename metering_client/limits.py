@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 RATE_LIMIT, RATE_LIMIT_POLICY = "RateLimit", "RateLimit-Policy"
+_MOST = 10**15 - 1
+"""The largest integer of structured fields (RFC 9651, 3.3.1): with a larger one nobody could read the field."""
 
 
 class Limit(NamedTuple):
@@ -23,8 +25,11 @@ def as_headers(limits: Sequence[Limit]) -> Mapping[str, str]:
     if not limits:
         return {}
     return {
-        RATE_LIMIT_POLICY: ", ".join(f"{_quote(each.name)};q={each.limit}" for each in limits),
-        RATE_LIMIT: ", ".join(f"{_quote(each.name)};r={each.remaining};t={each.reset_seconds}" for each in limits),
+        RATE_LIMIT_POLICY: ", ".join(f"{_quote(each.name)};q={min(each.limit, _MOST)}" for each in limits),
+        RATE_LIMIT: ", ".join(
+            f"{_quote(each.name)};r={min(each.remaining, _MOST)};t={min(each.reset_seconds, _MOST)}"
+            for each in limits
+        ),
     }
 
 

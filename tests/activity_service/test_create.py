@@ -225,8 +225,10 @@ async def test_a_type_that_the_policy_does_not_sell_is_the_providers_fault_and_n
 LIMITS = [
     {"name": "per minute", "limit": 100, "remaining": 96, "resetSeconds": 4},
     {"name": 'a "daily" \u00e9', "limit": 5, "remaining": 0, "resetSeconds": 7200},
+    {"name": "vast", "limit": 2**53, "remaining": 2**53 - 1, "resetSeconds": 9},
 ]
-RATE_LIMIT = '"per minute";r=96;t=4, "a \\"daily\\" ?";r=0;t=7200'
+# Integers of structured fields have 15 digits at most.
+RATE_LIMIT = '"per minute";r=96;t=4, "a \\"daily\\" ?";r=0;t=7200, "vast";r=999999999999999;t=9'
 
 
 async def test_what_is_left_of_each_limit_is_told_on_billable_calls(activity: Activity) -> None:
@@ -234,7 +236,8 @@ async def test_what_is_left_of_each_limit_is_told_on_billable_calls(activity: Ac
     reply = await activity.create(key="k")
     assert reply.status == 201
     assert reply.headers["RateLimit"] == RATE_LIMIT
-    assert reply.headers["RateLimit-Policy"] == '"per minute";q=100, "a \\"daily\\" ?";q=5'
+    policy = '"per minute";q=100, "a \\"daily\\" ?";q=5, "vast";q=999999999999999'
+    assert reply.headers["RateLimit-Policy"] == policy
     play = reply.json["data"]["id"]
     ended = await activity.update(play, status="ended")
     assert (ended.status, ended.headers["RateLimit"]) == (200, RATE_LIMIT)
