@@ -456,6 +456,19 @@ CREATE FUNCTION public.find_next_moment(p_client_id text) RETURNS timestamp with
     (SELECT min(next_at) FROM recurring_grant WHERE client_id = p_client_id AND (ends_at IS NULL OR next_at < ends_at))),
     'infinity')
 $$;
+CREATE FUNCTION public.find_overage(p_client_id text, p_counter_ids bigint[], p_taken_before bigint[], p_policy_id text, p_policy_version integer, p_units bigint, p_credits bigint) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    AS $$
+  SELECT CASE WHEN bool_or(beyond > 0) THEN array_agg(beyond ORDER BY place) END
+  FROM unnest(p_counter_ids, p_taken_before) WITH ORDINALITY AS each (counter_id, before, place)
+  JOIN counter c ON c.client_id = p_client_id AND c.counter_id = each.counter_id
+  JOIN policy_version v ON v.policy_id = p_policy_id AND v.version = p_policy_version
+  CROSS JOIN LATERAL jsonb_array_elements(v.terms -> 'quotas') AS q
+  CROSS JOIN LATERAL (
+    SELECT greatest(before + count_for(c.counts, 1, p_units, p_credits) - greatest(before, (q ->> 'limit')::bigint), 0) AS beyond
+  ) AS o
+  WHERE q ->> 'name' = c.name
+$$;
 CREATE FUNCTION public.find_period(p_period text, p_anchor timestamp with time zone, p_moment timestamp with time zone, OUT starts_at timestamp with time zone, OUT ends_at timestamp with time zone) RETURNS record
     LANGUAGE plpgsql STABLE
     AS $$
@@ -538,17 +551,6 @@ BEGIN
   )
   UPDATE account SET laid = laid + (SELECT coalesce(sum(credits), 0) FROM drawn) WHERE client_id = p_client_id;
 END
-$$;
-CREATE FUNCTION public.left_over(p_client_id text, p_counter_ids bigint[], p_overage bigint[], p_more_units bigint, p_more_credits bigint) RETURNS bigint[]
-    LANGUAGE sql STABLE
-    AS $$
-  SELECT CASE WHEN bool_or(left_over > 0) THEN array_agg(left_over ORDER BY place) END
-  FROM (
-    SELECT each.place,
-           greatest(each.overage + CASE c.counts WHEN 'events' THEN 0 WHEN 'units' THEN p_more_units ELSE p_more_credits END, 0)
-             AS left_over
-    FROM unnest(p_counter_ids, p_overage) WITH ORDINALITY AS each (counter_id, overage, place)
-    JOIN counter c ON c.client_id = p_client_id AND c.counter_id = each.counter_id) AS each
 $$;
 CREATE FUNCTION public.lock_accounts(p_client_ids text[]) RETURNS timestamp with time zone
     LANGUAGE plpgsql
@@ -772,8 +774,9 @@ BEGIN
            g.has_thresholds, g.n,
            g.actual, g.credits / g.units * g.actual AS price,
            -- What did not happen is taken from what was above the limits first.
-           CASE WHEN g.overage IS NOT NULL THEN left_over(
-             g.client_id, g.counter_ids, g.overage, g.actual - g.units, g.credits / g.units * g.actual - g.credits) END AS overage
+           CASE WHEN g.overage IS NULL OR g.actual = g.units THEN g.overage ELSE find_overage(
+             g.client_id, g.counter_ids, g.taken_before, g.policy_id, g.policy_version, g.actual,
+             g.credits / g.units * g.actual) END AS overage
     FROM gone g
   ), line AS (
     INSERT INTO ledger_entry (client_id, kind, credits, at, event_id, event_type, user_id, units, hold_id, service, counted_on,
@@ -879,8 +882,8 @@ BEGIN
         credits := h.credits / h.units * v_units; late := false; hold_id := h.hold_id; is_first := true;
         v_held := h.credits; v_late := greatest(credits - h.credits, 0); v_counters := h.counter_ids;
         v_day := h.counted_on;
-        v_over := CASE WHEN h.overage IS NOT NULL THEN left_over(
-          h.client_id, h.counter_ids, h.overage, v_units - h.units, credits - h.credits) END;
+        v_over := CASE WHEN v_units = h.units THEN h.overage ELSE find_overage(
+          h.client_id, h.counter_ids, h.taken_before, h.policy_id, h.policy_version, v_units, credits) END;
         DELETE FROM hold WHERE client_id = r.client_id AND hold_id = h.hold_id;
         UPDATE counter c
         SET used = c.used + count_for(c.counts, 1, v_units, credits),
@@ -1252,11 +1255,11 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 07:35:58.044195');
-INSERT INTO public._yoyo_migration VALUES ('4bfd9705724650afce2db1ad5d918a15a081a7161ede803cfdbd1caa0f4a3df9', '0002_notices', '2026-11-28 07:35:58.050358');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 07:35:57.969855');
+INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 07:50:50.556703');
+INSERT INTO public._yoyo_migration VALUES ('4bfd9705724650afce2db1ad5d918a15a081a7161ede803cfdbd1caa0f4a3df9', '0002_notices', '2026-11-28 07:50:50.568059');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 07:50:50.455586');
 INSERT INTO public.policy VALUES ('free');
-INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 07:35:58.007465+00', '2000-01-01 00:00:00+00');
+INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 07:50:50.515139+00', '2000-01-01 00:00:00+00');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('add_usage', 1, '\xddfd3920e76cfbe42bf2868dd6e619b61bd8ccc0f163e062fc969cef0f18e337');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('arm_thresholds', 2, '\x3bd21af8975a56d4039928e31651eb076d984643aa22074680588f39324375df');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 3, '\x6a3c6aa16245f168f31e76d69f267609126474993756ee5cfaf7d35d68edaa1c');
@@ -1269,18 +1272,18 @@ INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('end_grants', 9,
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_assignment', 10, '\xa56f6fb8120e2e63619d92a5a6353be8b1dc1abe9f93cd5eac0fecc56347bd68');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_counters', 11, '\xbd5b8f7a4d24c0d3d9363ea34bdc00107cce6d674fb31c20d804960ec9056587');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_next_moment', 12, '\xf00337953b5ed51bc4fccebec3e1b6344e7f0b123a0105c01a3461c895f11ad2');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_period', 13, '\xdd1caf34ae69dae1c73ed89eb3e415771f5e0fddd1bfac15601eb006393f24bb');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_version', 14, '\x9cb3b328350362c1abcb31a76114f4de0aaf72f20b6f3dc8e28cbde7508a14df');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_held', 15, '\xbcc9c031a9e9d4c5fc051928af95c7bcf38cccc269f6bc68af6af297dec48e72');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_spent', 16, '\x53c803e1766f53bbd744c7a6dac6f725a8ded5d217d496a175d2b699b0db2844');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('left_over', 17, '\xc8ac297067e8c0ce15d8958f504a7cdb05c340ebbdfb428e34995ce8ec696ce7');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_overage', 13, '\x8ddea066a1c329ae41afeb1365f735465b6f768f8e2dd385fe9c1b6fb2d90227');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_period', 14, '\xdd1caf34ae69dae1c73ed89eb3e415771f5e0fddd1bfac15601eb006393f24bb');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_version', 15, '\x9cb3b328350362c1abcb31a76114f4de0aaf72f20b6f3dc8e28cbde7508a14df');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_held', 16, '\xbcc9c031a9e9d4c5fc051928af95c7bcf38cccc269f6bc68af6af297dec48e72');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_spent', 17, '\x53c803e1766f53bbd744c7a6dac6f725a8ded5d217d496a175d2b699b0db2844');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lock_accounts', 18, '\x1b449be4727a3eed37efe7b464385c291722deaa56c3acd8d6e7be32b6f6ebd8');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('move_account', 19, '\x8e1bb2814aeb50d1600c4e8fc5eab69cc0f81618da361603dc6338a45696b3fb');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('note_thresholds', 20, '\x1ccaceeeb85b07eff15682a12ac4e88fd5a10ad736bf1db810b3daffbe4fe3ff');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('release_holds', 21, '\xf668c4fc121c3b70c246a8b450bb75ec2a346954d82a2b115e564608c20b88dd');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('resolve_pins', 22, '\x3fe8148ac56033f695d714da8da6fd16347009c30b4a3d122c6deb5cfe3efba9');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_events', 23, '\x327328500ac6f335fc64b46b26f85e616f09401531f169eab8baa68edb433c15');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_in_turn', 24, '\xb4f39b452b66f777cee81bee766d56bcc81a6091949aafa4ef9c2dc644497a2e');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_events', 23, '\x9792366da88b197434c2f6a8f9f97d5302f87c38c26708e43cf50388ac2d40aa');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_in_turn', 24, '\x39388db0d43436d6a8751eed4bf0ef7d97485de0b1c89ec250aa6642c98225e2');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('utc_now', 25, '\x65f53c774ed8b022da5a5b99e5f9e863276985fe279dc72530e93347a54d21dd');
 SELECT pg_catalog.setval('public.admin_audit_audit_id_seq', 1, false);
 SELECT pg_catalog.setval('public.counter_counter_id_seq', 1, false);
