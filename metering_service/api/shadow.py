@@ -10,6 +10,7 @@ from metering_service.api.responses import (
     PAGE_PARAMETERS,
     WRONG_PAGE,
     describe_identifier,
+    describe_missing,
     describe_refused_keys,
     parse_id,
     read_identifier,
@@ -18,6 +19,7 @@ from metering_service.api.responses import (
 )
 from metering_service.api.shadow_schemas import ShadowReportSchema
 from metering_service.components import COMPONENTS
+from metering_service.errors import PolicyNotFound
 from metering_service.shadow.keep import FIRST_REFUSALS
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_query
@@ -83,6 +85,6 @@ ENDPOINTS = (
                 },
             )
         },
-        failures=[WRONG_PAGE, *describe_refused_keys("admin")],
+        failures=[WRONG_PAGE, describe_missing(PolicyNotFound("stricter")), *describe_refused_keys("admin")],
     ),
 )

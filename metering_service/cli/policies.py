@@ -85,7 +85,6 @@ def shadow_report(
     """Show what a policy would have refused, by day, client and limit, where it is a client's shadow policy."""
 
     async def read(pool: asyncpg.Pool) -> list[ShadowRefusals]:
-        await AdministerPolicies(pool).fetch_history(policy_id)
         begin, end = read_day(from_day), read_day(to_day)
         return await read_pages(
             lambda after: ReadShadow(pool).report(policy_id, begin, end, after, _PAGE_ENTRIES),

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 
+from metering_service.errors import PolicyNotFound
 from metering_service.events.decision import Decision
 from metering_service.events.event import BillableEvent
 from metering_service.metrics import MeteringMetrics
@@ -187,8 +188,13 @@ class ReadShadow:
         after: tuple[date, str, str, str],
         limit: int,
     ) -> tuple[Sequence[ShadowRefusals], ShadowRefusals | None]:
-        """Return a page of what a policy would have refused, by day, client and limit; its last if more follow."""
+        """Return a page of what a policy would have refused, by day, client and limit; its last if more follow.
+
+        Raises PolicyNotFound.
+        """
         async with self.pool.acquire() as connection:
+            if not await PolicyStore(connection).list_versions(policy_id):
+                raise PolicyNotFound(policy_id)
             lines = await ShadowStore(connection).list_refusals(
                 policy_id, from_day or FIRST_REFUSALS[0], to_day or _LAST_DAY, after, limit + 1
             )

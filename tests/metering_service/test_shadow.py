@@ -125,6 +125,8 @@ async def test_a_shadow_that_is_the_policy_itself_or_does_not_exist_is_refused(m
     assert (status, error["details"][0]["field"]) == (400, "shadow")
     status, error = await metering.call("PUT", path, {"policyId": "free", "shadow": "none"}, key=ADMIN_KEY)
     assert (status, error["error"]) == (404, "Policy none not found")
+    status, error = await metering.call("GET", "/internal/policies/none/shadow-report", key=ADMIN_KEY)
+    assert (status, error["error"]) == (404, "Policy none not found")
 
 
 async def test_an_erased_user_counts_anew_and_not_among_the_events_of_nobody(shadowed: Metering) -> None:
