@@ -13,6 +13,7 @@ PRINTS_NO_COLUMNS = {
     "activity_service serve": "prints its log",
     "metering_service serve": "prints its log",
     "activity_service users export": "a document for a person's own programs: JSON always",
+    "metering_service users export": "as activity's",
     "metering_service export ledger": "CSV, or with --format ndjson",
     "metering_service export usage": "CSV, or with --format ndjson",
 }

@@ -1,20 +1,23 @@
-"""What is held about one user."""
+"""What operators do for a person: hand out what is held about a user, and erase it."""
+
+from collections.abc import Awaitable, Callable
 
 import typer
 
-from metering_service.privacy.erase import EraseUsers
+from metering_service.privacy.personal_data import PersonalData
 from metering_service.settings import DatabaseSettings
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, OfClient, OfUser, Sure, run_with_pool, show
+from service_chassis.cli.commands import AsJson, OfClient, OfUser, Result, Sure, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.database.pool import UNHURRIED
 
-commands = Commands(help="What is held about one user.", no_args_is_help=True)
+commands = Commands(help="Export or erase what is held about one user.", no_args_is_help=True)
 
 
-@commands.callback()
-def _users() -> None:
-    """What is held about one user."""
+@commands.command("export")
+def export(client_id: OfClient, user_id: OfUser) -> None:
+    """Print all that is held about a user, as JSON: charges, holds, quotas, refusals, notices."""
+    show_json(_run(lambda data: data.export(client_id, user_id)))
 
 
 @commands.command("erase")
@@ -25,10 +28,14 @@ def erase(client_id: OfClient, user_id: OfUser, sure: Sure = False, as_json: AsJ
     """
     if not sure:
         typer.confirm("Erase this user's id in this service? It cannot be undone.", abort=True)
-    events = run_with_pool(
+    events = _run(lambda data: data.erase(client_id, user_id, actor=ACTOR))
+    show({"events": events}, as_json)
+
+
+def _run(work: Callable[[PersonalData], Awaitable[Result]]) -> Result:
+    return run_with_pool(
         DatabaseSettings,
-        lambda pool: EraseUsers(pool).erase(client_id, user_id, actor=ACTOR),
+        lambda pool: work(PersonalData(pool)),
         command="metering_service users",
         settings=UNHURRIED,
     )
-    show({"events": events}, as_json)

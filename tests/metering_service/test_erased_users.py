@@ -65,7 +65,9 @@ async def test_an_erasure_reaches_every_state_and_leaves_credits_alone(metering:
 PLACES_OF_USERS = {"counter", "hold", "ledger_entry", "notice", "refusal", "shadow_counter"}
 
 
-async def test_every_column_for_a_user_is_one_that_an_erasure_empties(metering: Metering) -> None:
+async def test_every_column_for_a_user_is_one_that_is_handed_out_and_that_an_erasure_empties(
+    metering: Metering,
+) -> None:
     """A new one is in this list, and in this life of a user, or the test fails."""
     rows = await metering.fetch(
         "SELECT table_name FROM information_schema.columns"
@@ -84,8 +86,16 @@ async def test_every_column_for_a_user_is_one_that_an_erasure_empties(metering: 
     async with asyncio.timeout(30):
         while await list_places(metering, USER) != PLACES_OF_USERS:
             pass
+    who = ("users", "export", "--client", "acme", "--user", USER)
+    handed_out = orjson.loads((await run_command("metering", metering.dsn, *who)).output)
+    kinds = ("charges", "holds", "quotas", "refusals", "shadow_quotas", "notices")
+    assert [len(handed_out[kind]) for kind in kinds] == [1, 3, 1, 1, 1, 1]
+    assert handed_out["charges"][0]["event_id"] == attempts[0]["eventId"]
+    assert handed_out["refusals"][0]["first_receipt"]["gates"]["quotas"][0]["usedBefore"] == 4
     await erase(metering)
     assert USER not in await everything(metering)
+    done = await run_command("metering", metering.dsn, *who)
+    assert (done.code, done.output) == (1, "")
 
 
 async def list_places(metering: Metering, user_id: str) -> set[str]:
