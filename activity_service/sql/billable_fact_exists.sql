@@ -1,5 +1,5 @@
--- Return whether the fact that an event names is there. Billing asks this before it gives up a hold, and knows no more
--- of what is billed.
+-- Return whether the fact that an event names is there. Billing asks this before it gives up a hold, and knows no
+-- more of what is billed.
 CREATE FUNCTION billable_fact_exists(p_client_id text, p_event_id text) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$

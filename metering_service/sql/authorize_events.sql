@@ -1,19 +1,21 @@
--- Grant events, and hold what they cost: those of the clients for whom all of theirs are new and fit, which is the rule. Of
--- the others nothing is returned or kept: their events are looked at one after the other (authorize_in_turn), which decides
--- the same and costs several times as much.
+-- Grant events, and hold what they cost: those of the clients for whom all of theirs are new and fit, which is the
+-- rule. Of the others nothing is returned or kept: their events are looked at one after the other
+-- (authorize_in_turn), which decides the same and costs several times as much.
 --
--- `p_events` is a JSON list of events in order (n), each with what the policy version that the caller knows says of it: the
--- credits it costs (null: it is not sold), what must be left available (must_leave; null: credits are not asked for), whether its
--- rates let it pass (rate_ok) and how much of each was used (rates_used), and the numbers of the counters that it counts in
--- (`p_counters`, see find_counters) with what it takes of them (amounts) and what the events before it want (ahead). resolve_within is how many seconds
--- its caller takes to settle or release it at the most. `again` marks events of which an id came before in the list.
--- `p_client_ids` are its clients. Nobody settles these holds but `p_service`.
+-- `p_events` is a JSON list of events in order (n), each with what the policy version that the caller knows says of
+-- it: the credits it costs (null: it is not sold), what must be left available (must_leave; null: credits are not
+-- asked for), whether its rates let it pass (rate_ok) and how much of each was used (rates_used), and the numbers of
+-- the counters that it counts in (`p_counters`, see find_counters) with what it takes of them (amounts) and what the
+-- events before it want (ahead). resolve_within is how many seconds its caller takes to settle or release it at the
+-- most. `again` marks events of which an id came before in the list. `p_client_ids` are its clients. Nobody settles
+-- these holds but `p_service`.
 --
--- Why a function: the second statement inside takes a fresh snapshot after the account rows are locked. A single statement
--- would read with the snapshot from before it waited for them. The planner is told what to do by the pool's own settings
--- (CHARGING_SETTINGS), since to set them here costs as much as a small decision; OFFSET 0 keeps a look-up by key a look-up
--- by key. The lock keeps everybody else from holding or charging an event of these clients, so what is not there now will
--- not be there when it is inserted, and a row of theirs is changed where it was found (its ctid).
+-- Why a function: the second statement inside takes a fresh snapshot after the account rows are locked. A single
+-- statement would read with the snapshot from before it waited for them. The planner is told what to do by the pool's
+-- own settings (CHARGING_SETTINGS), since to set them here costs as much as a small decision; OFFSET 0 keeps a
+-- look-up by key a look-up by key. The lock keeps everybody else from holding or charging an event of these clients,
+-- so what is not there now will not be there when it is inserted, and a row of theirs is changed where it was found
+-- (its ctid).
 CREATE FUNCTION authorize_events(
   p_events json, p_client_ids text[], p_service text, p_default_policy text, p_counters json)
 RETURNS TABLE (
@@ -59,8 +61,8 @@ BEGIN
     WHERE NOT any_special AND (total = 0 OR must_leave IS NULL OR available - total >= must_leave)
       AND client_id NOT IN (SELECT client_id FROM quota WHERE used + held + wanted > most)
   ), counting AS MATERIALIZED (
-    -- IN stands among the columns, where it is looked up in a hash: as a condition it would become a join, a loop over all
-    -- that fit for each counter. One that is to begin has its id from here, and need not be joined again.
+    -- IN stands among the columns, where it is looked up in a hash: as a condition it would become a join, a loop
+    -- over all that fit for each counter. One that is to begin has its id from here, and need not be joined again.
     SELECT *, counter_id IS NULL AS is_new, coalesce(counter_id, nextval('counter_counter_id_seq')) AS id,
            client_id IN (SELECT client_id FROM fits) AS is_wanted
     FROM quota

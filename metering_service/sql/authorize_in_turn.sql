@@ -1,15 +1,17 @@
--- Decide about events one after the other, in their order, each seeing what the ones before it did; hold what is granted.
+-- Decide about events one after the other, in their order, each seeing what the ones before it did; hold what is
+-- granted.
 --
--- Parameters are those of authorize_events, which decides for the clients for whom everything fits. Where the policy version
--- that the caller knows is not the current one any more the decision is 'stale': nothing is kept, ask again. An event whose
--- client has no policy, because the configured default does not exist, is left out.
+-- Parameters are those of authorize_events, which decides for the clients for whom everything fits. Where the policy
+-- version that the caller knows is not the current one any more the decision is 'stale': nothing is kept, ask again.
+-- An event whose client has no policy, because the configured default does not exist, is left out.
 --
--- An erased user: user_id is '' where the person is no longer to be told (null is an event without a user, and no user's id
--- is empty). Such an event is the same whoever is named with it.
+-- An erased user: user_id is '' where the person is no longer to be told (null is an event without a user, and no
+-- user's id is empty). Such an event is the same whoever is named with it.
 --
--- Refused by live holds alone, a quota or credits come back when their callers have settled or released them: wait_seconds
--- is when so many of them are due, in the order of resolve_by, that the event would pass if all of those were released. It is
--- when all quotas let the event pass, and null where one never will: the event is larger than all of it.
+-- Refused by live holds alone, a quota or credits come back when their callers have settled or released them:
+-- wait_seconds is when so many of them are due, in the order of resolve_by, that the event would pass if all of those
+-- were released. It is when all quotas let the event pass, and null where one never will: the event is larger than
+-- all of it.
 CREATE FUNCTION authorize_in_turn(
   p_events json, p_client_ids text[], p_service text, p_default_policy text, p_counters json)
 RETURNS TABLE (

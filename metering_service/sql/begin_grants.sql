@@ -1,5 +1,5 @@
--- Let those of a locked client's booked grants begin that are effective by `p_at`: a line of the ledger each, and credits to
--- spend. Return how many began.
+-- Let those of a locked client's booked grants begin that are effective by `p_at`: a line of the ledger each, and
+-- credits to spend. Return how many began.
 CREATE FUNCTION begin_grants(p_client_id text, p_at timestamptz, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql
 AS $$

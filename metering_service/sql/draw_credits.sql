@@ -1,4 +1,5 @@
--- Take credits from a locked client's grants, in their order (place), as far as there are any; return how many of which.
+-- Take credits from a locked client's grants, in their order (place), as far as there are any; return how many of
+-- which.
 CREATE FUNCTION draw_credits(p_client_id text, p_credits bigint) RETURNS TABLE (number bigint, place bigint, credits bigint)
 LANGUAGE sql
 AS $$

@@ -1,5 +1,5 @@
--- End live grants of a locked client: what is left of them lapses, by a line of the ledger each ('expire' or 'void'), but for
--- what live holds lie on: those are pinned to them, and may still spend it. Return how many credits lapsed.
+-- End live grants of a locked client: what is left of them lapses, by a line of the ledger each ('expire' or 'void'),
+-- but for what live holds lie on: those are pinned to them, and may still spend it. Return how many credits lapsed.
 CREATE FUNCTION end_grants(
   p_client_id text, p_numbers bigint[], p_how text, p_at timestamptz, p_now timestamptz, p_actor text, p_reason text)
 RETURNS bigint

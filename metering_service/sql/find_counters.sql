@@ -1,8 +1,9 @@
--- Return the counters of quotas in their present periods, as they stand; `counter_id` is null where nothing counted yet.
+-- Return the counters of quotas in their present periods, as they stand; `counter_id` is null where nothing counted
+-- yet.
 --
--- `p_counters` is a JSON list, each once, numbered from 1 (k): whose, of which quota and user, from where on it is overage
--- (usual), how much may be taken (most, null for no end), and how much a batch wants of it (wanted). Nothing without one.
--- `row_id` is where the counter's row is, which stays so as long as its account is locked.
+-- `p_counters` is a JSON list, each once, numbered from 1 (k): whose, of which quota and user, from where on it is
+-- overage (usual), how much may be taken (most, null for no end), and how much a batch wants of it (wanted). Nothing
+-- without one. `row_id` is where the counter's row is, which stays so as long as its account is locked.
 CREATE FUNCTION find_counters(p_counters json, p_client_ids text[], p_now timestamptz)
 RETURNS TABLE (
   k integer, client_id text, name text, rule text, counts text, user_id text, usual bigint, most bigint,

@@ -1,4 +1,5 @@
--- Return when a client's grants change next: one becomes effective, expires or comes again; 'infinity' where none does.
+-- Return when a client's grants change next: one becomes effective, expires or comes again; 'infinity' where none
+-- does.
 CREATE FUNCTION find_next_moment(p_client_id text) RETURNS timestamptz
 LANGUAGE sql STABLE
 AS $$

@@ -1,5 +1,5 @@
--- Return what of an event of so many units and credits is above each quota's limit, by the policy version that decided about it
--- and what stood in its counters before; null where nothing is.
+-- Return what of an event of so many units and credits is above each quota's limit, by the policy version that
+-- decided about it and what stood in its counters before; null where nothing is.
 CREATE FUNCTION find_overage(
   p_client_id text, p_counter_ids bigint[], p_taken_before bigint[], p_policy_id text, p_policy_version integer, p_units bigint,
   p_credits bigint)

@@ -1,7 +1,8 @@
--- Return the start and the end of the period that `p_moment` falls in: hour, day, week (from Monday), month or year, UTC.
+-- Return the start and the end of the period that `p_moment` falls in: hour, day, week (from Monday), month or year,
+-- UTC.
 --
--- With `p_anchor` periods are counted from that moment on: of months and years the same day and time, or a shorter month's
--- last day, and after it the anchor's day again.
+-- With `p_anchor` periods are counted from that moment on: of months and years the same day and time, or a shorter
+-- month's last day, and after it the anchor's day again.
 CREATE FUNCTION find_period(
   p_period text, p_anchor timestamptz, p_moment timestamptz, OUT starts_at timestamptz, OUT ends_at timestamptz)
 LANGUAGE plpgsql STABLE

@@ -1,5 +1,5 @@
--- Return on which grants what a locked client holds would be laid now, oldest hold first, after what was spent. What is pinned
--- to a grant that ended lies there already.
+-- Return on which grants what a locked client holds would be laid now, oldest hold first, after what was spent. What
+-- is pinned to a grant that ended lies there already.
 CREATE FUNCTION lay_held(p_client_id text) RETURNS TABLE (hold_id uuid, number bigint, credits bigint)
 LANGUAGE sql STABLE
 AS $$

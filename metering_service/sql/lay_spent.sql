@@ -1,5 +1,5 @@
--- Take from a locked client's grants what was spent since its last moment, and note which of them paid. What no grant covers
--- waits for the next one.
+-- Take from a locked client's grants what was spent since its last moment, and note which of them paid. What no grant
+-- covers waits for the next one.
 CREATE FUNCTION lay_spent(p_client_id text) RETURNS void
 LANGUAGE plpgsql
 AS $$

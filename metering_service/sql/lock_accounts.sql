@@ -1,5 +1,5 @@
--- Lock the accounts of `p_client_ids`, in the one order that everybody uses, after making those that are not there, and move
--- those on whose next moment has come (move_account). Return the present moment, at which they stand.
+-- Lock the accounts of `p_client_ids`, in the one order that everybody uses, after making those that are not there,
+-- and move those on whose next moment has come (move_account). Return the present moment, at which they stand.
 --
 -- How long it waits for somebody else's lock is up to the session (lock_timeout).
 CREATE FUNCTION lock_accounts(p_client_ids text[]) RETURNS timestamptz

@@ -1,8 +1,8 @@
--- Move a locked account on to `p_now`: for each moment that has come, in order, take from the grants what was spent until then,
--- end those that expire, make those that come again, and let those begin that become effective.
+-- Move a locked account on to `p_now`: for each moment that has come, in order, take from the grants what was spent
+-- until then, end those that expire, make those that come again, and let those begin that become effective.
 --
--- Between two moments the grants and their order do not change, so that all of them are one sum: what is available is right
--- without a look at any of them. A grant that expires goes before one that begins at the same instant.
+-- Between two moments the grants and their order do not change, so that all of them are one sum: what is available is
+-- right without a look at any of them. A grant that expires goes before one that begins at the same instant.
 CREATE FUNCTION move_account(p_client_id text, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql
 AS $$

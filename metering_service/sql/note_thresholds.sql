@@ -1,7 +1,9 @@
--- Note which thresholds of their policies the charges of a transaction have reached, each once (notice_once): a quota's by what
--- is used of it, a balance by what is not spent. What is held counts in neither. The accounts are locked.
+-- Note which thresholds of their policies the charges of a transaction have reached, each once (notice_once): a
+-- quota's by what is used of it, a balance by what is not spent. What is held counts in neither. The accounts are
+-- locked.
 --
--- `p_charged` is a JSON list of charges: client_id, policy_id and policy_version, and the counters that they counted in.
+-- `p_charged` is a JSON list of charges: client_id, policy_id and policy_version, and the counters that they counted
+-- in.
 CREATE FUNCTION note_thresholds(p_charged json, p_now timestamptz) RETURNS void
 LANGUAGE sql
 AS $$

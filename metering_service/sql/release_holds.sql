@@ -1,5 +1,6 @@
--- Release (void): give back what was held. The hold leaves a tombstone, and one never heard of leaves one, too, so that a
--- late authorize of it is refused. A charge made from it stays, and so does a hold of another event or of another service.
+-- Release (void): give back what was held. The hold leaves a tombstone, and one never heard of leaves one, too, so
+-- that a late authorize of it is refused. A charge made from it stays, and so does a hold of another event or of
+-- another service.
 --
 -- `p_events` is a JSON list of events in order (n), no hold twice. Why a function, and why without settings: as
 -- authorize_events.

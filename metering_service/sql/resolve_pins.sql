@@ -1,5 +1,6 @@
--- Pay the `p_spent` of a hold that was settled, 0 of a released one, with what is pinned for it of grants that ended, as far as
--- that goes; what it does not spend of it lapses, by a line of the ledger. The account is locked, and the hold gone from it.
+-- Pay the `p_spent` of a hold that was settled, 0 of a released one, with what is pinned for it of grants that ended,
+-- as far as that goes; what it does not spend of it lapses, by a line of the ledger. The account is locked, and the
+-- hold gone from it.
 CREATE FUNCTION resolve_pins(p_client_id text, p_hold_id uuid, p_spent bigint, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql
 AS $$

@@ -1,6 +1,7 @@
--- Settle (capture): charge what happened, by moving each hold into its ledger line. Charges those of the events whose hold
--- lives and is `p_service`'s, as many units as were held or fewer, which is the rule, and returns them; the others, and those
--- that lie on a grant that ended, are left to settle_in_turn. Needs no policy: price and terms are the hold's. What was held and did not happen is given back.
+-- Settle (capture): charge what happened, by moving each hold into its ledger line. Charges those of the events whose
+-- hold lives and is `p_service`'s, as many units as were held or fewer, which is the rule, and returns them; the
+-- others, and those that lie on a grant that ended, are left to settle_in_turn. Needs no policy: price and terms are
+-- the hold's. What was held and did not happen is given back.
 --
 -- `p_events` is a JSON list of events in order (n). One that stands in it twice is charged once, by the first.
 -- Why a function, and why without settings: as authorize_events.

@@ -1,13 +1,15 @@
--- Settle (capture) events one after the other: those that settle_events left, because they are charged already, their hold
--- is not there or lies on a grant that ended, or more happened than was held.
+-- Settle (capture) events one after the other: those that settle_events left, because they are charged already, their
+-- hold is not there or lies on a grant that ended, or more happened than was held.
 --
--- Looks for this hold, then for the event's live hold, then for its charge. A fact without any of them is charged all the same,
--- 'late', at the present policy's price, where it was told whole (it has an event_type); else it is 'unknown'. 'conflict'
--- only where the ids say two things. The first settle decides; a repeated one hears of what was charged.
+-- Looks for this hold, then for the event's live hold, then for its charge. A fact without any of them is charged all
+-- the same, 'late', at the present policy's price, where it was told whole (it has an event_type); else it is
+-- 'unknown'. 'conflict' only where the ids say two things. The first settle decides; a repeated one hears of what was
+-- charged.
 --
--- Of an event told whole its caller says which policy version it knows and what that makes of it: credits, and the counters
--- (`p_counters`, see find_counters) with what it takes of each (amounts). Where it is not the present version the state is
--- 'stale': ask again. A late fact counts in a quota only where it happened in the present period.
+-- Of an event told whole its caller says which policy version it knows and what that makes of it: credits, and the
+-- counters (`p_counters`, see find_counters) with what it takes of each (amounts). Where it is not the present
+-- version the state is 'stale': ask again. A late fact counts in a quota only where it happened in the present
+-- period.
 --
 -- Naming somebody again for an erased user ('' stands in that place) does not bring the person back.
 CREATE FUNCTION settle_in_turn(

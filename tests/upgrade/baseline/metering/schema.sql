@@ -59,8 +59,8 @@ BEGIN
     WHERE NOT any_special AND (total = 0 OR must_leave IS NULL OR available - total >= must_leave)
       AND client_id NOT IN (SELECT client_id FROM quota WHERE used + held + wanted > most)
   ), counting AS MATERIALIZED (
-    -- IN stands among the columns, where it is looked up in a hash: as a condition it would become a join, a loop over all
-    -- that fit for each counter. One that is to begin has its id from here, and need not be joined again.
+    -- IN stands among the columns, where it is looked up in a hash: as a condition it would become a join, a loop
+    -- over all that fit for each counter. One that is to begin has its id from here, and need not be joined again.
     SELECT *, counter_id IS NULL AS is_new, coalesce(counter_id, nextval('counter_counter_id_seq')) AS id,
            client_id IN (SELECT client_id FROM fits) AS is_wanted
     FROM quota
@@ -1255,35 +1255,35 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 07:50:50.556703');
-INSERT INTO public._yoyo_migration VALUES ('4bfd9705724650afce2db1ad5d918a15a081a7161ede803cfdbd1caa0f4a3df9', '0002_notices', '2026-11-28 07:50:50.568059');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 07:50:50.455586');
+INSERT INTO public._yoyo_migration VALUES ('82021e12c5eb891d44583ef0277b59d1140dc5ba34853f577bba10407f5d5679', '0001_accounts_holds_ledger', '2026-11-28 08:04:57.174693');
+INSERT INTO public._yoyo_migration VALUES ('4bfd9705724650afce2db1ad5d918a15a081a7161ede803cfdbd1caa0f4a3df9', '0002_notices', '2026-11-28 08:04:57.199038');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 08:04:56.940092');
 INSERT INTO public.policy VALUES ('free');
-INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 07:50:50.515139+00', '2000-01-01 00:00:00+00');
+INSERT INTO public.policy_version VALUES ('free', 1, '{"mode": "enforce", "rates": [{"per": "client", "name": "per minute", "burst": 100, "limit": 60, "eventTypes": ["*"], "periodSeconds": 60}], "prices": {"*": 0}, "quotas": [], "credits": "unlimited"}', '2026-11-28 08:04:57.055114+00', '2000-01-01 00:00:00+00');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('add_usage', 1, '\xddfd3920e76cfbe42bf2868dd6e619b61bd8ccc0f163e062fc969cef0f18e337');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('arm_thresholds', 2, '\x3bd21af8975a56d4039928e31651eb076d984643aa22074680588f39324375df');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 3, '\x6a3c6aa16245f168f31e76d69f267609126474993756ee5cfaf7d35d68edaa1c');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_in_turn', 4, '\x6970ec973307c44902abd5e8681a0a8e44c6f6e9af421c7de704d84a93b9b091');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('available', 5, '\x85fb1d267c31715f16a62c4327ee71258765a1ad72fb1434a575af967c6e3ff9');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('begin_grants', 6, '\xb0a8e9e4925cecf2be5a176862163975db255e53b21ac48fd94e198101f4a625');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_events', 3, '\x866b71e9078243fe86adf4447beeb71619fe8638540b621f46ae37f8b4d9a0cb');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('authorize_in_turn', 4, '\xab1a3b1edf7a8971b5623a1c6ced291b88de0f96d2bb078ed29b0af836bbffb7');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('available', 5, '\x07a2293cda55637963943a8f06a32f0b6d351867e6a6dba92d0315fcc2e83ff0');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('begin_grants', 6, '\xee5ddc75ad9afb29f49fdcac8fe2b005be7acfd5dbc21eeed0d54fabd89537ad');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('count_for', 7, '\x58003bb7b2d83dbf9e4c7b99036394a59ae4cea8cf0970e41a7c5ba805e70425');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('draw_credits', 8, '\x7c063abc8e25d78393e1ff258c79f9441850c0214f19dc78eea5d297897697eb');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('end_grants', 9, '\xfa4b5402a3c889cadc0031c4b1e2deca03875a841854b7b52f1b38e06ba07e57');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_assignment', 10, '\xa56f6fb8120e2e63619d92a5a6353be8b1dc1abe9f93cd5eac0fecc56347bd68');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_counters', 11, '\xbd5b8f7a4d24c0d3d9363ea34bdc00107cce6d674fb31c20d804960ec9056587');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_next_moment', 12, '\xf00337953b5ed51bc4fccebec3e1b6344e7f0b123a0105c01a3461c895f11ad2');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_overage', 13, '\x8ddea066a1c329ae41afeb1365f735465b6f768f8e2dd385fe9c1b6fb2d90227');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_period', 14, '\xdd1caf34ae69dae1c73ed89eb3e415771f5e0fddd1bfac15601eb006393f24bb');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('draw_credits', 8, '\x121ee8962d74c8b553b3e5628a92f0d14a0176dee886725cdebf55c37354bd83');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('end_grants', 9, '\x4c6b7101b707f3a77907d8ad2c075f3e2e49bf911d25d2bddc5a58e0434f941a');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_assignment', 10, '\x0008320e56dcc7e23af5e24ce778cd5b08908fa8427b7de4240836c7334255e9');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_counters', 11, '\x4ad1ec970147e96ebf01b3adcde7139b25c2a95aeb25a47ec368645372d40dfc');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_next_moment', 12, '\x648a5566115c8db17867d2a6ccbf344bbc8cc6533234f02f29959fa99709a251');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_overage', 13, '\x4b16a586ccedd80f63220ea416e0094d26082e58d30a1a48e84389e67abf1251');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_period', 14, '\x4e375db2d0befa371e76ce87bf8276a4fd708c1ad790f4e5989270272fb9ff09');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('find_version', 15, '\x9cb3b328350362c1abcb31a76114f4de0aaf72f20b6f3dc8e28cbde7508a14df');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_held', 16, '\xbcc9c031a9e9d4c5fc051928af95c7bcf38cccc269f6bc68af6af297dec48e72');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_spent', 17, '\x53c803e1766f53bbd744c7a6dac6f725a8ded5d217d496a175d2b699b0db2844');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lock_accounts', 18, '\x1b449be4727a3eed37efe7b464385c291722deaa56c3acd8d6e7be32b6f6ebd8');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('move_account', 19, '\x8e1bb2814aeb50d1600c4e8fc5eab69cc0f81618da361603dc6338a45696b3fb');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('note_thresholds', 20, '\x1ccaceeeb85b07eff15682a12ac4e88fd5a10ad736bf1db810b3daffbe4fe3ff');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('release_holds', 21, '\xf668c4fc121c3b70c246a8b450bb75ec2a346954d82a2b115e564608c20b88dd');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('resolve_pins', 22, '\x3fe8148ac56033f695d714da8da6fd16347009c30b4a3d122c6deb5cfe3efba9');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_events', 23, '\x9792366da88b197434c2f6a8f9f97d5302f87c38c26708e43cf50388ac2d40aa');
-INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_in_turn', 24, '\x39388db0d43436d6a8751eed4bf0ef7d97485de0b1c89ec250aa6642c98225e2');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_held', 16, '\xce60bd226ccdf7c60907bcea23ca036a063a9fdbe3335bc1663d75cc2419c987');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lay_spent', 17, '\xce7566a10b95bf537afc4a7c9d6af6974c2cd3f9c619a4e3a8f9fe4ae30b31bc');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('lock_accounts', 18, '\xa4195b7dbc6c0985d39eaddc8ae45314dd3134b9bfdbcf116cf58743a957d4e4');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('move_account', 19, '\x24eb5f32b533fc1fc58aa5d61cc1858bfd8af33a4395a2a23f4f3f6ca0533115');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('note_thresholds', 20, '\x0ef56b7cc1d600b2f496210914639dc47774d1c9c7ef14aeb66c4dc3908524a9');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('release_holds', 21, '\x98e70648567a59952dba70d01c878fbabc7133b0e23ae52da4a66e292f33f1fe');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('resolve_pins', 22, '\x1491c5401d5266796df9abc161f59134d0fb54f92033ff254990c29daa08e9ed');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_events', 23, '\xa425c1bb731c552ed54925c1175e53cad6188468ad97822e0e72550e7a4c26d9');
+INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('settle_in_turn', 24, '\x8aab66f36e99a8a332c6903f9a396b934a9492d122fab7f5c5136cc63de28d24');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('utc_now', 25, '\x65f53c774ed8b022da5a5b99e5f9e863276985fe279dc72530e93347a54d21dd');
 SELECT pg_catalog.setval('public.admin_audit_audit_id_seq', 1, false);
 SELECT pg_catalog.setval('public.counter_counter_id_seq', 1, false);
