@@ -35,7 +35,7 @@ go = asyncio.Event()
 
 def say(event):
     # In one write, which lines of several processes do not get into.
-    os.write(1, json.dumps({"event": event}).encode() + b"\n")
+    os.write(1, json.dumps({"event": event}).encode() + b"\\n")
 
 async def quick(request):
     return web.Response(text="done")
