@@ -2,10 +2,13 @@
 
 import asyncio
 import atexit
+import errno
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +34,10 @@ _log = structlog.get_logger(__name__)
 
 
 class _Lines:
-    """Where lines go. Those about requests gather until the event loop's next turn, and go out in one write."""
+    """Where lines go. Those about requests gather until the event loop's next turn, and go out in one write.
+
+    What cannot be written, to a full disk or for a reader that went away, is lost: nobody goes unserved for it.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -49,8 +55,17 @@ class _Lines:
     def flush(self) -> None:
         if self._waiting:
             lines, self._waiting = self._waiting, []
-            self._stream.write(b"\n".join(lines) + b"\n")
+            with suppress(OSError):
+                self._stream.write(b"\n".join(lines) + b"\n")
+                self._stream.flush()
+
+    def close(self) -> None:
+        self.flush()
+        try:
             self._stream.flush()
+        except OSError:
+            # Python tries again, and makes a status and a traceback of it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 _access: _Lines | None = None
@@ -67,7 +82,7 @@ def configure_logging(level: str, service: str, stream: BinaryIO | None = None) 
     global _access
     threshold = logging.getLevelNamesMapping()[level.upper()]
     lines = _Lines(stream or sys.stdout.buffer)
-    atexit.register(lines.flush)
+    atexit.register(lines.close)
     _access = lines if threshold <= logging.INFO else None
     _source["service"] = service
     structlog.configure(
@@ -143,9 +158,16 @@ def list_kinds(error: BaseException) -> list[str]:
     kinds: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(kinds) < 5:
-        kinds.append(type(cause).__name__)
+        kinds.append(_name_kind(cause))
         cause = cause.__cause__ or cause.__context__
     return kinds
+
+
+def _name_kind(error: BaseException) -> str:
+    """Return the name of an error's class; of an OSError that has none of its own, such as that of a process without
+    file descriptors left, also its number's name."""
+    number = errno.errorcode.get(error.errno or 0) if type(error) is OSError else None
+    return type(error).__name__ if number is None else f"OSError {number}"
 
 
 def _place(error: BaseException) -> str:

@@ -1,11 +1,12 @@
 """The real process: what it writes, and how it ends."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -35,28 +36,34 @@ class Process:
             self.lines.append(json.loads(line))
 
 
-@pytest.fixture
-async def process(catalog_dsn: str) -> AsyncIterator[Process]:
+@contextlib.asynccontextmanager
+async def run(dsn: str, stdout: int, stderr: int) -> AsyncIterator[Process]:
     port, ops_port = choose_free_port(), choose_free_port()
     variables = {
-        "CATALOG_POSTGRES_DSN": catalog_dsn,
+        "CATALOG_POSTGRES_DSN": dsn,
         "CATALOG_PORT": str(port),
         "CATALOG_OPS_PORT": str(ops_port),
         "CATALOG_ADMIN_PORT": str(choose_free_port()),
         "CATALOG_LOG_LEVEL": "debug",
     }
     command = [sys.executable, "-m", "catalog_service"]
-    pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **variables}, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+        *command, env={**os.environ, **variables}, stdout=stdout, stderr=stderr
     )
-    process = Process(child, port, ops_port)
-    async with asyncio.timeout(30):
-        await process.read_until("listening")
-    yield process
-    if child.returncode is None:
-        child.kill()
-    await child.wait()
+    try:
+        yield Process(child, port, ops_port)
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+
+
+@pytest.fixture
+async def process(catalog_dsn: str) -> AsyncIterator[Process]:
+    async with run(catalog_dsn, asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT) as process:
+        async with asyncio.timeout(30):
+            await process.read_until("listening")
+        yield process
 
 
 async def test_a_day_in_a_process_leaves_nothing_private_in_its_log_and_ends_with_0(
@@ -101,3 +108,50 @@ async def test_a_day_in_a_process_leaves_nothing_private_in_its_log_and_ends_wit
     assert fault["at"].startswith("catalog_service/plans/store.py")
     for private in ("arked", secret, token, token.split(".")[1]):
         assert private not in written
+
+
+def open_full_disk() -> int:
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def open_pipe_that_nobody_reads() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize("open_log", [open_full_disk, open_pipe_that_nobody_reads])
+async def test_a_log_that_cannot_be_written_keeps_nobody_from_being_served(
+    open_log: Callable[[], int], catalog_dsn: str, pool: asyncpg.Pool
+) -> None:
+    log = open_log()
+    async with (
+        asyncio.timeout(30),
+        run(catalog_dsn, log, asyncio.subprocess.PIPE) as process,
+        aiohttp.ClientSession() as http,
+    ):
+        os.close(log)
+        await until_ready(http, process)
+
+        async def ask(method: str, path: str, body: object = None) -> int:
+            async with http.request(method, process.url + path, json=body) as response:
+                return response.status
+
+        assert {await ask("GET", "/nothing") for _ in range(50)} == {404}
+        await pool.execute("ALTER TABLE client RENAME TO client_away")
+        credentials = {"client_id": "acme", "client_secret": "secret", "fingerprint": "f"}
+        assert {await ask("POST", "/generate-client-auth-token", credentials) for _ in range(50)} == {500}
+        process.process.send_signal(signal.SIGTERM)
+        _, said = await process.process.communicate()
+        assert said == b""
+        assert process.process.returncode == 0
+
+
+async def until_ready(http: aiohttp.ClientSession, process: Process) -> None:
+    while True:
+        with contextlib.suppress(aiohttp.ClientConnectorError):
+            async with http.get(process.ops_url + "/readyz") as response:
+                if response.status == 200:
+                    return
+        assert process.process.returncode is None
+        await asyncio.sleep(0.05)

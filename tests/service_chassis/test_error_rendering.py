@@ -1,5 +1,7 @@
 """Errors become answers once, and tell neither the caller nor the log what was in the data."""
 
+import errno
+import socket
 from typing import Any
 
 import pytest
@@ -71,6 +73,25 @@ async def test_a_fault_is_logged_by_its_kinds_and_place_without_its_text(http: T
     assert [line["fault"] for line in logs] == ["KeyError < ValueError", "ServiceError < ValueError"]
     assert all(line["at"].startswith("tests/service_chassis/test_error_rendering.py:") for line in logs)
     assert "marked" not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (OSError(errno.EMFILE, "marked"), "OSError EMFILE"),
+        (OSError(errno.ENOSPC, "marked"), "OSError ENOSPC"),
+        (OSError("marked"), "OSError"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "marked"), "ConnectionRefusedError"),
+        (socket.gaierror(socket.EAI_NONAME, "marked"), "gaierror"),
+    ],
+)
+def test_a_fault_of_the_system_that_has_no_class_of_its_own_is_named_by_its_number(
+    monkeypatch: pytest.MonkeyPatch, fault: OSError, told: str
+) -> None:
+    monkeypatch.setattr(operations_logging, "_log", structlog.get_logger())
+    with capture_logs() as logs:
+        log_fault("request_failed", fault)
+    assert [line["fault"] for line in logs] == [told]
 
 
 async def test_a_fault_is_placed_in_the_lines_that_led_to_it_and_not_in_plumbing(
