@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from service_chassis.http.bounds import DEADLINES, DEFAULT_BOUNDS, HttpBounds
@@ -15,6 +16,8 @@ from service_chassis.http.error_rendering import RenderError, describe_http_exce
 from service_chassis.operations.metrics import Metrics
 
 _RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_log = structlog.get_logger(__name__)
 
 BACKLOG = 1024
 """Connections that wait to be taken in by a busy process."""
@@ -47,6 +50,8 @@ class HttpServer:
         self._metrics = metrics
         self._listener = listener
         self._room = min(bounds.connections, _allow_descriptors(bounds.connections + _OTHER_DESCRIPTORS))
+        if listener and self._room < bounds.connections:
+            _log.warning("few_connections", listener=listener, connections=self._room, wanted=bounds.connections)
         self._is_draining = False
         self._listening: asyncio.Server | None = None
         self._watching: asyncio.Task[None] | None = None

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def start(empty_database: Callable[[], str]) -> Start:
     @contextlib.asynccontextmanager
-    async def start_example(**settings: Any) -> AsyncIterator[Example]:
+    async def start_example(*, command: Sequence[str] = (), **settings: Any) -> AsyncIterator[Example]:
         ports = {name: choose_free_port() for name in ("port", "ops_port", "admin_port")}
         given = {"postgres_dsn": empty_database(), **ports, **settings}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", SERVICE, json.dumps(given)), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
+            *(*command, sys.executable, "-c", SERVICE, json.dumps(given)),
+            cwd=REPOSITORY,
+            stdout=asyncio.subprocess.PIPE,
         )
         try:
             async with asyncio.timeout(30):

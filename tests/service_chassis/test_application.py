@@ -130,3 +130,17 @@ async def test_a_process_that_waits_for_its_database_can_be_stopped(start: Start
         await example.read_until("waiting_for_database")
         example.process.send_signal(signal.SIGTERM)
         assert await example.process.wait() == 0
+
+
+async def test_a_process_that_may_open_few_files_says_what_that_leaves_and_serves_so_many(start: Start) -> None:
+    async with start(command=("bash", "-c", 'ulimit -n 64; exec "$@"', "bash")) as example:
+        await example.read_until("listening")
+        told = [(line["listener"], line["connections"], line["wanted"]) for line in example.lines[:-1]]
+        assert told == [("admin", 16, 4096), ("api", 16, 4096)]
+        kept = [await asyncio.open_connection("127.0.0.1", example.port) for _ in range(15)]
+        assert (await ask(example.url + "/quick"))[0] == 200
+        kept.append(await asyncio.open_connection("127.0.0.1", example.port))
+        assert (await ask(example.url + "/quick"))[0] == 503
+        assert (await ask(example.ops_url + "/readyz"))[0] == 200
+        for _, writer in kept:
+            writer.close()
