@@ -46,7 +46,7 @@ def audit(
             settings=CONNECTION_SETTINGS,
             connections=2,  # plays are read by one while what looks wrong is read again by the other
         )
-    show_report(report, as_json=as_json)
+        show_report(report, as_json=as_json)
     if not report.is_sound:
         raise typer.Exit(1)
 

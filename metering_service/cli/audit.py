@@ -38,6 +38,6 @@ def audit(
             command="metering_service audit",
             settings=UNHURRIED,
         )
-    show_report(report, as_json=as_json)
+        show_report(report, as_json=as_json)
     if not report.is_sound:
         raise typer.Exit(1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import typer
 
 from service_chassis.cli.columns import print_columns
 
@@ -91,7 +92,7 @@ class AuditReport:
 def show_report(report: AuditReport, *, as_json: bool) -> None:
     """Print a report: columns and a sentence for people, or one JSON document for programs."""
     if as_json:
-        print(orjson.dumps(report.as_document(), option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps(report.as_document(), option=orjson.OPT_INDENT_2).decode())
         return
     rows = [("violation", each.rule, each.subject, each.detail) for each in report.violations]
     rows += [("unfinished", each.rule, each.subject, each.detail) for each in report.unfinished]
@@ -99,8 +100,8 @@ def show_report(report: AuditReport, *, as_json: bool) -> None:
         print_columns(("", "rule", "about", "what was found"), rows)
     hidden = report.violation_count + report.unfinished_count - len(rows)
     if hidden:
-        print(f"{hidden:,} more are counted and not shown.")
-    print(report.sentence)
+        typer.echo(f"{hidden:,} more are counted and not shown.")
+    typer.echo(report.sentence)
 
 
 def _as_document(finding: Finding) -> dict[str, str]:

@@ -1,5 +1,10 @@
 """What people see of an audit."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
 import pytest
 
 from service_chassis.cli.audit_report import AuditReport, Finding, show_report
@@ -19,3 +24,18 @@ def test_no_end_of_an_id_is_cut_off_on_a_narrow_screen(
     assert SUBJECT in line.split()
     assert "of [one]" in shown
     assert "[/another]" in shown
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize("service", ["activity", "metering"])
+def test_a_verdict_that_cannot_be_written_is_none(
+    service: str, options: tuple[str, ...], fresh_database: Callable[[str], str]
+) -> None:
+    environment = {**os.environ, f"{service.upper()}_POSTGRES_DSN": fresh_database(f"{service}_service")}
+    command = [sys.executable, "-m", f"{service}_service", "audit", *options]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"{service}_service: no verdict: [Errno 28]")
