@@ -54,6 +54,8 @@ NOT_RUN = {
         "git pull": "of git: deploy/trial follows the rest",
         "session 4711 (psql, user postgres, from 10.0.0.7, since 2026-07-01 14:03:22 UTC) holds a lock": SHOWN,
         "-- transactional: false": SHOWN,
+        "docker compose stop proxy metering-proxy catalog activity metering": "deploy/test_major_upgrade.py runs it",
+        "docker compose up --detach --wait postgres": "the second half of the one before, run with it",
     },
 }
 """Blocks of code that nothing runs, by page and first line, each with the reason."""
