@@ -1,4 +1,4 @@
-"""PostgreSQL's next major version as the operations page says, on a real server, with callers until they are stopped."""
+"""PostgreSQL's next major version as the operations page says, with callers until they are stopped."""
 
 import os
 import subprocess

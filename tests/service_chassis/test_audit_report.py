@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -33,9 +34,7 @@ def test_a_verdict_that_cannot_be_written_is_none(
 ) -> None:
     environment = {**os.environ, f"{service.upper()}_POSTGRES_DSN": fresh_database(f"{service}_service")}
     command = [sys.executable, "-m", f"{service}_service", "audit", *options]
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith(f"{service}_service: no verdict: [Errno 28]")
