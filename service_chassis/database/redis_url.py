@@ -57,12 +57,15 @@ def require_redis_url(text: str) -> None:
     if not is_placed:
         raise ValidationError(f"Names no server; {_FORM}.")
     known = {**_PARAMETERS, **(_TLS_PARAMETERS if parts.scheme == "rediss" else {})}
-    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name, value in parameters.items():
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    parameters = dict(given)
+    for name, value in given:
         if name in _TLS_PARAMETERS and name not in known:
             raise ValidationError(f"Has the parameter {name}, which needs rediss://.")
         if name not in known:
             raise ValidationError(f"Has the parameter {name}, which cannot be used here.")
+        if [each for each, _ in given].count(name) > 1:
+            raise ValidationError(f"Gives the parameter {name} twice.")
         form, words = known[name]
         if not form.fullmatch(value):
             raise ValidationError(f"Has in {name} what must be {words}.")

@@ -104,6 +104,9 @@ def read_database_url(text: str) -> dict[str, str]:
         raise ValidationError("Holds what is no text in UTF-8, perhaps in a code such as %FF.") from None
     for name, value in parameters.items():
         _require_value(name, value)
+    given = [name for name, _ in _split_query(text)]
+    if twice := [name for name in parameters if given.count(name) > 1]:
+        raise ValidationError(f"Gives the parameter {twice[0]} twice.")
     hosts = parameters.get("host", "").split(",")
     parameters["port"] = ",".join(
         _list_ports(text, hosts, parameters.get("port", "").split(","), parameters.get("dbname", ""))
@@ -220,13 +223,21 @@ def with_database(text: str, database: str) -> str:
     return f"postgresql://{owner}{','.join(places)}/{quote(database, safe='')}{query}"
 
 
-def _explain(text: str) -> str:
+def _split_query(text: str) -> list[tuple[str, str]]:
+    """Return names and values as they are written: in user or password, a ? begins no parameters."""
     query = text.partition("@")[2].partition("?")[2] or text.rpartition("?")[2]
-    names = [part.partition("=")[0] for part in query.split("&") if "=" in part]
+    return [(name, value) for name, equals, value in (part.partition("=") for part in query.split("&")) if equals]
+
+
+def _explain(text: str) -> str:
+    given = _split_query(text)
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
-    unknown = [name for name in names if name not in known and name.isidentifier()]
+    unknown = [name for name, _ in given if name not in known and name.isidentifier()]
+    unescaped = [name for name, value in given if name in known and "=" in value]
     if BARE_PERCENT.search(text):
         return "Has a % that begins no code such as %40: in user and password it must be written %25."
     if unknown:
         return f"Has the parameter {unknown[0]}, which PostgreSQL's client library does not know."
+    if unescaped:
+        return f"Has in {unescaped[0]} an = that must be written %3D."
     return f"Cannot be read; {_FORM}, with special characters in user and password written as %40 and the like."

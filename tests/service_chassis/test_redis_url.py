@@ -34,6 +34,8 @@ def test_what_can_be_used_is_taken_and_the_client_library_takes_it(url: str) -> 
         ("redis://:s3cr3t@h:port/0", "expected"),
         ("redis://:s3cr3t@h/abc", "database"),
         ("redis://:s3cr3t@h?foo=1", "foo"),
+        ("redis://:s3cr3t@h?db=1&db=2", "db twice"),
+        ("rediss://:s3cr3t@h?ssl_cert_reqs=none&ssl_cert_reqs=required", "ssl_cert_reqs twice"),
         ("redis://:s3cr3t@h?ssl_cert_reqs=none", "ssl_cert_reqs"),
         ("rediss://:s3cr3t@h?ssl_cert_reqs=bogus", "ssl_cert_reqs"),
         ("rediss://:s3cr3t@h?ssl_check_hostname=maybe", "ssl_check_hostname"),
