@@ -66,8 +66,8 @@ def variable(
 def read_settings(settings_class: type[Settings]) -> Settings:
     """Read every field of `settings_class` from the environment.
 
-    A byte order mark and a final line end are no part of a value: secrets' files have them as often as not. Raises
-    InvalidSettings with one line per variable that is missing or malformed.
+    A byte order mark, a final line end and blanks around it are no part of a value: secrets' files have them as often
+    as not. Raises InvalidSettings with one line per variable that is missing or malformed.
     """
     types = get_type_hints(settings_class)
     values: dict[str, object] = {}
@@ -134,7 +134,7 @@ def _read(text: str, kind: object, validate: Callable[[Any], object] | None) -> 
     if kind in _PARSERS:
         value: Any = _PARSERS[kind].deserialize(text)
     elif kind is str:
-        value = require_one_line(text)
+        value = require_one_line(text.strip(" "))
     else:
         value = tuple(require_one_line(entry.strip()) for entry in _BETWEEN_ENTRIES.split(text) if entry.strip())
         if not value and text:

@@ -88,14 +88,14 @@ def test_the_table_of_settings_has_every_variable_with_unit_and_default() -> Non
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("between", [",", ", ", "\n", "\r\n", ",\n"])
-def test_a_byte_order_mark_and_a_final_line_end_are_no_part_of_a_value(
+def test_a_byte_order_mark_a_final_line_end_and_blanks_are_no_part_of_a_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str, mark: str, between: str
 ) -> None:
     values = {"DSN": " a secret ", "KEYS": f"a{between}b", "LEVEL": "debug", "PORT": "1", "WAIT_SECONDS": "2"}
     for name, value in values.items():
         (tmp_path / name).write_text(f"{mark}{value}{end}", newline="")
         monkeypatch.setenv(f"APP_{name}_FILE", str(tmp_path / name))
-    assert read_settings(Settings) == Settings(" a secret ", 1, 2.0, keys=("a", "b"), level="debug")
+    assert read_settings(Settings) == Settings("a secret", 1, 2.0, keys=("a", "b"), level="debug")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", b"  \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
