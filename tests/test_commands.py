@@ -56,6 +56,21 @@ def test_help_says_what_each_argument_and_option_is_and_gives_a_flag_no_value(na
     [
         ("metering_service export ledger", ["acme", "--format", "xml"], "--format: must be csv or ndjson"),
         ("metering_service export ledger", ["acme", "--after", "9" * 20], f"--after: must be at most {2**63 - 1}"),
+        (
+            "metering_service balance",
+            ["my", "client"],
+            "takes client_id, and 'client' is one too many; put what has blanks in quotes",
+        ),
+        (
+            "metering_service grant",
+            ["acme", "5", "6", "--grant-id", "g"],
+            "takes client_id and credits, and '6' is one too many; put what has blanks in quotes",
+        ),
+        (
+            "catalog_service migrate",
+            ["now"],
+            "takes no argument, and 'now' is one too many; put what has blanks in quotes",
+        ),
         ("metering_service policies put", ["basic", "/"], "file: must be a file that can be read"),
         ("metering_service policies put", ["basic", "/none"], "file: must be a file that can be read"),
         ("catalog_service plans import", ["/none", "--client", "acme"], "file: must be a file that can be read"),
@@ -66,7 +81,7 @@ def test_help_says_what_each_argument_and_option_is_and_gives_a_flag_no_value(na
         ),
     ],
 )
-def test_what_a_value_must_be_is_said_in_our_words(
+def test_what_there_may_be_is_said_in_our_words(
     command: str, given: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service, *words = command.split()

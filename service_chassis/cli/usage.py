@@ -57,7 +57,14 @@ class Command(_Flags, TyperCommand):
                     if value is None:
                         raise typer.BadParameter(f"{argument} needs a value", ctx)
                     options.append(value)
-        unread = super().parse_args(ctx, [*options, "--", *values] if args else args)
+        ctx.allow_extra_args = True  # told below, with what there may be
+        unread: list[str] = super().parse_args(ctx, [*options, "--", *values] if args else args)
+        if unread:
+            takes = " and ".join(each.name for each in self.params if each.param_type_name == "argument")
+            raise typer.BadParameter(
+                f"takes {takes or 'no argument'}, and {unread[0]!r} is one too many; put what has blanks in quotes",
+                ctx,
+            )
         for parameter in self.get_params(ctx):
             if parameter.name in ctx.params:
                 _require_text(ctx, parameter, ctx.params[parameter.name])
