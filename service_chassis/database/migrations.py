@@ -20,6 +20,7 @@ from yoyo.connections import DatabaseURI
 
 from service_chassis.database.migration_waits import TABLE_LOCK_MILLISECONDS, Waits, connect
 from service_chassis.database.sql_functions import apply_functions, list_missing
+from service_chassis.database.tenancy import LIST_CLOSED
 from service_chassis.database.url import read_database_url
 from service_chassis.errors import OperatorError
 
@@ -89,8 +90,9 @@ def apply_schema(
             backend.init_database()
             if schema.role:
                 _require_role(backend.connection, schema.role)
-            if acting_role not in ("", schema.role):
-                _require_role(backend.connection, acting_role, member_of=schema.role)
+                if acting_role not in ("", schema.role):
+                    _require_role(backend.connection, acting_role, member_of=schema.role)
+                _require_rights(backend.connection, schema, acting_role or schema.role)
             pending = backend.to_apply(read_migrations(str(schema.directory / "migrations")))
             with waits.watch():
                 return _apply(backend, pending, schema.functions, waits)
@@ -208,6 +210,18 @@ def _require_role(connection: psycopg.Connection, role: str, member_of: str = ""
             f"the service is to act as the role {role}, which {user} may not arrange. A superuser must run: "
             f"{commands}"
         ) from None
+
+
+def _require_rights(connection: psycopg.Connection, schema: Schema, role: str) -> None:
+    """Raise OperatorError where the role lacks what migrations gave it once, and give once only."""
+    with connection.transaction():
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+        closed = [name for (name,) in connection.execute(LIST_CLOSED)]
+    if closed:
+        raise OperatorError(
+            f"{role} may not use {', '.join(closed)}: the rights were revoked, or left out of a backup by "
+            f"--no-privileges. Run the GRANT lines of {schema.directory.name}/migrations again, as the tables' owner"
+        )
 
 
 async def check_schema(pool: asyncpg.Pool, schema: Schema) -> None:

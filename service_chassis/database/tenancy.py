@@ -26,6 +26,13 @@ fixes that order, and what comes too early finds nothing.
 """
 
 _ACT_FOR = "SELECT act_for($1)"
+LIST_CLOSED = """
+    SELECT polrelid::regclass::text AS name FROM pg_policy
+    WHERE polname = 'one_client' AND pg_table_is_visible(polrelid)
+        AND NOT (has_table_privilege(polrelid, 'SELECT') AND has_table_privilege(polrelid, 'INSERT'))
+    ORDER BY 1
+"""
+"""Tables of clients that the session may not use: somebody revoked it, or restored them without their rights."""
 
 
 async def act_for(connection: asyncpg.Connection, client_id: str) -> None:
@@ -42,6 +49,8 @@ async def begin_for(pool: asyncpg.Pool, client_id: str) -> AsyncIterator[asyncpg
 
 
 async def check_row_security(pool: asyncpg.Pool) -> None:
-    """Raise unless row-level security holds a session of `pool` to one client."""
+    """Raise unless row-level security holds a session of `pool` to one client, and lets it at that one's rows."""
     async with pool.acquire(timeout=1) as connection:
         await act_for(connection, "")
+        if closed := [row["name"] for row in await connection.fetch(LIST_CLOSED)]:
+            raise RuntimeError(f"no right to use {', '.join(closed)}")

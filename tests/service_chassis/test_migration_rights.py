@@ -11,6 +11,7 @@ from prove.breakable_stack import schema_of
 from service_chassis.database.migrations import AnothersDatabase, Schema, apply_schema, check_schema
 from service_chassis.database.pool import open_pool
 from service_chassis.database.session import SessionNotAsAsked
+from service_chassis.database.tenancy import check_row_security
 from service_chassis.errors import OperatorError
 from tests.operator_command import run_command
 
@@ -166,3 +167,28 @@ async def test_a_role_that_is_not_there_is_told_as_such_and_not_as_the_options_o
         with pytest.raises(SessionNotAsAsked, match=r"no role nobody_is_called_so.*_POSTGRES_ROLE.*migrate"):
             async with pool.acquire():
                 pass
+
+
+async def test_a_database_restored_without_its_rights_is_not_ready_and_migrate_says_what_to_run(
+    fresh_database: Callable[[str], str],
+) -> None:
+    for service, table in (("catalog", "plan"), ("activity", "plan_play")):
+        dsn, role = fresh_database(f"{service}_service"), f"{service}_service"
+        with psycopg.connect(dsn, autocommit=True) as owner:
+            owner.execute(f"REVOKE ALL ON {table} FROM {role}")
+            async with open_pool(dsn, size=1, application_name="test", role=role) as pool:
+                with pytest.raises(RuntimeError, match=f"^no right to use {table}$"):
+                    await check_row_security(pool)
+                done = await run_command(service, dsn, "migrate")
+                assert done.code == 1
+                [said] = done.trace.splitlines()
+                assert said.startswith(f"{service}_service: {role} may not use {table}: ")
+                assert said.endswith(
+                    f"Run the GRANT lines of {service}_service/migrations again, as the tables' owner"
+                )
+                for file in sorted((schema_of(role).directory / "migrations").glob("*.sql")):
+                    for line in file.read_text().splitlines():
+                        if line.startswith("GRANT "):
+                            owner.execute(line)
+                assert (await run_command(service, dsn, "migrate")).code == 0
+                await check_row_security(pool)
