@@ -242,10 +242,13 @@ _IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read
 
 
 async def check_postgres(pool: asyncpg.Pool) -> None:
-    """Raise unless the database answers and takes writes."""
-    async with pool.acquire(timeout=1) as connection:
-        if await connection.fetchval(_IS_READ_ONLY):
-            raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
+    """Raise unless the database answers and takes writes, in a new session where the one that there is does not."""
+    for _ in range(2):
+        async with pool.acquire(timeout=1) as connection:
+            if not await connection.fetchval(_IS_READ_ONLY):
+                return
+            connection.terminate()
+    raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
 
 
 def count_changed(status: str) -> int:

@@ -162,6 +162,7 @@ async def test_sessions_with_a_server_that_became_read_only_are_dropped_and_it_i
                 await pool.execute("INSERT INTO thing VALUES (1)")
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
                 await check_postgres(pool)
+        assert await pool.fetchval("SELECT 1") == 1  # who writes nothing has opened a session that stays read-only
         await operator.execute("SET default_transaction_read_only = off")
         await operator.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         await check_postgres(pool)
