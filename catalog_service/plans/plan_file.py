@@ -18,8 +18,12 @@ _TIME_COLUMNS = ("created_at", "updated_at")
 _COLUMNS = ("plan_id", *REQUIRED_OF_A_PLAN, *_TIME_COLUMNS, *_JSON_COLUMNS)
 _LONGEST_CELL_CHARACTERS = 1024 * 1024
 """csv stops at 128 KiB by itself, which 500 documents with long names exceed."""
-_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\r?\n', re.IGNORECASE)
-"""The first line of a file for Excel; others do not know it."""
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?[,;|\t]*(\r\n|\r|\n)', re.IGNORECASE)
+"""The first line of a file for Excel; others do not know it, and write it with a cell for each column."""
+_CHANGED_CELL = re.compile(
+    r"#(REF|VALUE|DIV/0|NUM|NULL|SPILL|CALC)!|#NAME\?|#N/A|#{3,}|Err:\d{3}|\d([.,]\d+)?E[+-]\d+"
+)
+"""What a spreadsheet writes in place of what somebody put into a cell: an error's name, or a long id as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +63,16 @@ def _read_json(name: str, text: str) -> list[PlanRow]:
 def _read_csv(name: str, text: str) -> list[PlanRow]:
     told = _SEPARATOR_LINE.match(text)
     text = text[told.end() :] if told else text
-    delimiter = told[1] if told else max(",;\t", key=text.partition("\n")[0].count)
+    delimiter = told[1] if told else max(",;\t", key=re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0].count)
     records = _read_records(name, text, delimiter, 2 if told else 1)
-    line, heading = next(records, (1, []))
-    columns = [column.strip() for column in heading]
+    filled = ((line, cells) for line, cells in records if any(cell.strip() for cell in cells))
+    line, heading = next(filled, (0, None))
+    if heading is None:
+        return []
+    # What is seen of a name: no marks of width or order, which come with a copied text.
+    columns = ["".join(filter(str.isprintable, column)).strip() for column in heading]
     _check_columns(columns, f"{name}: line {line}")
-    rows = []
-    for line, cells in records:
-        if any(cell.strip() for cell in cells):
-            rows.append(PlanRow(f"line {line}", _read_cells(columns, cells, f"{name}: line {line}")))
-    return rows
+    return [PlanRow(f"line {line}", _read_cells(columns, cells, f"{name}: line {line}")) for line, cells in filled]
 
 
 def _read_records(name: str, text: str, delimiter: str, line: int) -> Iterator[tuple[int, Sequence[str]]]:
@@ -94,7 +98,7 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
     missing = [column for column in REQUIRED_OF_A_PLAN if column not in columns]
     unknown = [column for column in columns if column and column not in _COLUMNS]
     for column in unknown:
-        alike = get_close_matches(column, missing or _COLUMNS, 1)
+        alike = get_close_matches(column.lower().replace(" ", "_"), missing or _COLUMNS, 1)
         hint = f"did you mean {alike[0]}?" if alike else f"there are {', '.join(_COLUMNS)}"
         raise OperatorError(f"{where}: has the unknown column {column}; {hint}")
     if missing:
@@ -104,11 +108,16 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
 
 
 def _read_cells(columns: Sequence[str], cells: Sequence[str], where: str) -> dict[str, Any]:
-    if any(cells[len(columns) :]):
+    if any(cell.strip() for cell in cells[len(columns) :]):
         raise OperatorError(f"{where}: has more cells than the file has columns")
     if any(cell.strip() for column, cell in zip(columns, cells, strict=False) if not column):
         raise OperatorError(f"{where}: has a cell in a column without a name")
     values: dict[str, Any] = {column: cell for column, cell in zip(columns, cells, strict=False) if column}
+    for column, cell in values.items():
+        if _CHANGED_CELL.fullmatch(cell):
+            raise OperatorError(
+                f"{where}: {column}: is {cell}, which a spreadsheet writes for something else; make its column text"
+            )
     for column in ("plan_id", *_TIME_COLUMNS, *_JSON_COLUMNS):
         if not values.get(column, " ").strip():
             values.pop(column, None)

@@ -60,7 +60,10 @@ async def test_the_example_file_is_imported_as_it_stands_by_the_command(catalog:
     assert str(example.relative_to(REPOSITORY)) in (REPOSITORY / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "text"), [("plans.json", "[]"), ("plans.csv", CSV.splitlines()[0] + "\n")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("plans.json", "[]"), ("plans.csv", CSV.splitlines()[0] + "\n"), ("plans.csv", ""), ("plans.csv", ",,\n")],
+)
 async def test_a_file_without_plans_is_not_taken_for_one_that_was_imported(
     catalog_dsn: str, tmp_path: Path, name: str, text: str
 ) -> None:
@@ -155,7 +158,12 @@ async def test_progress_is_told_up_to_the_last_of_many(catalog: Catalog, clock: 
         ),
         ("plans.csv", "sep=;\nplan_name;descr\n", "line 2: has the unknown column descr"),
         ("plans.csv", "plan_name|color\n", "line 1: has no commas, semicolons or tabs"),
-        ("plans.csv", "", "has no column"),
+        ("plans.csv", "PLAN_NAME,x\n", "unknown column PLAN_NAME; did you mean plan_name?"),
+        ("plans.csv", "Plan Name,x\n", "unknown column Plan Name; did you mean plan_name?"),
+        ("plans.csv", CSV + "#REF!,n,d,c,r,,\n", "line 5: plan_id: is #REF!, which a spreadsheet writes"),
+        ("plans.csv", CSV + "p,#NAME?,d,c,r,,\n", "line 5: plan_name: is #NAME\\?, which a spreadsheet"),
+        ("plans.csv", CSV + "1.23E+12,n,d,c,r,,\n", "line 5: plan_id: is 1.23E\\+12, which a spreadsheet"),
+        ("plans.csv", CSV + 'p,n,d,"1,2E+15",r,,\n', "line 5: collection_id: is 1,2E\\+15, which a spreadsheet"),
         (
             "plans.csv",
             "plan_name,color,description,collection_id,color\na,b,c,d,e\n",
@@ -179,7 +187,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
             read_plan_file(tmp_path / name)
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_file_is_read_as_spreadsheets_write_it(tmp_path: Path, end: str, delimiter: str, mark: bytes) -> None:
@@ -192,6 +200,21 @@ def test_a_file_is_read_as_spreadsheets_write_it(tmp_path: Path, end: str, delim
     assert [row.values for row in read_plan_file(tmp_path / "plans.json")] == [{"plan_name": "a"}]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\n;;;\nplan_name;description;collection_id;color\na;b;c;d\n",
+        "\r\r\ufeffplan_name;\u200bdescription;collection_id;color\u00a0\ra;b;c;d\r",
+        "plan_name;description;collection_id;color\n\na;b;c;d; ;\n",
+    ],
+)
+def test_blank_rows_blank_cells_and_invisible_marks_are_no_part_of_a_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plans.csv").write_bytes(text.encode())
+    [row] = read_plan_file(tmp_path / "plans.csv")
+    assert row.place == f"line {text.replace(chr(13), chr(10)).rstrip().count(chr(10)) + 1}"
+    assert row.values == {"plan_name": "a", "description": "b", "collection_id": "c", "color": "d"}
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("text", [CSV, CSV.replace("One", "Ü")])
 def test_a_file_in_utf_16_is_named_as_such(tmp_path: Path, encoding: str, text: str) -> None:
@@ -200,8 +223,11 @@ def test_a_file_in_utf_16_is_named_as_such(tmp_path: Path, encoding: str, text: 
         read_plan_file(tmp_path / "plans.csv")
 
 
-def test_the_separator_line_of_excel_is_obeyed_and_counted(tmp_path: Path) -> None:
-    (tmp_path / "plans.csv").write_text("sep=;\r\nplan_name;description;collection_id;color\r\nA, B;;c;red\r\n")
+@pytest.mark.parametrize("first", ["sep=;", "sep=;;;;", '"sep=;"'])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_separator_line_of_excel_is_obeyed_and_counted(tmp_path: Path, first: str, end: str) -> None:
+    lines = [first, "plan_name;description;collection_id;color", "A, B;;c;red", ""]
+    (tmp_path / "plans.csv").write_bytes(end.join(lines).encode())
     [row] = read_plan_file(tmp_path / "plans.csv")
     assert (row.place, row.values["plan_name"]) == ("line 3", "A, B")
 
