@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -32,7 +33,7 @@ from tests.metering_service.conftest import ADMIN_KEY, SERVICE_KEYS, Metering, M
 from tests.metering_service.reference import FOR_GOOD, Account, Limit, Reference, Series, Terms
 
 CLIENTS = ("ada", "bob")
-EXAMPLES = 50
+EXAMPLES, MORE_EXAMPLES = 20, 50
 STEPS = 40
 
 Result = TypeVar("Result")
@@ -326,7 +327,8 @@ class MeteringMachine(RuleBasedStateMachine):
         return sorted(chosen, key=lambda event: str(event["clientId"]))
 
 
-def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str) -> None:
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(MORE_EXAMPLES, marks=pytest.mark.system)])
+def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str, examples: int) -> None:
     clock = MovableClock(metering_dsn)
     keys = tuple(f"{scope}:{name}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, name, key in SERVICE_KEYS)
     # The default policy has a rate; a client that no rule gave a policy yet must not meet it.
@@ -351,7 +353,7 @@ def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str)
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=EXAMPLES,
+                    max_examples=examples,
                     stateful_step_count=STEPS,
                     deadline=None,
                     derandomize=True,

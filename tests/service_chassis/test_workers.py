@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.service_chassis.example import Example, Start, ask
+
+pytestmark = pytest.mark.system
 
 
 def is_running(pid: int) -> bool:
