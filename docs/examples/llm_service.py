@@ -83,8 +83,7 @@ async def open_all(app: web.Application) -> AsyncIterator[None]:
     seconds = float(os.environ.get("LLM_RESOLVE_AFTER_SECONDS", "30"))
     async with asyncpg.create_pool(os.environ["LLM_POSTGRES_DSN"], min_size=0, command_timeout=5) as pool:
         async with pool.acquire() as connection:
-            await connection.execute(CREATE_COMPLETIONS)
-            await create_tables(connection, facts=FACTS)
+            await create_tables(connection, own=CREATE_COMPLETIONS, facts=FACTS)
         async with open_billing(
             pool,
             url=os.environ["METERING_URL"],

@@ -16,7 +16,7 @@ from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, SERVICE_KEYS,
 
 NEVER_SECONDS = 3600.0
 CREATE_COMPLETIONS = """
-    CREATE TABLE completion (
+    CREATE TABLE IF NOT EXISTS completion (
         event_id text PRIMARY KEY,
         client_id text NOT NULL,
         user_id text,

@@ -75,11 +75,10 @@ async def test_the_activity_service_has_the_librarys_table(pool: asyncpg.Pool, a
 
 async def test_tables_are_made_once_by_processes_that_start_together(empty_database: Callable[..., str]) -> None:
     async with asyncpg.create_pool(empty_database(), min_size=4, max_size=4) as pool:
-        await pool.execute(CREATE_COMPLETIONS)
 
         async def make() -> None:
             async with pool.acquire() as connection:
-                await create_tables(connection, facts=f"{FACTS};")
+                await create_tables(connection, own=CREATE_COMPLETIONS, facts=f"{FACTS};")
 
         await asyncio.gather(*[make() for _ in range(4)])
         await make()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
 
 from local_stack.ports import choose_free_port
 from local_stack.processes import REPOSITORY
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.system
 
 DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.05
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
 class LlmService:
@@ -109,6 +112,28 @@ async def test_the_actual_number_is_charged_and_a_key_replays(llm: LlmService, m
     assert answers == [(200, {"tokens": 3, "answer": "ONE TWO THREE"})] * 3
     await await_balance(metering, spent=6)
     assert await llm.rows("completion") == 1
+
+
+async def test_all_come_up_that_start_together_on_an_empty_database(
+    metering_url: str, empty_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn = empty_database()
+    for name, value in (("LLM_POSTGRES_DSN", dsn), ("METERING_URL", metering_url), ("METERING_KEY", EVENTS_KEY)):
+        monkeypatch.setenv(name, value)
+    example = runpy.run_path(str(REPOSITORY / "docs" / "examples" / "llm_service.py"))
+    runners = [web.AppRunner(example["create_app"]()) for _ in range(4)]
+    door = await asyncpg.connect(dsn)
+    try:
+        async with door.transaction():  # nobody makes a table until all are about to
+            await door.execute("LOCK TABLE pg_type IN SHARE MODE")
+            starting = asyncio.gather(*[runner.setup() for runner in runners])
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while await door.fetchval(WAITING) < len(runners):  # noqa: ASYNC110 - sessions of the server
+                    await asyncio.sleep(POLL_SECONDS)
+        await starting
+    finally:
+        await door.close()
+        await asyncio.gather(*[runner.cleanup() for runner in runners])
 
 
 async def test_more_than_there_is_is_refused_with_its_code(llm: LlmService, metering: Metering) -> None:
