@@ -216,12 +216,13 @@ class OutboxStore:
     _REDRIVE_PARKED = """
         UPDATE billable_event SET parked_at = NULL, attempts = 0, next_attempt_at = utc_now()
         WHERE parked_at IS NOT NULL AND ($1::uuid[] IS NULL OR hold_id = ANY($1))
-        RETURNING hold_id
+        RETURNING hold_id, client_id
     """
 
-    async def redrive_parked(self, hold_ids: Sequence[UUID] | None) -> set[UUID]:
-        """Have parked events sent again, all of them without `hold_ids`; return the holds of those that were."""
-        return {UUID(str(hold_id)) for (hold_id,) in await self._connection.fetch(self._REDRIVE_PARKED, hold_ids)}
+    async def redrive_parked(self, hold_ids: Sequence[UUID] | None) -> dict[UUID, str]:
+        """Have parked events sent again, all of them without `hold_ids`; return those that were: hold and client."""
+        rows = await self._connection.fetch(self._REDRIVE_PARKED, hold_ids)
+        return {UUID(str(hold_id)): client_id for hold_id, client_id in rows}
 
     _INSERT_UNCHARGED = """
         INSERT INTO billable_event
@@ -234,11 +235,12 @@ class OutboxStore:
             SELECT FROM billable_event AS waiting
             WHERE waiting.event_id = item.event_id AND waiting.client_id = item.client_id
               AND waiting.outcome = 'happened')
+        RETURNING client_id
     """
 
-    async def insert_uncharged(self, events: Sequence[BillableEvent]) -> int:
-        """Put facts that lack their charge into the outbox again, unless they wait in it; return how many."""
-        return count_changed(await self._connection.execute(self._INSERT_UNCHARGED, _as_json(events)))
+    async def insert_uncharged(self, events: Sequence[BillableEvent]) -> list[str]:
+        """Put facts without a charge into the outbox again, unless they wait in it; return the client of each."""
+        return [client_id for (client_id,) in await self._connection.fetch(self._INSERT_UNCHARGED, _as_json(events))]
 
 
 def _read_event(row: asyncpg.Record) -> BillableEvent:

@@ -1,14 +1,18 @@
 """Recharge: have facts charged that lack their charge, after metering was restored to an earlier moment."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import asyncpg
 from uuid_utils import uuid7
 
 from metering_client.audit import AuditFacts
 from metering_client.charges_client import ChargesClient
 from metering_client.event import BillableEvent, Fact
 from metering_client.outbox_store import BATCH_EVENTS, OutboxStore
+
+NoteAnnounced = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]]
+"""Told the clients of what was put into the outbox, in the transaction that does: for a trail of the caller's own."""
 
 
 @dataclass(slots=True)
@@ -20,7 +24,12 @@ class Recharged:
 
 
 async def recharge_facts(
-    audit: AuditFacts, facts: AsyncIterator[Fact], charges: ChargesClient, *, dry_run: bool
+    audit: AuditFacts,
+    facts: AsyncIterator[Fact],
+    charges: ChargesClient,
+    *,
+    dry_run: bool,
+    note: NoteAnnounced | None = None,
 ) -> Recharged:
     """Put the facts without a charge into the outbox, with a new hold id each: they are charged late.
 
@@ -34,7 +43,7 @@ async def recharge_facts(
     async def finish_batch() -> None:
         done.uncharged += len(batch)
         if batch and not dry_run:
-            done.announced += await _announce(audit, batch)
+            done.announced += await _announce(audit, batch, note)
         batch.clear()
 
     async for fact in audit.list_uncharged(facts, charges):
@@ -45,10 +54,13 @@ async def recharge_facts(
     return done
 
 
-async def _announce(audit: AuditFacts, facts: Sequence[Fact]) -> int:
+async def _announce(audit: AuditFacts, facts: Sequence[Fact], note: NoteAnnounced | None) -> int:
     events = [
         BillableEvent(str(uuid7()), fact.event_id, fact.client_id, fact.event_type, fact.user_id, fact.units, fact.at)
         for fact in facts
     ]
-    async with audit.pool.acquire() as connection:
-        return await OutboxStore(connection).insert_uncharged(events)
+    async with audit.pool.acquire() as connection, connection.transaction():
+        client_ids = await OutboxStore(connection).insert_uncharged(events)
+        if note is not None:
+            await note(connection, client_ids)
+        return len(client_ids)

@@ -1,12 +1,14 @@
 """What all commands of all services have in common."""
 
 from importlib import import_module
+from inspect import getsource, isfunction, unwrap
+from types import FunctionType
 
 import pytest
 import typer
 
 from service_chassis.cli.commands import run_commands
-from tests.command_list import COMMANDS
+from tests.command_list import COMMANDS, SERVICES
 
 PRINTS_NO_COLUMNS = {
     "catalog_service serve": "prints its log",
@@ -19,6 +21,22 @@ PRINTS_NO_COLUMNS = {
 }
 """Commands without --json, each with its reason."""
 
+CHANGES_NOTHING = {
+    *(f"{service} {word}" for service in SERVICES for word in ("admin-audit", "serve")),
+    *(f"activity_service {words}" for words in ("audit", "billing parked", "billing status", "users export")),
+    *(f"catalog_service {words}" for words in ("clients list", "keys list", "secrets list")),
+    *(f"metering_service export {what}" for what in ("ledger", "usage")),
+    *(f"metering_service policies {verb}" for verb in ("list", "shadow-report", "show")),
+    *(f"metering_service webhooks {verb}" for verb in ("list", "send-test")),
+    *(
+        f"metering_service {word}"
+        for word in ("balance", "client", "decisions", "holds", "ledger", "quota", "recurring-grants", "refusals")
+    ),
+    "metering_service usage",
+}
+CHANGES_THE_SCHEMA = {f"{service} migrate" for service in SERVICES}
+"""And has a table of its own of what was applied."""
+
 
 def test_every_command_that_prints_something_has_json_for_programs() -> None:
     without = {
@@ -27,6 +45,20 @@ def test_every_command_that_prints_something_has_json_for_programs() -> None:
         if not any("--json" in parameter.opts for parameter in command.params)
     }
     assert without == PRINTS_NO_COLUMNS.keys()
+
+
+def test_every_command_that_changes_something_says_who_it_was_in_the_audit_trail() -> None:
+    changing = COMMANDS.keys() - CHANGES_NOTHING - CHANGES_THE_SCHEMA
+    assert changing == {name for name, command in COMMANDS.items() if _names_the_actor(command.callback)}
+
+
+def _names_the_actor(command: FunctionType) -> bool:
+    """Tell whether a command hands on who makes the change, itself or in a function of its file that it calls."""
+    source = getsource(command)
+    called = [
+        each for name, each in unwrap(command).__globals__.items() if isfunction(each) and f" {name}(" in source
+    ]
+    return any("ACTOR" in getsource(each) for each in (command, *called))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -56,7 +56,7 @@ OWNERS = {
         "signing_key": "tokens",
         "admin_audit": IN_THE_CHASSIS,
     },
-    "activity_service": {"plan_play": "plays", "billable_event": LIBRARY},
+    "activity_service": {"plan_play": "plays", "billable_event": LIBRARY, "admin_audit": IN_THE_CHASSIS},
     "metering_service": {
         "policy": "policies",
         "policy_version": "policies",

@@ -9,15 +9,15 @@ import aiohttp
 import asyncpg
 import typer
 
-from activity_service.audit.run import AuditPlays
+from activity_service.audit.run import AuditPlays, redrive
 from activity_service.audit.store import CONNECTION_SETTINGS
 from activity_service.cli.audit import InFlightSeconds, MeteringKeyFile, MeteringUrl
-from activity_service.errors import NotParked
 from activity_service.settings import DatabaseSettings, MeteringAccess
 from metering_client.charges_client import ChargesClient
 from metering_client.key_check import ask_metering
 from metering_client.outbox_store import OutboxStore
 from metering_client.recharge import Recharged
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, Result, audit_errors, run_with_pool, show
 from service_chassis.cli.usage import Commands
 from service_chassis.clock import system_clock
@@ -69,20 +69,12 @@ def list_parked(
 
 
 @commands.command("redrive")
-def redrive(
+def redrive_parked(
     hold_ids: Annotated[list[UUID] | None, typer.Argument(help="Holds to send again; all without any.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Have parked events sent again, once what refused them is mended."""
-
-    async def redrive_all(pool: asyncpg.Pool) -> int:
-        async with pool.acquire() as connection, connection.transaction():
-            redriven = await OutboxStore(connection).redrive_parked(hold_ids or None)
-            if missing := sorted(set(hold_ids or ()) - redriven):
-                raise NotParked(missing)
-            return len(redriven)
-
-    show({"redriven": _run(redrive_all)}, as_json)
+    show({"redriven": _run(lambda pool: redrive(pool, hold_ids or None, actor=ACTOR))}, as_json)
 
 
 @commands.command("recharge")
@@ -100,7 +92,9 @@ def recharge(
     async def with_client(pool: asyncpg.Pool) -> Recharged:
         async with aiohttp.ClientSession() as session:
             charges = ChargesClient(session, url=metering_url, key=key)
-            return await AuditPlays(pool, system_clock(), in_flight_seconds).recharge(charges, dry_run=dry_run)
+            return await AuditPlays(pool, system_clock(), in_flight_seconds).recharge(
+                charges, dry_run=dry_run, actor=ACTOR
+            )
 
     with audit_errors():
         done = run_with_pool(

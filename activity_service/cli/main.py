@@ -6,6 +6,7 @@ from activity_service.cli import billing, users
 from activity_service.cli.audit import audit
 from activity_service.components import SCHEMA
 from activity_service.settings import ActivitySettings, DatabaseSettings
+from service_chassis.cli.admin_audit import add_admin_audit
 from service_chassis.cli.commands import AsJson, Workers, create_commands, migrate_and_show, run_commands
 
 
@@ -25,6 +26,7 @@ def migrate(as_json: AsJson = False) -> None:
 
 commands = create_commands("Plan plays, and their side of billing.", serve, migrate)
 commands.command("audit")(audit)
+add_admin_audit(commands, DatabaseSettings, "activity_service")
 commands.add_typer(billing.commands, name="billing")
 commands.add_typer(users.commands, name="users")
 

@@ -8,6 +8,7 @@ import typer
 
 from activity_service.privacy.personal_data import PersonalData
 from activity_service.settings import DatabaseSettings
+from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, OfClient, Result, Sure, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.database.pool import UNHURRIED
@@ -48,9 +49,9 @@ def erase(
             "Erase this person's email, name, photo and id in this service? It cannot be undone.", abort=True
         )
     if is_user:
-        erasure = _run(lambda data: data.erase(client_id, user_id or ""))
+        erasure = _run(lambda data: data.erase(client_id, user_id or "", actor=ACTOR))
     else:
-        erasure = _run(lambda data: data.erase_email(client_id, email or ""))
+        erasure = _run(lambda data: data.erase_email(client_id, email or "", actor=ACTOR))
     show(
         {
             "pseudonym": erasure.pseudonym,

@@ -12,6 +12,7 @@ from activity_service.errors import NobodyFound, NotYetCharged
 from activity_service.plays.plan_play import PSEUDONYM_PREFIX
 from activity_service.privacy.store import PersonalDataStore
 from service_chassis.clock import Clock, system_clock
+from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.database.pool import open_snapshot
 from service_chassis.database.tenancy import act_for, begin_for
 
@@ -32,7 +33,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class PersonalData:
-    """Hands out or erases what is held about one user of one client; logs that it was done, and not of whom."""
+    """Hands out or erases what is held about one user of one client; notes that it was done, and not of whom."""
 
     pool: asyncpg.Pool
     clock: Clock = system_clock
@@ -65,7 +66,7 @@ class PersonalData:
         _log.info("email_exported", client_id=client_id, plays=len(plays))
         return {"clientId": client_id, "email": email, "exportedAt": self.clock(), "planPlays": plays}
 
-    async def erase_email(self, client_id: str, email: str) -> Erasure:
+    async def erase_email(self, client_id: str, email: str, *, actor: str) -> Erasure:
         """Take the person out of plays of no user that hold an e-mail address, in upper or lower case.
 
         Raises NobodyFound.
@@ -75,10 +76,13 @@ class PersonalData:
             plays = await store.erase_plays_of_email(client_id, email)
             if not plays:
                 raise await _miss(store, client_id, "--email")
+            await AdminAuditStore(connection).insert_line(
+                self.clock(), actor, "erase_email", client_id, planPlays=plays
+            )
         _log.info("email_erased", client_id=client_id, plays=plays)
         return Erasure(None, plays, 0)
 
-    async def erase(self, client_id: str, user_id: str) -> Erasure:
+    async def erase(self, client_id: str, user_id: str, *, actor: str) -> Erasure:
         """Take the person out of all that is held about a user: plays stay as facts under a pseudonym of their own.
 
         Email, name and photo go, and what was asked for with an Idempotency-Key, so that an old key repeated is an
@@ -87,10 +91,10 @@ class PersonalData:
         """
         for _ in range(_DEADLOCK_ATTEMPTS - 1):
             with suppress(asyncpg.DeadlockDetectedError):
-                return await self._erase(client_id, user_id)
-        return await self._erase(client_id, user_id)
+                return await self._erase(client_id, user_id, actor)
+        return await self._erase(client_id, user_id, actor)
 
-    async def _erase(self, client_id: str, user_id: str) -> Erasure:
+    async def _erase(self, client_id: str, user_id: str, actor: str) -> Erasure:
         pseudonym = f"{PSEUDONYM_PREFIX}{uuid4()}"
         async with begin_for(self.pool, client_id) as connection:
             store = PersonalDataStore(connection)
@@ -100,6 +104,9 @@ class PersonalData:
             events = await store.erase_events(client_id, user_id, pseudonym)
             if not plays and not events:
                 raise await _miss(store, client_id, "--user")
+            await AdminAuditStore(connection).insert_line(
+                self.clock(), actor, "erase_user", client_id, planPlays=plays, billableEvents=events
+            )
         _log.info("user_erased", client_id=client_id, plays=plays, billable_events=events)
         return Erasure(pseudonym, plays, events)
 

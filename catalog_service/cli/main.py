@@ -1,15 +1,12 @@
 """The command line: `serve` unless told otherwise, `migrate`, and the groups of commands."""
 
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from catalog_service.cli import clients, keys, plans, secrets
 from catalog_service.components import SCHEMA
 from catalog_service.settings import CatalogSettings, DatabaseSettings
 from catalog_service.tokens.rotate_key import RotateKeys
-from service_chassis.cli.admin_audit import show_admin_audit
+from service_chassis.cli.admin_audit import add_admin_audit
 from service_chassis.cli.commands import (
     AsJson,
     Workers,
@@ -35,17 +32,8 @@ def migrate(as_json: AsJson = False) -> None:
     run_with_pool(DatabaseSettings, lambda pool: RotateKeys(pool).ensure(), command="catalog_service migrate")
 
 
-def admin_audit(
-    client_id: Annotated[str | None, typer.Argument(metavar="ID", help="A client's id; all without.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most lines to show.")] = 100,
-    as_json: AsJson = False,
-) -> None:
-    """List changes of clients and secrets, newest first: by the name of a key, the command line or the client."""
-    show_admin_audit(DatabaseSettings, client_id, limit, as_json, command="catalog_service admin-audit")
-
-
 commands = create_commands("Clients, plans and signing keys of the catalog.", serve, migrate)
-commands.command("admin-audit")(admin_audit)
+add_admin_audit(commands, DatabaseSettings, "catalog_service")
 commands.add_typer(clients.commands, name="clients")
 commands.add_typer(secrets.commands, name="secrets")
 commands.add_typer(plans.commands, name="plans")

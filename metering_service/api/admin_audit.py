@@ -52,8 +52,9 @@ async def list_admin_audit(request: web.Request) -> web.Response:
     wanted = read_query(request, _PARAMETERS)
     limit, (before,) = read_page(wanted, (LAST_LINE,), int)
     lines, last = await request.app[COMPONENTS].admin_audit.list_lines(wanted["target"], before, limit)
-    next_cursor = encode_cursor(last.audit_id) if last else None
-    return respond({"entries": [_render(line) for line in lines], "nextCursor": next_cursor})
+    return respond(
+        {"entries": [_render(line) for line in lines], "nextCursor": last and encode_cursor(last.audit_id)}
+    )
 
 
 def _render(line: AdminAuditLine) -> dict[str, object]:

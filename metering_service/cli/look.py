@@ -22,7 +22,6 @@ from metering_service.refusals.refusal import RefusalLine
 from metering_service.settings import DatabaseSettings
 from metering_service.usage.read import ReadUsage
 from metering_service.usage.usage import Usage
-from service_chassis.cli.admin_audit import show_admin_audit
 from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
@@ -186,16 +185,6 @@ def holds(
         for held in _run(read)
     ]
     show(rows, as_json)
-
-
-@commands.command("admin-audit")
-def admin_audit(
-    target: Annotated[str | None, typer.Argument(help="A client's or a policy's id; all without.")] = None,
-    limit: Most = 100,
-    as_json: AsJson = False,
-) -> None:
-    """List administrative changes, newest first: who is the name of a service key, or the command line."""
-    show_admin_audit(DatabaseSettings, target, limit, as_json, command="metering_service command")
 
 
 async def _list_last_refusals(pool: asyncpg.Pool, client_id: str) -> Sequence[RefusalLine]:

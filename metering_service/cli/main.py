@@ -6,6 +6,7 @@ from metering_service.cli import accounts, credits, export, look, policies, user
 from metering_service.cli.audit import audit
 from metering_service.components import SCHEMA
 from metering_service.settings import DatabaseSettings, MeteringSettings
+from service_chassis.cli.admin_audit import add_admin_audit
 from service_chassis.cli.commands import AsJson, Workers, create_commands, migrate_and_show, run_commands
 
 
@@ -25,6 +26,7 @@ def migrate(as_json: AsJson = False) -> None:
 
 commands = create_commands("Policies, credits and the ledger of metering.", serve, migrate)
 commands.command("audit")(audit)
+add_admin_audit(commands, DatabaseSettings, "metering_service")
 commands.add_typer(accounts.commands)
 commands.add_typer(credits.commands)
 commands.add_typer(look.commands)

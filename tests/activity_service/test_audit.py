@@ -178,16 +178,18 @@ async def test_recharge_has_charged_what_lacks_its_charge_and_nothing_else(
     lost = [*await add_play(pool, is_ended=True), *await add_play(pool)]
     await add_play(pool, at=NOW)  # still in flight
     await pool.execute("UPDATE plan_play SET user_id = 'erased-1' WHERE id::text = split_part($1, ':', 2)", lost[0])
-    recharge = AuditPlays(pool, NOW, 60)
-    dry = await recharge.recharge(charges, dry_run=True)
+    audit = AuditPlays(pool, NOW, 60)
+    dry = await audit.recharge(charges, dry_run=True, actor="ops")
     assert (dry.uncharged, dry.announced) == (3, 0)
     assert await pool.fetch("SELECT FROM billable_event") == []
-    done = await recharge.recharge(charges, dry_run=False)
+    done = await audit.recharge(charges, dry_run=False, actor="ops")
     assert (done.uncharged, done.announced) == (3, 3)
-    assert (await recharge.recharge(charges, dry_run=False)).announced == 0
+    assert (await audit.recharge(charges, dry_run=False, actor="ops")).announced == 0
     rows = await pool.fetch("SELECT event_id, outcome, user_id FROM billable_event")
     assert {row["event_id"] for row in rows} == set(lost)
     assert {(row["outcome"], row["user_id"]) for row in rows} == {("happened", None)}
+    trail = await pool.fetch("SELECT actor, action, detail FROM admin_audit")
+    assert [tuple(line) for line in trail] == [("ops", "recharge", '{"events": 3}')]
 
 
 async def test_recharge_of_more_than_one_statement_takes_needs_two_connections_and_has_them(

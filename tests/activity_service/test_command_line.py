@@ -57,6 +57,9 @@ async def test_billing_tells_what_is_parked_and_drives_it_again(
     assert activity.metering.charges["plan_play.created:2"] == 1
     assert await billing("parked") == "none\n"
     assert json.loads(await billing("redrive", "--json")) == {"redriven": 0}
+    _, trail, _ = await asyncio.to_thread(run, activity_dsn, "admin-audit", "--json")
+    lines = [(line["actor"], line["action"], line["target"], line["detail"]) for line in json.loads(trail)]
+    assert lines == [("command line", "redrive", "client-a", {"events": 1})]
 
 
 def test_an_operators_error_is_one_line_and_exit_code_1(run: Run) -> None:

@@ -29,7 +29,7 @@ async def create_marked(activity: Activity, **options: Any) -> dict[str, Any]:
 
 
 async def erase(activity: Activity, user_id: str = "marked-user") -> Erasure:
-    return await PersonalData(activity.serving_pool).erase("client-a", user_id)
+    return await PersonalData(activity.serving_pool).erase("client-a", user_id, actor="ops")
 
 
 async def charged(activity: Activity, count: int) -> None:
@@ -138,6 +138,10 @@ async def test_operators_export_and_erase_with_a_trace_that_names_nobody(
     assert (done.code, orjson.loads(done.output)["planPlays"]) == (0, 1)
     assert orjson.loads(done.trace)["event"] == "user_erased"
     assert "arked" not in done.output + done.trace
+    trail = await run_command("activity", activity_dsn, "admin-audit", "client-a", "--json")
+    [line] = orjson.loads(trail.output)
+    assert (line["actor"], line["action"], line["target"]) == ("command line", "erase_user", "client-a")
+    assert line["detail"] == {"planPlays": 1, "billableEvents": 0}
     for again in (await users("export"), await users("erase", "--yes")):
         assert (again.code, again.output) == (1, "")
         assert again.trace == "activity_service: --user: client client-a has nothing of this person here\n"
@@ -214,10 +218,15 @@ async def test_plays_without_a_user_are_found_by_the_address_that_they_hold(acti
     data = PersonalData(activity.serving_pool)
     [found] = (await data.export_email("client-a", MARKED["email"].upper()))["planPlays"]
     assert (found["email"], found["user_id"]) == (MARKED["email"], None)
-    assert (await data.erase_email("client-a", MARKED["email"])).plays == 1
-    for nobody in (data.erase_email("client-a", MARKED["email"]), data.export_email("client-b", MARKED["email"])):
+    assert (await data.erase_email("client-a", MARKED["email"], actor="ops")).plays == 1
+    for nobody in (
+        data.erase_email("client-a", MARKED["email"], actor="ops"),
+        data.export_email("client-b", MARKED["email"]),
+    ):
         with pytest.raises(NobodyFound):
             await nobody
+    [line] = await activity.rows("admin_audit")
+    assert (line["actor"], line["action"], line["detail"]) == ("ops", "erase_email", '{"planPlays": 1}')
     rows = {row["email"] for row in await activity.rows("plan_play")}
     assert rows == {None, "kept@example.org", MARKED["email"]}  # the last one is a user's, and the user's to erase
     assert (await activity.create(key="k1", **MARKED)).status == 400

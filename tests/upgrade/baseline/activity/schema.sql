@@ -52,6 +52,22 @@ CREATE TABLE public._yoyo_version (
     version integer NOT NULL,
     installed_at_utc timestamp without time zone
 );
+CREATE TABLE public.admin_audit (
+    audit_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    target text NOT NULL,
+    detail jsonb NOT NULL
+);
+ALTER TABLE public.admin_audit ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.admin_audit_audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 CREATE TABLE public.billable_event (
     hold_id uuid NOT NULL,
     event_id text NOT NULL,
@@ -116,13 +132,15 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('dd09fcfebdf54d0eb2092cf34bdc69e94e2aa011438951fc6705981f139263a5', '0001_plan_plays', '2026-11-28 07:35:57.881312');
-INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 07:35:57.883777');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 07:35:57.867658');
+INSERT INTO public._yoyo_migration VALUES ('dd09fcfebdf54d0eb2092cf34bdc69e94e2aa011438951fc6705981f139263a5', '0001_plan_plays', '2026-11-28 07:39:33.907299');
+INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 07:39:33.912201');
+INSERT INTO public._yoyo_migration VALUES ('c3e54a02240ef62120d513e7b8c3206599f8f749f5dba71cb0446626b3ca04d2', '0003_admin_audit', '2026-11-28 07:39:33.919097');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 07:39:33.87666');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('act_for', 1, '\xe887854364919ef2bacc8d59fece8b264674dcd3903e2f959dff96c3d9d5da73');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('billable_fact_exists', 2, '\x2874e6621629757417bcd362bf2598b37dffb7e8dfebcabdfc77546dfc3fdaa5');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('plan_play_exists', 3, '\xb4949a2147be11369d2eaab5243d870ae45d9109c7b0450c3f242c3e4aa56b2d');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('utc_now', 4, '\x219a1bb5b06628dbfbd868edbc5ed666259ee450328a563f0a97da91799e69ca');
+SELECT pg_catalog.setval('public.admin_audit_audit_id_seq', 1, false);
 SELECT pg_catalog.setval('public.sql_function_number_seq', 4, true);
 ALTER TABLE ONLY public._yoyo_log
     ADD CONSTRAINT _yoyo_log_pkey PRIMARY KEY (id);
@@ -130,6 +148,8 @@ ALTER TABLE ONLY public._yoyo_migration
     ADD CONSTRAINT _yoyo_migration_pkey PRIMARY KEY (migration_hash);
 ALTER TABLE ONLY public._yoyo_version
     ADD CONSTRAINT _yoyo_version_pkey PRIMARY KEY (version);
+ALTER TABLE ONLY public.admin_audit
+    ADD CONSTRAINT admin_audit_pkey PRIMARY KEY (audit_id);
 ALTER TABLE ONLY public.billable_event
     ADD CONSTRAINT billable_event_pkey PRIMARY KEY (hold_id);
 ALTER TABLE ONLY public.plan_play
@@ -138,6 +158,7 @@ ALTER TABLE ONLY public.sql_function
     ADD CONSTRAINT sql_function_pkey PRIMARY KEY (name, number);
 ALTER TABLE ONLY public.yoyo_lock
     ADD CONSTRAINT yoyo_lock_pkey PRIMARY KEY (locked);
+CREATE INDEX admin_audit_by_target ON public.admin_audit USING btree (target, audit_id);
 CREATE INDEX plan_play_of_client ON public.plan_play USING btree (client_id, created_at DESC, id DESC);
 CREATE INDEX plan_play_of_user ON public.plan_play USING btree (client_id, user_id, created_at DESC, id DESC);
 CREATE POLICY all_clients ON public.billable_event TO activity_service USING ((current_setting('app.all_clients'::text, true) = 'on'::text));
@@ -150,6 +171,7 @@ GRANT USAGE ON SCHEMA public TO activity_service;
 REVOKE ALL ON FUNCTION public.plan_play_exists(wanted uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.plan_play_exists(wanted uuid) TO activity_service;
 GRANT SELECT ON TABLE public._yoyo_migration TO activity_service;
+GRANT SELECT,INSERT ON TABLE public.admin_audit TO activity_service;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.billable_event TO activity_service;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.plan_play TO activity_service;
 GRANT SELECT ON TABLE public.sql_function TO PUBLIC;
