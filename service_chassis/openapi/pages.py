@@ -1,6 +1,8 @@
 """Route a table of calls, and publish it: what is routed is what is documented."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -12,8 +14,8 @@ from service_chassis.http.paths import take_any_id
 from service_chassis.openapi.document import describe
 from service_chassis.openapi.endpoint import Api, Endpoint
 
-OPENAPI_BYTES = web.AppKey("openapi_bytes", bytes)
-"""The document that an application publishes."""
+DOCUMENT: web.AppKey[Callable[[], bytes]] = web.AppKey("document")
+"""Returns the document that an application publishes; made when it is asked for first, and then kept."""
 
 _SWAGGER_FILES = Path(swagger_ui.__file__).parent / "static"
 _SERVED_FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
@@ -36,9 +38,9 @@ def add_endpoints(app: web.Application, endpoints: Sequence[Endpoint], api: Api)
     """Route every endpoint of the table, and serve its OpenAPI 3.1 document and a page that renders it offline."""
     for endpoint in endpoints:
         app.router.add_route(endpoint.method, take_any_id(endpoint.path), endpoint.handler)
-    document = orjson.dumps(describe(endpoints, api))
+    make_document: Callable[[], bytes] = cache(lambda: orjson.dumps(describe(endpoints, api)))
     page = _DOCS_PAGE.format(title=api.title)
-    app[OPENAPI_BYTES] = document
+    app[DOCUMENT] = make_document
     places = {"docs": "/docs", "openapi": "/openapi.json"}
     index = api.render_index({"title": api.title, "version": api.version, **places})
 
@@ -46,7 +48,8 @@ def add_endpoints(app: web.Application, endpoints: Sequence[Endpoint], api: Api)
         return JsonResponse(index)
 
     async def show_document(_: web.Request) -> web.Response:
-        return web.Response(body=document, content_type="application/json")
+        # Beside the loop: a tenth of a second, in which others are to be answered.
+        return web.Response(body=await asyncio.to_thread(make_document), content_type="application/json")
 
     async def show_page(_: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": _ONLY_OWN_ORIGIN}

@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from service_chassis.openapi import pages
 from service_chassis.openapi.document import describe
 from service_chassis.openapi.endpoint import Api, Endpoint
-from service_chassis.openapi.pages import OPENAPI_BYTES
+from service_chassis.openapi.pages import DOCUMENT
 from tests.openapi.documents import DescribedAnswer, read_answers
 
 LARGEST_BODY_BYTES = 256 * 1024
@@ -34,8 +34,8 @@ def hold_traffic() -> Iterator[None]:
     start = web.Application.pre_freeze
 
     def pre_freeze(app: web.Application) -> None:
-        if OPENAPI_BYTES in app and not app.pre_frozen:
-            app.middlewares.insert(0, _hold(app[OPENAPI_BYTES]))
+        if DOCUMENT in app and not app.pre_frozen:
+            app.middlewares.insert(0, _hold(app[DOCUMENT]()))
         start(app)
 
     described: list[tuple[Sequence[Endpoint], Api, dict[str, Any]]] = []

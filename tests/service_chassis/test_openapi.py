@@ -3,13 +3,15 @@
 import re
 from typing import Any
 
+import pytest
 from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient
 from marshmallow import EXCLUDE, Schema, fields
 
 from service_chassis.errors import NotFound
+from service_chassis.openapi import pages
 from service_chassis.openapi.endpoint import Api, Endpoint, Failure, Success, header, path, query
-from service_chassis.openapi.pages import add_endpoints
+from service_chassis.openapi.pages import DOCUMENT, add_endpoints
 from service_chassis.operations.health import render_operations_error
 from service_chassis.schema.dump import encode_json
 
@@ -81,6 +83,22 @@ async def fetch_document(aiohttp_client: AiohttpClient, *endpoints: Endpoint) ->
     async with http.get("/openapi.json") as response:
         document: dict[str, Any] = await response.json()
     return document
+
+
+async def test_calls_are_described_when_somebody_asks_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose admin calls are on two ports would do it twice at each start."""
+    asked: list[str] = []
+
+    def note(endpoints: Any, api: Api) -> dict[str, str]:
+        asked.append(api.title)
+        return {}
+
+    monkeypatch.setattr(pages, "describe", note)
+    app = web.Application()
+    add_endpoints(app, [ENDPOINT], API)
+    assert asked == []
+    assert [app[DOCUMENT](), app[DOCUMENT]()] == [b"{}", b"{}"]
+    assert asked == [API.title]
 
 
 async def test_an_endpoint_is_routed_and_described_from_one_entry(aiohttp_client: AiohttpClient) -> None:
