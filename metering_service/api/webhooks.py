@@ -52,7 +52,7 @@ async def replay_notice(request: web.Request) -> web.Response:
         notice_id = UUID(request.match_info["noticeId"])
     except ValueError:
         raise InvalidRequest.field("noticeId", "Must be a UUID.") from None
-    body = await read_body(request, _REPLAY)
+    body = await read_body(request, _REPLAY, optional=True)
     receivers = await request.app[COMPONENTS].webhooks.replay(notice_id, body["receiver"], actor=key.name)
     return respond({"noticeId": notice_id, "receivers": receivers})
 
@@ -115,6 +115,7 @@ ENDPOINTS = (
         tag="webhooks",
         parameters=(path("noticeId", "The notice's id.", {"type": "string", "format": "uuid"}),),
         body=ReplaySchema,
+        body_required=False,
         body_examples={"To all": {}, "To one": {"receiver": "crm"}},
         responses={200: Success("It is due now.", ReplayedSchema, {"noticeId": _NOTICE_ID, "receivers": ["crm"]})},
         failures=[

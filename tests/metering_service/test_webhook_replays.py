@@ -80,6 +80,8 @@ async def test_a_notice_goes_through_the_calls_of_the_admin_api(
     answer = await later.call("POST", path, {"receiver": "crm"}, key=ADMIN_KEY, process=1)
     assert answer == (200, {"noticeId": notice_id, "receivers": ["crm"]})
     assert (await receiver.wait_for(4))[3]["id"] == notice_id
+    answer = await later.call("POST", path, None, key=ADMIN_KEY, process=1)  # no body: to all
+    assert answer == (200, {"noticeId": notice_id, "receivers": ["crm"]})
     for wrong, body, status in (
         (path, {"receiver": "crn"}, 404),
         ("/internal/notices/00000000-0000-0000-0000-000000000000/replay", {}, 404),
