@@ -15,7 +15,8 @@ class Grant:
     """A grant, a refund or a correction up, by `kind`, drawn in the order of priority, soonest expiry and age.
 
     `left` is what neither a charge nor a hold has taken; of one that ended, 0. `pinned` of one that ended is what
-    holds that lay on it may still spend, `lapsed` what nobody can spend any more.
+    holds that lay on it may still spend, `lapsed` what nobody can spend any more. `was_there`: it was found
+    under its id, so an earlier call gave it.
     """
 
     kind: Literal["grant", "refund", "adjust"]
@@ -33,6 +34,11 @@ class Grant:
     lapsed: int
     number: int
     left: int
+    was_there: bool = False
+
+    def say_done(self) -> str:
+        """Return what a person is told who asks for a grant that was there."""
+        return f"{self.grant_id} gave {self.credits:,} credits at {self.created_at:%F %T}, and gives nothing again"
 
     def as_document(self) -> dict[str, Any]:
         """Return the grant as JSON values, for callers and operators alike."""

@@ -1,6 +1,6 @@
 """Grants in PostgreSQL: what a client was given, and what is left of it."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -87,7 +87,7 @@ class GrantStore:
     async def fetch(self, client_id: str, kind: str, grant_id: str) -> Grant | None:
         """Return a grant, `left` as of the account's last moment; None where there is none."""
         row = await self._connection.fetchrow(self._FETCH, client_id, kind, grant_id)
-        return row and Grant(*row)
+        return row and replace(Grant(*row), was_there=True)
 
     _CANCEL = "UPDATE credit_grant SET state = 'cancelled', remaining = 0 WHERE client_id = $1 AND number = $2"
     _VOID = "SELECT end_grants($1, ARRAY[$2::bigint], 'void', $3, $3, $4, $5)"

@@ -6,12 +6,15 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
+from service_chassis.schema.fields import NO_MOMENT
+
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _IN_THOUSANDS = re.compile(r"-?[0-9]{1,3}([,_ '])[0-9]{3}(?:\1[0-9]{3})*")
 _BETWEEN_THOUSANDS = re.compile(r"[,_ ']")
 _FRACTION = re.compile(r"[0-9]{1,19}\.[0-9]{1,19}")
 _BETWEEN_NUMBERS = re.compile(r",?\s+")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NO_DAY = "Must be a day, such as 2027-01-31."
 
 
 def read_text(form: Mapping[str, Any], name: str) -> str:
@@ -58,4 +61,5 @@ def _flatten(messages: Any, path: str) -> list[tuple[str, str]]:
             for name, inner in messages.items()
             for pair in _flatten(inner, f"{path}.{name}" if path else str(name))
         ]
-    return [(path, " ".join(map(str, messages)))]
+    # A form asks for days where the API takes moments.
+    return [(path, " ".join(map(str, messages)).replace(NO_MOMENT, _NO_DAY))]

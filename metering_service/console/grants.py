@@ -57,6 +57,8 @@ async def grant(request: web.Request) -> web.Response:
         return await _ask(request, client_id, written, {"expires": "Must be a day to come."})
     except Conflict as error:
         return await _ask(request, client_id, written, {"": say(error)})
+    if is_asked and given.was_there:
+        return await _ask(request, client_id, written, {"": given.say_done()})
     if is_asked:
         balance = await use_cases(request).accounts.fetch_balance(client_id) or Balance(client_id)
         return await show(

@@ -45,6 +45,8 @@ async def refund(request: web.Request) -> web.Response:
         return await _ask(request, client_id, event_id, written, errors)
     except Conflict as error:
         return await _ask(request, client_id, event_id, written, {"": say(error)})
+    if is_asked and given.was_there:
+        return await _ask(request, client_id, event_id, written, {"": given.say_done()})
     if is_asked:
         return await show(
             request,

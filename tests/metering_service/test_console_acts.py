@@ -1,5 +1,6 @@
 """What the console's forms do: each asks before it acts, and every act is in the audit trail under the key's name."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -33,6 +34,9 @@ async def test_a_grant_is_asked_about_first_then_given_once_under_the_keys_name(
     for step in ("ask", "do"):
         past = await visitor.send(asked, address, 400, step=step, expires="2026-01-01")
         assert 'id="expires-fault">Must be a day to come.' in past
+    for text in ("tomorrow", "2026-5-1"):
+        odd = await visitor.send(asked, address, 400, step="ask", expires=text)
+        assert 'id="expires-fault">Must be a day, such as 2027-01-31.' in odd
     changed = await visitor.send(asked, address, step="change")
     assert 'value="1,500"' in changed
     done = await visitor.send(asked, address, step="do")
@@ -40,6 +44,8 @@ async def test_a_grant_is_asked_about_first_then_given_once_under_the_keys_name(
     assert "Granted 1,500" not in await visitor.get("/console/clients/acme")
     await visitor.send(asked, address, step="do")
     assert (await acme.balance("acme"))[3] == 1500
+    back = await visitor.send(form, address, 400, credits="1,500", note="Goodwill", expires="2026-05-01")
+    assert re.search("gave 1,500 credits at 2026-[0-9: -]*, and gives nothing again", back)
     again = await visitor.send(form, address, 400, credits="2", note="Another")
     assert "was used" in again
     [line] = await acme.fetch("SELECT actor, detail FROM admin_audit WHERE action = 'grant'")
@@ -59,6 +65,9 @@ async def test_a_refund_is_asked_about_first_and_never_more_than_the_charge(acme
     assert "Refund 4 credits?" in asked
     assert "Refunded 4 credits to acme" in await visitor.send(asked, address, step="do")
     assert (await acme.balance("acme"))[3] == 8
+    back = await visitor.send(form, address, 400, credits="4", reason="Broken")
+    assert "gave 4 credits" in back
+    assert "gives nothing again" in back
     rest = await visitor.send(await visitor.get(address), address, reason="The rest")
     await visitor.send(rest, address, step="do")
     assert "Nothing is left to refund" in await visitor.get(address)
