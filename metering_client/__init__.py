@@ -15,6 +15,7 @@ from metering_client.charges_client import ChargesClient
 from metering_client.errors import (
     BillingError,
     EventConflict,
+    EventInvalid,
     EventNotSold,
     EventRefused,
     FactExists,
@@ -41,6 +42,7 @@ __all__ = [
     "Charge",
     "ChargesClient",
     "EventConflict",
+    "EventInvalid",
     "EventNotSold",
     "EventRefused",
     "Fact",

@@ -127,9 +127,9 @@ class Billing:
 
         Raises EventRefused (429) when it may not happen, and MeteringSlow or MeteringUnavailable when nobody can say;
         from the end of `charge`: FactExists where another request for the same fact was first, HoldAbandoned where
-        this one was taken for dead, and was stored by nobody. Raises ValueError, and has asked nobody, for a
-        type that is none of `event_types`, units that are no such integer, and ids that are empty, longer than 255
-        characters, or hold NUL characters or lone surrogates.
+        this one was taken for dead, and was stored by nobody. Raises EventInvalid (400), and has asked nobody,
+        for units that are no such integer, and ids that are empty, longer than 255 characters, or hold NUL characters
+        or lone surrogates; ValueError for a type that is none of `event_types`.
         """
         if event_type not in self._event_types:
             raise ValueError(f"{event_type} is none of the event_types here: nobody would look after its holds")

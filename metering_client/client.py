@@ -115,8 +115,8 @@ class MeteringClient:
         """Ask whether `event` may happen; return what brings the grant to go on with.
 
         The questions of concurrent requests share a call. Awaiting raises EventRefused when it may not, EventConflict
-        when metering knows its ids otherwise, MeteringSlow when there is not enough time to ask. Raises ValueError at
-        once for what metering would not take.
+        when metering knows its ids otherwise, MeteringSlow when there is not enough time to ask. Raises EventInvalid
+        at once for what metering would not take.
         """
         require_event(event)
         deadline = asyncio.get_running_loop().time() + self._deadline_seconds

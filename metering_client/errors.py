@@ -19,6 +19,13 @@ class BillingError(ServiceError):
     """The event was not charged, now. `status`, `message` and `headers` are those of a response that says so."""
 
 
+class EventInvalid(BillingError, ValueError):
+    """Units or ids are none that metering takes; nobody was asked. 400: most often they are the caller's."""
+
+    status = 400
+    code = "invalid_request"
+
+
 class EventRefused(BillingError):
     """Metering denied the event: nothing was done. `retry_after_seconds` is None where waiting does not help."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from uuid_utils import uuid7
 
+from metering_client.errors import EventInvalid
 from metering_client.limits import Limit
 from service_chassis.http.request_context import Origin, find_origin
 
@@ -98,25 +99,25 @@ def start_attempt(
 
 
 def require_event(event: BillableEvent) -> None:
-    """Raise ValueError for what metering would not take: it would refuse others of the same call with it."""
-    require_units(event.units, 1)
+    """Raise EventInvalid for what metering would not take: it would refuse others of the same call with it."""
+    require_units(event.units, 1, EventInvalid)
     for name, text in (("client_id", event.client_id), ("the event id", event.event_id)):
         require_text(name, text)
         if not text.isprintable() or text in (".", ".."):
-            raise ValueError(f"{name} must hold printable characters, and be neither . nor ..")
+            raise EventInvalid(f"{name} must hold printable characters, and be neither . nor ..")
     if event.user_id is not None:
         require_text("user_id", event.user_id)
 
 
-def require_units(units: object, least: int) -> None:
-    """Raise ValueError unless `units` is an integer from `least` on that can be charged."""
+def require_units(units: object, least: int, error: type[ValueError] = ValueError) -> None:
+    """Raise `error` unless `units` is an integer from `least` on that can be charged."""
     if type(units) is not int or not least <= units <= MAX_UNITS:
-        raise ValueError(f"units must be an integer from {least} to {MAX_UNITS:,}")
+        raise error(f"units must be an integer from {least} to {MAX_UNITS:,}")
 
 
 def require_text(name: str, text: object) -> None:
-    """Raise ValueError unless `text` is one that JSON and PostgreSQL can hold, and metering takes."""
+    """Raise EventInvalid unless `text` is one that JSON and PostgreSQL can hold, and metering takes."""
     if not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT_CHARACTERS:
-        raise ValueError(f"{name} must be a string of 1 to {MAX_TEXT_CHARACTERS} characters")
+        raise EventInvalid(f"{name} must be a string of 1 to {MAX_TEXT_CHARACTERS} characters")
     if "\x00" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
-        raise ValueError(f"{name} must not hold NUL characters or lone surrogates")
+        raise EventInvalid(f"{name} must not hold NUL characters or lone surrogates")

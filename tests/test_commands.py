@@ -28,6 +28,7 @@ CHANGES_NOTHING = {
     *(f"metering_service export {what}" for what in ("ledger", "usage")),
     *(f"metering_service policies {verb}" for verb in ("list", "shadow-report", "show")),
     *(f"metering_service webhooks {verb}" for verb in ("list", "send-test")),
+    "metering_service users export",
     *(
         f"metering_service {word}"
         for word in ("balance", "client", "decisions", "holds", "ledger", "quota", "recurring-grants", "refusals")

@@ -39,8 +39,7 @@ BILLING = web.AppKey("billing", Billing)
 
 async def complete(request: web.Request) -> web.Response:
     """POST /completions: {"prompt", "maxTokens"} -> {"tokens", "answer"}."""
-    client_id = request.headers["X-Client-Id"]  # however your service knows its callers
-    body = await request.json()
+    client_id, prompt, most = await read_request(request)
     key = request.headers.get("Idempotency-Key")
     completion_id = uuid4() if key is None else uuid5(KEYS, f"{client_id} {key}")
     pool, billing = request.app[POOL], request.app[BILLING]
@@ -48,13 +47,27 @@ async def complete(request: web.Request) -> web.Response:
     if key is not None and (row := await pool.fetchrow(FETCH, *stored)):
         return web.json_response(dict(row))
     try:
-        async with billing.authorize(TOKENS, completion_id, client_id=client_id, units=body["maxTokens"]) as hold:
-            tokens, answer = await run_model(body["prompt"], body["maxTokens"])
+        async with billing.authorize(TOKENS, completion_id, client_id=client_id, units=most) as hold:
+            tokens, answer = await run_model(prompt, most)
             async with pool.acquire() as connection, hold.charge(connection, units=tokens):
                 await connection.execute(INSERT, hold.event_id, client_id, tokens, answer)
     except FactExists:  # another request with this key was first
         return web.json_response(dict(await pool.fetchrow(FETCH, *stored)))
     return web.json_response({"tokens": tokens, "answer": answer}, headers=as_headers(hold.limits))
+
+
+async def read_request(request: web.Request) -> tuple[str, str, int]:
+    """Return who asks, what, and for how many tokens at most. Raises HTTPBadRequest."""
+    client_id = request.headers.get("X-Client-Id", "")  # however your service knows its callers
+    try:
+        body = await request.json()
+        prompt, most = body["prompt"], body["maxTokens"]
+        prompt.encode()  # what is no text, or no text that PostgreSQL can hold, is refused before anything is asked
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise web.HTTPBadRequest(text='send {"prompt": "...", "maxTokens": 100}') from None
+    if "\x00" in prompt:
+        raise web.HTTPBadRequest(text="prompt must not hold NUL characters")
+    return client_id, prompt, most
 
 
 async def run_model(prompt: str, max_tokens: int) -> tuple[int, str]:

@@ -83,6 +83,12 @@ class LlmService:
         except aiohttp.ClientConnectionError:
             return 0, None
 
+    async def post(self, body: Any, *, client_id: str = "acme") -> int:
+        """Return the status of a request of any body."""
+        headers = {"X-Client-Id": client_id}
+        async with self._session.post(f"{self._url}/completions", json=body, headers=headers) as response:
+            return response.status
+
     async def rows(self, table: str) -> int:
         connection = await asyncpg.connect(self.dsn)
         try:
@@ -140,6 +146,20 @@ async def test_more_than_there_is_is_refused_with_its_code(llm: LlmService, mete
     status, body = await llm.complete(most=5_001)
     assert (status, body["code"]) == (429, "api_balance_exhausted")
     assert await llm.rows("completion") == 0
+
+
+async def test_a_request_that_is_none_is_answered_so_and_nothing_is_held(llm: LlmService, metering: Metering) -> None:
+    good = {"prompt": "one", "maxTokens": 10}
+    bodies: list[Any] = [
+        *(None, [], "x", {}, {"prompt": "one"}, {**good, "prompt": 1}, {**good, "prompt": "a\x00b"}),
+        {**good, "prompt": "\ud800"},
+        *({**good, "maxTokens": most} for most in ("10", -1, 0, 1.5, True, None, 10**7)),
+    ]
+    for body in bodies:
+        assert await llm.post(body) == 400, body
+    for client_id in ("", ".", "c" * 256):
+        assert await llm.post(good, client_id=client_id) == 400, client_id
+    assert await metering.balance("acme") == (10_000, 0, 0, 10_000)
 
 
 @pytest.mark.parametrize("point", ["after-authorize", "after-fact-writes"])

@@ -226,6 +226,8 @@ async def test_what_could_never_be_charged_is_not_authorized_and_hurts_no_neighb
         ask_for_it(), *[sell(billing, pool, name) for name in ("c2", "c3")], return_exceptions=True
     )
     assert isinstance(wrongly, ValueError)
+    # A type is the service's own mistake; ids and units may be its caller's, and have a status as all refusals do.
+    assert getattr(wrongly, "status", None) == (None if "event_type" in wrong else 400)
     assert [type(each) for each in sold] == [Hold, Hold]
     await settle_all(billing, pool)
     assert await metering.balance("acme") == (10_000, 600, 0, 9_400)
