@@ -1,6 +1,7 @@
 """What is left of a client's limits, for the client to know before it is refused."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 RATE_LIMIT, RATE_LIMIT_POLICY = "RateLimit", "RateLimit-Policy"
@@ -24,15 +25,15 @@ def as_headers(limits: Sequence[Limit]) -> Mapping[str, str]:
     """
     if not limits:
         return {}
-    return {
-        RATE_LIMIT_POLICY: ", ".join(f"{_quote(each.name)};q={min(each.limit, _MOST)}" for each in limits),
-        RATE_LIMIT: ", ".join(
-            f"{_quote(each.name)};r={min(each.remaining, _MOST)};t={min(each.reset_seconds, _MOST)}"
-            for each in limits
-        ),
-    }
+    policies, states = [], []
+    for name, limit, remaining, reset_seconds in limits:
+        quoted = _quote(name)
+        policies.append(f"{quoted};q={min(limit, _MOST)}")
+        states.append(f"{quoted};r={min(remaining, _MOST)};t={min(reset_seconds, _MOST)}")
+    return {RATE_LIMIT_POLICY: ", ".join(policies), RATE_LIMIT: ", ".join(states)}
 
 
+@lru_cache(maxsize=1000)  # the names of policies' limits, of which there are few
 def _quote(name: str) -> str:
     """Write a name as a string of structured fields (RFC 9651, 3.3.3), which are ASCII."""
     plain = "".join(character if " " <= character <= "~" else "?" for character in name)
