@@ -24,13 +24,12 @@ async def run(module: str, *arguments: str, **variables: str) -> tuple[int | Non
 
 def service_at(dsn: str, **variables: str) -> Mapping[str, str]:
     """Return the environment of a catalog on ports that are free."""
-    return {
-        "CATALOG_POSTGRES_DSN": dsn,
-        "CATALOG_PORT": str(choose_free_port()),
-        "CATALOG_OPS_PORT": str(choose_free_port()),
-        "CATALOG_ADMIN_PORT": str(choose_free_port()),
-        **variables,
-    }
+    return {"CATALOG_POSTGRES_DSN": dsn, **choose_ports("CATALOG"), **variables}
+
+
+def choose_ports(prefix: str) -> Mapping[str, str]:
+    """Return a service's ports as free ones: a stack may have those that it has by default."""
+    return {f"{prefix}_{name}": str(choose_free_port()) for name in ("PORT", "OPS_PORT", "ADMIN_PORT")}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +96,7 @@ async def test_a_url_for_request_rates_that_cannot_be_used_is_one_line(metering_
         METERING_POSTGRES_DSN=metering_dsn,
         METERING_REDIS_URL=f"redis://:{SECRET}@127.0.0.1:1/0?{query}",
         METERING_SERVICE_KEYS=f"events:tests:{'0' * 64}",
+        **choose_ports("METERING"),
     )
     assert code == 1
     assert said.startswith("metering_service: METERING_REDIS_URL: ")
