@@ -1,4 +1,4 @@
 """The version of all three services: in their documents, and for `--version`."""
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"
 """The one in `pyproject.toml`, which an image does not carry; a test holds them together."""

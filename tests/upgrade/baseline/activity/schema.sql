@@ -132,10 +132,10 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('dd09fcfebdf54d0eb2092cf34bdc69e94e2aa011438951fc6705981f139263a5', '0001_plan_plays', '2026-11-28 08:21:57.813184');
-INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 08:21:57.816858');
-INSERT INTO public._yoyo_migration VALUES ('c3e54a02240ef62120d513e7b8c3206599f8f749f5dba71cb0446626b3ca04d2', '0003_admin_audit', '2026-11-28 08:21:57.821129');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 08:21:57.78874');
+INSERT INTO public._yoyo_migration VALUES ('dd09fcfebdf54d0eb2092cf34bdc69e94e2aa011438951fc6705981f139263a5', '0001_plan_plays', '2026-11-28 09:19:59.710608');
+INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 09:19:59.714645');
+INSERT INTO public._yoyo_migration VALUES ('c3e54a02240ef62120d513e7b8c3206599f8f749f5dba71cb0446626b3ca04d2', '0003_admin_audit', '2026-11-28 09:19:59.718681');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 09:19:59.683828');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('act_for', 1, '\x4fa5125161227019dbd4da12a9df67f735f4bef97b5821b0d6bac5b80c597c18');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('billable_fact_exists', 2, '\xf62e446e4bf6550ed58dd4861eabd50c94f218ffa038087fa4a4d48ff24e9a4b');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('plan_play_exists', 3, '\xc285d82fd215d13db891a49e6d4b89be5768d8ac808a81893038fa49c36c1a4f');

@@ -101,9 +101,9 @@ CREATE TABLE public.yoyo_lock (
     ctime timestamp without time zone,
     pid integer NOT NULL
 );
-INSERT INTO public._yoyo_migration VALUES ('29a5a2ab7f434908df7ee17457270f4a8112d06e4c3c60a8d7ea965f1b68e8fd', '0001_clients_plans_and_signing_keys', '2026-11-28 08:21:57.658947');
-INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 08:21:57.662412');
-INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 08:21:57.620107');
+INSERT INTO public._yoyo_migration VALUES ('29a5a2ab7f434908df7ee17457270f4a8112d06e4c3c60a8d7ea965f1b68e8fd', '0001_clients_plans_and_signing_keys', '2026-11-28 09:19:59.553595');
+INSERT INTO public._yoyo_migration VALUES ('e8c38df7f3886529a1a0e7509035f57688f3a134db70d1c8cbe0d4d3aa2790b1', '0002_row_security', '2026-11-28 09:19:59.557388');
+INSERT INTO public._yoyo_version VALUES (2, '2026-11-28 09:19:59.513368');
 INSERT INTO public.sql_function OVERRIDING SYSTEM VALUE VALUES ('act_for', 1, '\x9c8fc0d351bd969a0ecb57ebd2842df5a639820f1ba23238d6e197ac05a994c6');
 SELECT pg_catalog.setval('public.admin_audit_audit_id_seq', 1, false);
 SELECT pg_catalog.setval('public.sql_function_number_seq', 1, true);
