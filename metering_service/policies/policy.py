@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeVar
+from urllib.parse import quote
 
 Period = Literal["hour", "day", "week", "month", "year"]
 Counts = Literal["events", "units", "credits"]
@@ -90,7 +91,9 @@ class Quota:
     @cached_property
     def rule(self) -> str:
         """What, besides its name, makes a counter another one: limit and overage may change and it goes on."""
-        return " ".join((self.counts, self.period, self.anchor, self.per, *sorted(self.event_types)))
+        # Quoted, since a type may have blanks: "a b" is not "a" and "b".
+        types = (quote(event_type, safe="*") for event_type in sorted(self.event_types))
+        return " ".join((self.counts, self.period, self.anchor, self.per, *types))
 
     @property
     def most(self) -> int | None:

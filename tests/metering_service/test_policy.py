@@ -115,6 +115,11 @@ def test_an_event_counts_in_the_limits_of_its_type_and_has_its_price_or_that_of_
     assert [every.count(7, 14), tokens.count(7, 14), Quota("c", 1, counts="credits").count(7, 14)] == [1, 7, 14]
 
 
+def test_a_type_with_a_blank_is_another_rule_than_two_types() -> None:
+    assert Quota("q", 1, event_types=("a b",)).rule != Quota("q", 1, event_types=("a", "b")).rule
+    assert Quota("q", 1, event_types=("b", "a")).rule == Quota("q", 1, event_types=("a", "b")).rule
+
+
 def test_a_price_of_a_type_that_was_never_charged_is_warned_of_with_the_nearest() -> None:
     policy = Policy((), (), {"plan_play.create": 1, "plan_play.completed": 1, "*": 0}, "prepaid", "enforce")
     seen = ["plan_play.completed", "plan_play.created"]
