@@ -3,6 +3,7 @@
 import random
 import socket
 import urllib.request
+from collections import deque
 
 from local_stack.errors import StackError
 
@@ -23,12 +24,19 @@ def is_free(port: int) -> bool:
     return True
 
 
+_chosen: deque[int] = deque(maxlen=1000)
+"""What was returned lately: the system gives a port out again as soon as it is let go."""
+
+
 def choose_free_port() -> int:
-    """Return a port nobody listens on at the moment; for tests, where any will do."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a port nobody listens on at the moment, another one each time; for tests, where any will do."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            port: int = probe.getsockname()[1]
+        if port not in _chosen:
+            _chosen.append(port)
+            return port
 
 
 def choose_free_block(size: int) -> int:

@@ -141,3 +141,8 @@ def test_valkey_wants_its_password_and_shows_it_to_nobody(redis_server: RedisSer
 def test_a_port_in_use_is_not_free(redis_server: RedisServer) -> None:
     assert not is_free(redis_server.port)
     assert is_free(choose_free_port())
+
+
+def test_no_free_port_is_given_out_twice() -> None:
+    """The system does: two servers that are about to start would be told the same."""
+    assert len({choose_free_port() for _ in range(900)}) == 900
