@@ -92,7 +92,7 @@ class Quota:
     def rule(self) -> str:
         """What, besides its name, makes a counter another one: limit and overage may change and it goes on."""
         # Quoted, since a type may have blanks: "a b" is not "a" and "b".
-        types = (quote(event_type, safe="*") for event_type in sorted(self.event_types))
+        types = [quote(event_type, safe="*") for event_type in sorted(self.event_types)]
         return " ".join((self.counts, self.period, self.anchor, self.per, *types))
 
     @property
