@@ -182,17 +182,12 @@ class HoldStore:
         return releases
 
     _FIND_LOCK_HOLDERS = """
-        SELECT asked.client_id, coalesce(a.xmax::text, '')
-        FROM unnest($1::text[]) AS asked (client_id) LEFT JOIN account a ON a.client_id = asked.client_id
-        WHERE asked.client_id NOT IN (
+        SELECT client_id, xmax::text FROM account WHERE client_id = ANY ($1) AND client_id NOT IN (
             SELECT client_id FROM account WHERE client_id = ANY ($1) ORDER BY client_id FOR NO KEY UPDATE SKIP LOCKED)
     """
 
     async def find_lock_holders(self, client_ids: Sequence[str]) -> dict[str, str]:
-        """Return who has locked the accounts of `client_ids` now, as the transaction's id; nothing of the others.
-
-        Of a client without an account the id is empty: somebody may be making it.
-        """
+        """Return who has locked the accounts of `client_ids` now, as the transaction's id; nothing of the others."""
         return dict(await self._connection.fetch(self._FIND_LOCK_HOLDERS, client_ids))
 
 

@@ -63,6 +63,17 @@ async def test_an_account_whose_lock_changes_hands_is_waited_for(metering: Meter
         await asyncio.gather(*others)
 
 
+async def test_a_new_client_is_decided_about_beside_a_locked_account(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    await metering.authorize(event("bad"))
+    async with connection.transaction():
+        await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
+        for number in range(2):
+            bad, new = await metering.authorize(event("bad"), event(f"new-{number}"))
+            assert (bad["decision"], new["decision"]) == ("error", "granted")
+
+
 async def test_an_account_is_decided_about_as_soon_as_its_lock_is_given_up(
     metering: Metering, connection: asyncpg.Connection
 ) -> None:
