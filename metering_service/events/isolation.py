@@ -59,7 +59,7 @@ class Isolated(Generic[Event, Outcome]):
         """Return an outcome for each of `events`, in order. Raises OSError, TimeoutError or PostgresError."""
         outcomes: list[Outcome | None] = [None] * len(events)
         batch = _Batch(self._statement, events, outcomes)
-        kept = await self._look_again([client for client in batch.clients if client in self._kept_by])
+        kept = await self._look_again(batch.clients)
         numbers = batch.list_without(kept)
         if not numbers:
             return outcomes
@@ -75,11 +75,13 @@ class Isolated(Generic[Event, Outcome]):
 
     async def _look_again(self, clients: Sequence[str]) -> set[str]:
         """Return those of `clients` whose accounts are kept locked still, and forget it of the others."""
-        if not clients:
+        kept_by = {client: self._kept_by[client] for client in clients if client in self._kept_by}
+        if not kept_by:
             return set()
-        holders = await self._find_lock_holders(clients)
-        kept = {client for client in clients if holders.get(client) == self._kept_by.get(client)}
-        for client in clients:
+        # Another batch may look at the same time, and forget them meanwhile.
+        holders = await self._find_lock_holders(sorted(kept_by))
+        kept = {client for client, holder in kept_by.items() if holders.get(client) == holder}
+        for client in kept_by:
             if client in kept:
                 self._tell(asyncpg.LockNotAvailableError(), client)
             else:

@@ -87,6 +87,18 @@ async def test_an_account_is_decided_about_as_soon_as_its_lock_is_given_up(
         assert decision["decision"] == "granted"
 
 
+async def test_two_calls_at_once_find_that_a_lock_was_given_up(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    await metering.authorize(event("bad"))
+    for _ in range(5):
+        async with connection.transaction():
+            await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
+            assert [each["decision"] for each in await metering.authorize(event("bad"))] == ["error"]
+        decisions = await asyncio.gather(*[metering.authorize(event("bad")) for _ in range(2)])
+        assert [each["decision"] for [each] in decisions] == ["granted"] * 2
+
+
 async def test_a_locked_account_keeps_nobody_elses_charges_and_releases_waiting(
     metering: Metering, connection: asyncpg.Connection
 ) -> None:
