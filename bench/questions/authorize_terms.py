@@ -5,7 +5,7 @@ from functools import partial
 from bench.authorizing import Authorizations
 from bench.bulk import make_grants
 from bench.finding import Finding
-from bench.product import POLICY, send
+from bench.product import POLICY, Product, send
 from bench.question import Effort, Question
 from bench.rounds import compare, interleave
 from bench.stage import Stage
@@ -27,6 +27,12 @@ TERMS = {
 }
 
 
+def set_terms(product: Product, grants: int, *, clients: int) -> None:
+    """Give the product's `clients` TERMS in place of its plain policy, and `grants` each in place of one."""
+    send("PUT", f"{product.url('metering')}/internal/policies/bench", TERMS, bearer=product.admin_key)
+    make_grants(product, grants - 1, clients=clients, credits=GRANT_CREDITS)
+
+
 def ask(stage: Stage, effort: Effort) -> Finding:
     """Authorize on plain terms, and on several limits with few and with many grants."""
     finding = Finding()
@@ -34,9 +40,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     sides = {"one rate, one grant": plain}
     for grants in (FEW, MANY):
         metering = sides[f"2 rates, 2 quotas, {grants:,} grants"] = Authorizations(stage, CLIENTS)
-        url = f"{metering.product.url('metering')}/internal/policies/bench"
-        send("PUT", url, TERMS, bearer=metering.product.admin_key)
-        make_grants(metering.product, grants - 1, clients=CLIENTS, credits=GRANT_CREDITS)
+        set_terms(metering.product, grants, clients=CLIENTS)
     finding.sides = interleave(
         {
             name: stage.measure(

@@ -2,12 +2,10 @@
 
 from functools import partial
 
-from bench.bulk import make_grants
 from bench.creating import MeteredCreates
 from bench.finding import Finding
-from bench.product import send
 from bench.question import Effort, Question
-from bench.questions.authorize_terms import FEW, GRANT_CREDITS, TERMS
+from bench.questions.authorize_terms import FEW, set_terms
 from bench.rounds import compare, interleave
 from bench.stage import Stage
 
@@ -20,9 +18,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     """Create on plain terms, and on several limits and grants."""
     finding = Finding()
     plain, terms = MeteredCreates(stage, CLIENTS), MeteredCreates(stage, CLIENTS)
-    url = f"{terms.product.url('metering')}/internal/policies/bench"
-    send("PUT", url, TERMS, bearer=terms.product.admin_key)
-    make_grants(terms.product, FEW - 1, clients=CLIENTS, credits=GRANT_CREDITS)
+    set_terms(terms.product, FEW, clients=CLIENTS)
     sides = {"one rate, one grant": plain, f"2 rates, 2 quotas, {FEW} grants": terms}
     finding.sides = interleave(
         {name: stage.measure(finding, each.servers, partial(each.load, CONNECTIONS)) for name, each in sides.items()},

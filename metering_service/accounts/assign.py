@@ -83,7 +83,7 @@ class AssignPolicies:
             await store.insert(client_id, policy_id, start, anchored_at, shadow)
             if until is not None and then is not None:
                 await store.insert(client_id, then, until, anchored_at)
-            for each in (policy_id, then or policy_id):
+            for each in filter(None, (policy_id, then)):
                 await policies.require_begun(each)
             detail: dict[str, Any] = {
                 "policyId": policy_id,

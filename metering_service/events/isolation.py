@@ -1,7 +1,7 @@
 """Nobody in another's way: what one client or one event makes fail is kept from its neighbours in a batch."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import asyncpg
@@ -59,8 +59,8 @@ class Isolated(Generic[Event, Outcome]):
         """Return an outcome for each of `events`, in order. Raises OSError, TimeoutError or PostgresError."""
         outcomes: list[Outcome | None] = [None] * len(events)
         batch = _Batch(self._statement, events, outcomes)
-        kept = await self._look_again(batch.clients)
-        numbers = batch.list_without(kept)
+        kept = await self._look_again({event.client_id for event in events})
+        numbers = [n for n, event in enumerate(events) if event.client_id not in kept]
         if not numbers:
             return outcomes
         try:
@@ -69,11 +69,10 @@ class Isolated(Generic[Event, Outcome]):
         except asyncpg.LockNotAvailableError:
             await self._run_past_locks(batch, numbers)
         except OF_AN_EVENT as error:
-            self._tell(error, events[numbers[0]].client_id if len(numbers) == 1 else None)
-            await self._run_by_halves(batch, numbers)
+            await self._run_after(error, batch, numbers)
         return outcomes
 
-    async def _look_again(self, clients: Sequence[str]) -> set[str]:
+    async def _look_again(self, clients: Iterable[str]) -> set[str]:
         """Return those of `clients` whose accounts are kept locked still, and forget it of the others."""
         kept_by = {client: self._kept_by[client] for client in clients if client in self._kept_by}
         if not kept_by:
@@ -90,8 +89,7 @@ class Isolated(Generic[Event, Outcome]):
 
     async def _run_past_locks(self, batch: "_Batch[Event, Outcome]", numbers: Sequence[int]) -> None:
         """Deal with those whose accounts nobody has locked, and beside that with the others."""
-        clients = {batch.events[n].client_id for n in numbers}
-        holders = await self._find_lock_holders(sorted(clients))
+        holders = await self._find_lock_holders(batch.list_clients(numbers))
         free = [n for n in numbers if batch.events[n].client_id not in holders]
         locked = [n for n in numbers if batch.events[n].client_id in holders]
         await asyncio.gather(self._run_by_halves(batch, free), self._run_in_turn(batch, locked, holders))
@@ -109,22 +107,26 @@ class Isolated(Generic[Event, Outcome]):
                     await batch.run(HoldStore(connection), numbers)
                 return
             except asyncpg.LockNotAvailableError as error:
-                before, holders = holders, await self._find_lock_holders(batch.clients)
+                before, holders = holders, await self._find_lock_holders(batch.list_clients(numbers))
                 kept = {client: holder for client, holder in holders.items() if before.get(client) == holder}
                 self._kept_by |= kept
                 for client in sorted(kept):
                     self._tell(error, client)
                 numbers = [n for n in numbers if batch.events[n].client_id not in kept]
             except OF_AN_EVENT as error:
-                self._tell(error, batch.events[numbers[0]].client_id if len(numbers) == 1 else None)
-                await self._run_by_halves(batch, numbers)
+                await self._run_after(error, batch, numbers)
                 return
-        for client in sorted({batch.events[n].client_id for n in numbers}):
+        for client in batch.list_clients(numbers):
             self._tell(asyncpg.LockNotAvailableError(), client)
 
     async def _find_lock_holders(self, clients: Sequence[str]) -> dict[str, str]:
         async with self._pool.acquire() as connection:
             return await HoldStore(connection).find_lock_holders(clients)
+
+    async def _run_after(self, error: Exception, batch: "_Batch[Event, Outcome]", numbers: Sequence[int]) -> None:
+        """Tell what made `numbers` fail together, and run them by halves."""
+        self._tell(error, batch.events[numbers[0]].client_id if len(numbers) == 1 else None)
+        await self._run_by_halves(batch, numbers)
 
     async def _run_by_halves(self, batch: "_Batch[Event, Outcome]", numbers: Sequence[int]) -> None:
         """Run what failed together again, halved where it fails, clients together, down to the event."""
@@ -156,11 +158,10 @@ class _Batch(Generic[Event, Outcome]):
         self._statement = statement
         self.events = events
         self.outcomes = outcomes
-        self.clients = sorted({event.client_id for event in events})
 
-    def list_without(self, clients: Collection[str]) -> list[int]:
-        """Return the numbers of the events that are not of these `clients`."""
-        return [n for n, event in enumerate(self.events) if event.client_id not in clients]
+    def list_clients(self, numbers: Iterable[int]) -> list[str]:
+        """Return the clients of the events of these `numbers`, each once."""
+        return sorted({self.events[n].client_id for n in numbers})
 
     async def run(self, store: HoldStore, numbers: Sequence[int]) -> None:
         """Run the statement for the events of these `numbers`, and note each outcome."""
