@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
@@ -19,6 +20,7 @@ from service_chassis.database.pool import CONNECT_TIMEOUT_SECONDS, DATABASE_FAUL
 from service_chassis.database.url import as_asyncpg_url, ignore_what_one_library_reads
 from service_chassis.database.wait import WRONG_OPTIONS
 from service_chassis.errors import OperatorError, ServiceError, say
+from service_chassis.operations.logging import drop_unwritten
 from service_chassis.process_settings import DatabaseSettings
 from service_chassis.settings import InvalidSettings, read_settings
 from service_chassis.version import VERSION
@@ -99,6 +101,9 @@ def run_commands(commands: typer.Typer, service: str, arguments: Sequence[str] |
         raise SystemExit(NO_VERDICT) from None
     except (*_TOLD, *_FAULTS) as error:
         raise SystemExit(f"{service}: {_describe(error, service)}") from None
+    finally:
+        # What could not be written was told above, or is a log's.
+        drop_unwritten(sys.stdout)
     raise SystemExit(code)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 import orjson
 import structlog
@@ -61,11 +61,18 @@ class _Lines:
 
     def close(self) -> None:
         self.flush()
-        try:
-            self._stream.flush()
-        except OSError:
-            # Python tries again, and makes a status and a traceback of it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        drop_unwritten(self._stream)
+
+
+def drop_unwritten(stream: IO[Any]) -> None:
+    """Flush `stream`, and let go of what cannot be written.
+
+    Python would try again at its end, and make a status and a traceback of it.
+    """
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 _access: _Lines | None = None

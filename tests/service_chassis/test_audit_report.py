@@ -32,9 +32,12 @@ def test_no_end_of_an_id_is_cut_off_on_a_narrow_screen(
 def test_a_verdict_that_cannot_be_written_is_none(
     service: str, options: tuple[str, ...], fresh_database: Callable[[str], str]
 ) -> None:
-    environment = {**os.environ, f"{service.upper()}_POSTGRES_DSN": fresh_database(f"{service}_service")}
+    dsn = fresh_database(f"{service}_service")
+    # As where nobody has Python's output unbuffered: what is left of it is written again at the end.
+    environment = {**os.environ, f"{service.upper()}_POSTGRES_DSN": dsn, "PYTHONUNBUFFERED": ""}
     command = [sys.executable, "-m", f"{service}_service", "audit", *options]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith(f"{service}_service: no verdict: [Errno 28]")
+    assert len(done.stderr.splitlines()) == 1
