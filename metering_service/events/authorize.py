@@ -41,6 +41,8 @@ class _Question:
         return self.event.client_id
 
 
+_REMEMBERED_CLIENTS = 10_000
+
 _Ask = Callable[[Sequence[_Question]], Awaitable[list[Decision | None]]]
 
 
@@ -87,6 +89,9 @@ class AuthorizeEvents:
         self._decided = metrics.decisions
         self._batch_size = metrics.authorize_batch
         self._default_policy = default_policy
+        self._refused: set[str] = set()
+        """Clients who were refused when they last asked: the statement for those for whom all fits would decide
+        nothing for them, and they are spared it."""
         self._batchers: dict[str, Batcher[tuple[BillableEvent, float], Decision]] = {}
 
     async def authorize(self, events: Sequence[BillableEvent], *, service: str, until: float) -> list[Decision]:
@@ -173,13 +178,24 @@ class AuthorizeEvents:
         ]
 
     async def _ask(self, service: str, store: HoldStore, questions: Sequence[_Question]) -> list[Decision | None]:
-        return await store.authorize(
+        decisions = await store.authorize(
             [question.event for question in questions],
             [question.policies for question in questions],
             [question.rate for question in questions],
             service=service,
             default_policy=self._default_policy,
+            in_turn=self._refused,
         )
+        refused = {
+            question.client_id
+            for question, decision in zip(questions, decisions, strict=True)
+            if decision is not None and decision.decision == "denied"
+        }
+        if refused or self._refused:
+            self._refused.difference_update(question.client_id for question in questions)
+            if len(self._refused) < _REMEMBERED_CLIENTS:
+                self._refused |= refused
+        return decisions
 
     async def _ask_dry(self, service: str, questions: Sequence[_Question]) -> list[Decision | None]:
         """Ask, and keep nothing. While an account is locked nothing is decided, of none of the events."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from metering_service.events.event import QUOTA_EXCEEDED, RATE_LIMITED
-from metering_service.policies.policy import Policy, Rate
+from metering_service.policies.policy import Policy
 
 
 @dataclass(slots=True)
@@ -36,8 +36,9 @@ class Receipt:
     @property
     def is_degraded(self) -> bool:
         """Whether a rate applies that was not asked, because Redis was away."""
-        is_known = not self.is_late and not self.is_forgotten
-        return is_known and self.rates_used is None and bool(self.policy.rates_of(self.event_type))
+        if self.rates_used is not None or self.is_late or self.is_forgotten:
+            return False
+        return bool(self.policy.rates_of(self.event_type))
 
     def find_limit(self, code: str) -> str:
         """Return the name of the first limit that the event would have gone beyond, '' for none."""
@@ -64,24 +65,23 @@ class Receipt:
         }
 
     def _list_gates(self) -> dict[str, Any]:
-        rates: Sequence[Rate] = self.policy.rates_of(self.event_type)
-        quotas = self.policy.quotas_of(self.event_type)
+        rates = self.policy.rates_of(self.event_type)
+        used: Sequence[int | None] = self.rates_used or [None] * len(rates)
         available = self.available_before
         return {
             "rates": [
-                {
-                    "name": rate.name,
-                    "limit": rate.burst,
-                    "usedBefore": self.rates_used[n] if self.rates_used else None,
-                }
-                for n, rate in enumerate(rates)
+                {"name": rate.name, "limit": rate.burst, "usedBefore": before}
+                for rate, before in zip(rates, used, strict=False)
             ],
-            "quotas": [
-                _render_quota(quota.name, quota.limit, before, quota.count(self.units, self.credits))
-                for quota, before in zip(quotas, self.taken_before or (), strict=bool(self.taken_before))
-            ],
+            "quotas": self._list_quotas() if self.taken_before else [],
             "credits": None if available is None else {"availableBefore": available},
         }
+
+    def _list_quotas(self) -> list[dict[str, Any]]:
+        return [
+            _render_quota(quota.name, quota.limit, before, quota.count(self.units, self.credits))
+            for quota, before in zip(self.policy.quotas_of(self.event_type), self.taken_before or (), strict=True)
+        ]
 
 
 def _render_quota(name: str, limit: int, before: int, amount: int) -> dict[str, Any]:
@@ -124,21 +124,19 @@ class Decision:
             return []
         if self.quota_resets is None and receipt.taken_before is not None:
             return []  # decided before
+        policy, event_type = receipt.policy, receipt.event_type
         is_granted = self.decision == "granted"
         limits = []
-        for rate, used in zip(receipt.policy.rates_of(receipt.event_type), receipt.rates_used or (), strict=False):
+        for rate, used in zip(policy.rates_of(event_type), receipt.rates_used or (), strict=False):
             taken = used + is_granted
             seconds = -(-taken * rate.period_seconds // rate.limit)
             limits.append(_render_limit(rate.name, rate.burst, taken, seconds))
-        for quota, before, end in zip(
-            receipt.policy.quotas_of(receipt.event_type),
-            receipt.taken_before or (),
-            self.quota_resets or (),
-            strict=False,
-        ):
-            taken = before + is_granted * quota.count(receipt.units, receipt.credits)
-            seconds = ceil((end - self.held_at).total_seconds())
-            limits.append(_render_limit(quota.name, quota.limit, taken, seconds))
+        if receipt.taken_before and self.quota_resets:
+            quotas = policy.quotas_of(event_type)
+            for quota, before, end in zip(quotas, receipt.taken_before, self.quota_resets, strict=False):
+                taken = before + is_granted * quota.count(receipt.units, receipt.credits)
+                seconds = ceil((end - self.held_at).total_seconds())
+                limits.append(_render_limit(quota.name, quota.limit, taken, seconds))
         return limits
 
 

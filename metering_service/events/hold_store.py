@@ -1,6 +1,6 @@
 """Holds and their decisions in PostgreSQL: the only truth about quota and credits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -61,11 +61,12 @@ class HoldStore:
         *,
         service: str,
         default_policy: str,
+        in_turn: Container[str] = (),
     ) -> list[Decision | None]:
         """Decide about `events`, and hold what is granted for `service`; return decisions in order.
 
         A decision is `stale` when the policies are not the client's present ones, and None where there is none at
-        all.
+        all. Those of the clients `in_turn` are looked at one after the other at once: not all of theirs will fit.
         """
         batch = CountedBatch()
         items = [
@@ -90,8 +91,9 @@ class HoldStore:
         ]
         terms = (service, default_policy, _as_json(batch.counters))
         decisions: list[Decision | None] = [None] * len(events)
-        for n, hold_id, held_at, taken_before, quota_resets, available in await self._connection.fetch(
-            self._AUTHORIZE, *_pack(items), *terms
+        together = [item for item in items if item["client_id"] not in in_turn]
+        for n, hold_id, held_at, taken_before, quota_resets, available in (
+            await self._connection.fetch(self._AUTHORIZE, *_pack(together), *terms) if together else ()
         ):
             event, version = events[n], policies[n].enforced
             receipt = Receipt(
@@ -103,8 +105,7 @@ class HoldStore:
             )
         left = [item for item, decision in zip(items, decisions, strict=True) if decision is None]
         if left:
-            for row in await self._connection.fetch(self._AUTHORIZE_IN_TURN, *_pack(left), *terms):
-                n = row["n"]
+            for n, *row in await self._connection.fetch(self._AUTHORIZE_IN_TURN, *_pack(left), *terms):
                 decisions[n] = _read_decision(row, events[n].event_type, policies[n].enforced.policy)
         return decisions
 
@@ -202,28 +203,16 @@ def _as_json(counters: Sequence[Mapping[str, Any]] | None) -> str | None:
     return None if counters is None else orjson.dumps(counters).decode()
 
 
-def _read_decision(row: asyncpg.Record, event_type: str, policy: Policy) -> Decision:
-    """Read a decision of `authorize_in_turn`; `policy` is what the caller knows, and an older grant has its own."""
+def _read_decision(row: Sequence[Any], event_type: str, policy: Policy) -> Decision:
+    """Read a row of `authorize_in_turn` without its n; `policy` is what the caller knows, old grants have theirs."""
+    word, code, wait_seconds, hold_id, held_at, credits, policy_id, policy_version, *stood = row
+    rates_used, taken_before, quota_resets, available_before, would_refuse, terms, units = stood
     decision = Decision(
-        str(row["hold_id"]),
-        row["decision"],
-        row["code"],
-        row["wait_seconds"],
-        row["held_at"],
-        quota_resets=row["quota_resets"],
-        is_new=row["terms"] is None,
+        str(hold_id), word, code, wait_seconds, held_at, quota_resets=quota_resets, is_new=terms is None
     )
-    if decision.decision in ("granted", "denied"):
+    if word in ("granted", "denied"):
         decision.receipt = Receipt(
-            row["policy_id"],
-            row["policy_version"],
-            policy if row["terms"] is None else read_terms(row["terms"]),
-            event_type,
-            row["units"],
-            row["credits"] or 0,
-            row["rates_used"],
-            row["taken_before"],
-            row["available_before"],
-            row["would_refuse"],
+            *(policy_id, policy_version, policy if terms is None else read_terms(terms), event_type, units),
+            *(credits or 0, rates_used, taken_before, available_before, would_refuse),
         )
     return decision

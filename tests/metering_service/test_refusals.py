@@ -118,14 +118,6 @@ events_of_a_batch = st.lists(
 )
 
 
-class InTurn(HoldStore):
-    """Decides about all events one after the other."""
-
-    _AUTHORIZE = (
-        "SELECT * FROM authorize_events('[]', '{}', $3, $4, $5) WHERE $1::json IS NOT NULL AND $2::text[] IS NOT NULL"
-    )
-
-
 # Counters by their names: their numbers are as they come.
 _HOLDS = """
     SELECT to_jsonb(h) - 'counter_ids', (SELECT array_agg(c.name || c.user_id ORDER BY place)
@@ -136,17 +128,22 @@ _HOLDS = """
 _COUNTERS = "SELECT to_jsonb(c) - 'counter_id' FROM counter c ORDER BY client_id, name, user_id"
 
 
-@given(batches=st.lists(events_of_a_batch, min_size=1, max_size=4), grant=st.integers(0, 60))
+@given(
+    batches=st.lists(events_of_a_batch, min_size=1, max_size=4),
+    grant=st.integers(0, 60),
+    some=st.sets(st.sampled_from(CLIENTS)),
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_all_at_once_decides_what_one_after_the_other_does(
-    metering: Metering, clock: MovableClock, batches: list[Any], grant: int
+    metering: Metering, clock: MovableClock, batches: list[Any], grant: int, some: set[str]
 ) -> None:
     outcomes = []
     async with open_pool(metering.dsn, size=1, application_name="test", settings=CHARGING_SETTINGS) as pool:
-        for store in (HoldStore, InTurn):
+        for in_turn in (set(), some, set(CLIENTS)):
             async with pool.acquire() as connection:
                 await _set_up(connection, grant)
-                transaction = [await _authorize(store(connection), batch) for batch in batches]
+                store = HoldStore(connection)
+                transaction = [await _authorize(store, batch, in_turn) for batch in batches]
                 left = (
                     await connection.fetch(
                         "SELECT * FROM account ORDER BY client_id",
@@ -155,7 +152,29 @@ async def test_all_at_once_decides_what_one_after_the_other_does(
                     await connection.fetch(_COUNTERS),
                 )
                 outcomes.append((transaction, [[tuple(row) for row in rows] for rows in left]))
-    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+async def test_who_was_refused_is_asked_about_by_one_statement_until_something_fits(
+    metering: Metering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared: list[set[str]] = []
+    authorize = HoldStore.authorize
+
+    async def look_on(store: HoldStore, *asked: Any, in_turn: set[str], **terms: Any) -> list[Decision | None]:
+        spared.append(set(in_turn))
+        return await authorize(store, *asked, in_turn=in_turn, **terms)
+
+    monkeypatch.setattr(HoldStore, "authorize", look_on)
+    await metering.give("acme", grant=1)
+    await metering.give("other", grant=9)
+    for expected in ("granted", "denied", "denied"):
+        decisions = await metering.authorize(event(), event(clientId="other"))
+        assert [decision["decision"] for decision in decisions] == [expected, "granted"]
+    await metering.admin("POST", "/internal/clients/acme/grants", {"grantId": "more", "credits": 5})
+    for _ in range(2):
+        assert (await metering.authorize(event()))[0]["decision"] == "granted"
+    assert spared == [set(), set(), {"acme"}, {"acme"}, set()]
 
 
 async def _set_up(connection: asyncpg.Connection, grant: int) -> None:
@@ -177,7 +196,9 @@ async def _set_up(connection: asyncpg.Connection, grant: int) -> None:
         )
 
 
-async def _authorize(store: HoldStore, batch: Sequence[tuple[str, int, int, int, bool]]) -> list[dict[str, Any]]:
+async def _authorize(
+    store: HoldStore, batch: Sequence[tuple[str, int, int, int, bool]], in_turn: set[str]
+) -> list[dict[str, Any]]:
     events = [
         BillableEvent(f"00000000-0000-7000-8000-{hold:012}", f"e{number}", client, "t", USERS[number % 3], units)
         for client, hold, number, units, _ in batch
@@ -188,7 +209,7 @@ async def _authorize(store: HoldStore, batch: Sequence[tuple[str, int, int, int,
     ]
     rates = [RateOutcome([0], 0) if passes or n % 5 else RateOutcome([1], 7) for n, (*_, passes) in enumerate(batch)]
     decisions: list[Decision | None] = await store.authorize(
-        events, policies, rates, service="tests", default_policy="ada"
+        events, policies, rates, service="tests", default_policy="ada", in_turn=in_turn
     )
     return [asdict(decision) for decision in decisions if decision is not None]
 
