@@ -11,13 +11,14 @@ from metering_service.events.decision import Decision
 from metering_service.events.event import BillableEvent
 from metering_service.notices.store import NoticeStore
 from metering_service.refusals.by_client import RefusalsByClient
-from metering_service.refusals.refusal import RefusalLine, RefusalLog, list_first
+from metering_service.refusals.refusal import FirstKey, RefusalLine, RefusalLog, list_first
 from metering_service.refusals.store import RefusalStore
 from service_chassis.database.rounds import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 WRITE_INTERVAL_SECONDS = 1.0
 _FORGOTTEN_A_ROUND = 5_000
+_REMEMBERED_NOTICES = 100_000
 
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 LAST_LINE = (LATEST, "", "", "", "")
@@ -32,6 +33,8 @@ class KeepRefusals:
     kept: timedelta
     by_client: RefusalsByClient
     log: RefusalLog = field(default_factory=RefusalLog)
+    _told: set[FirstKey] = field(default_factory=set)
+    """Of what the database would find written already: most refusals are not the first of their period."""
 
     def note(self, event: BillableEvent, decision: Decision) -> None:
         """Count a denied event."""
@@ -45,9 +48,14 @@ class KeepRefusals:
         taken = self.log.take_all()
         if taken:
             self.by_client.add(taken)
+            if len(self._told) > _REMEMBERED_NOTICES:
+                self._told.clear()
+            first = list_first(taken, self._told)
             async with self.pool.acquire() as connection, connection.transaction():
                 await RefusalStore(connection).add(taken)
-                await NoticeStore(connection).insert_refused(list_first(taken))
+                if first:
+                    await NoticeStore(connection).insert_refused(list(first.values()))
+            self._told |= first.keys()
 
     async def forget_old(self) -> None:
         """Delete what is older than `kept`."""

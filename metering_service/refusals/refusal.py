@@ -1,6 +1,6 @@
 """What is kept of refusals: how many there were of a kind in a minute, and the first and the last receipt. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -55,10 +55,12 @@ class RefusalLog:
             return
         minute = at.replace(second=0, microsecond=0)
         user_id = event.user_id or ""
-        users = self._users.setdefault((event.client_id, minute), set())
-        if user_id not in users and len(users) >= NAMED_USERS:
-            user_id = ""
-        users.add(user_id)
+        if user_id:
+            users = self._users.setdefault((event.client_id, minute), set())
+            if user_id not in users and len(users) >= NAMED_USERS:
+                user_id = ""
+            else:
+                users.add(user_id)
         key = RefusalKey(
             event.client_id, minute, event.event_type, decision.code, receipt.find_limit(decision.code), user_id
         )
@@ -78,33 +80,38 @@ class RefusalLog:
         return taken
 
 
-def list_first(taken: Mapping[RefusalKey, Refusals]) -> list[dict[str, Any]]:
+FirstKey = tuple[str, str, str, datetime]
+"""What a first refusal is told of: client, code, name of the limit, and the end of the period."""
+
+
+def list_first(
+    taken: Mapping[RefusalKey, Refusals], told: Container[FirstKey] = frozenset()
+) -> dict[FirstKey, dict[str, Any]]:
     """Return the first refusal of each client by code and limit, as the notices that are to be written of them.
 
-    Each is told once in its quota's period, and where no quota refused, in the UTC month.
+    Each is told once in its quota's period, and where no quota refused, in the UTC month: not those `told` already.
     """
-    first: dict[tuple[str, str], dict[str, Any]] = {}
-    for key, refusals in sorted(taken.items(), key=lambda each: each[1].first_at):
+    first: dict[FirstKey, dict[str, Any]] = {}
+    for key, refusals in taken.items():
         ends_at = refusals.resets_at or _end_month(refusals.first_at)
-        about = f"{key.code} {key.limit} {ends_at:%Y-%m-%dT%H:%M:%SZ}"
+        about = key.client_id, key.code, key.limit, ends_at
+        if about in told or (about in first and first[about]["at"] <= refusals.first_at):
+            continue
         receipt = refusals.first_receipt
-        first.setdefault(
-            (key.client_id, about),
-            {
-                "client_id": key.client_id,
-                "key": about,
-                "at": refusals.first_at,
-                "ends_at": ends_at,
-                "data": {
-                    "policyId": receipt.policy_id,
-                    "policyVersion": receipt.policy_version,
-                    "code": key.code,
-                    "limit": key.limit or None,
-                    "eventType": key.event_type,
-                },
+        first[about] = {
+            "client_id": key.client_id,
+            "key": f"{key.code} {key.limit} {ends_at:%Y-%m-%dT%H:%M:%SZ}",
+            "at": refusals.first_at,
+            "ends_at": ends_at,
+            "data": {
+                "policyId": receipt.policy_id,
+                "policyVersion": receipt.policy_version,
+                "code": key.code,
+                "limit": key.limit or None,
+                "eventType": key.event_type,
             },
-        )
-    return list(first.values())
+        }
+    return first
 
 
 def _end_month(moment: datetime) -> datetime:

@@ -49,22 +49,25 @@ class RefusalStore:
 
     async def add(self, refusals: Mapping[RefusalKey, Refusals]) -> None:
         """Add what was refused to what is kept, and to the sums of its days."""
-        rows = [
-            {
-                "client_id": key.client_id,
-                "minute": key.minute,
-                "event_type": key.event_type,
-                "code": key.code,
-                "limit_name": key.limit,
-                "user_id": key.user_id,
-                "refused": each.count,
-                "first_at": each.first_at,
-                "last_at": each.last_at,
-                "first_receipt": each.first_receipt.as_document(),
-                "last_receipt": each.last_receipt.as_document(),
-            }
-            for key, each in refusals.items()
-        ]
+        rows = []
+        for key, each in refusals.items():
+            receipt = each.first_receipt.as_document()
+            is_one = each.last_receipt is each.first_receipt
+            rows.append(
+                {
+                    "client_id": key.client_id,
+                    "minute": key.minute,
+                    "event_type": key.event_type,
+                    "code": key.code,
+                    "limit_name": key.limit,
+                    "user_id": key.user_id,
+                    "refused": each.count,
+                    "first_at": each.first_at,
+                    "last_at": each.last_at,
+                    "first_receipt": receipt,
+                    "last_receipt": receipt if is_one else each.last_receipt.as_document(),
+                }
+            )
         await self._connection.execute(self._ADD, orjson.dumps(rows).decode())
 
     _LINE = """

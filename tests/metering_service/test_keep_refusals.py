@@ -10,7 +10,7 @@ import pytest
 from metering_service.events.decision import Decision, Receipt
 from metering_service.events.event import BillableEvent
 from metering_service.policies.policy import Policy, Quota, Rate
-from metering_service.refusals.refusal import NAMED_USERS, RefusalLog
+from metering_service.refusals.refusal import NAMED_USERS, RefusalLog, list_first
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.operator_command import run_command
 
@@ -142,3 +142,24 @@ def test_a_flood_of_users_leaves_a_bounded_number_of_rows() -> None:
         decision = Decision("h", "denied", "api_rate_limited", 1, at, RECEIPT)
         log.note(BillableEvent("h", "e", "acme", "t", user), decision)
     assert {key.user_id for key in log.take_all()} == {"user-1", ""}
+
+
+def test_the_first_refusal_of_a_period_is_told_once_the_earliest_of_those_that_came_together() -> None:
+    log, at = RefusalLog(), datetime(2026, 3, 31, 22, 0, 30, tzinfo=UTC)
+    ends = [datetime(2026, 4, 1, tzinfo=UTC)] * 2
+
+    def refuse(user: str, code: str, moment: datetime) -> None:
+        decision = Decision("h", "denied", code, 1, moment, RECEIPT, ends)
+        log.note(BillableEvent("h", "e", "acme", "t", user), decision)
+
+    refuse("ann", "api_quota_exceeded", at.replace(second=31))
+    refuse("eve", "api_quota_exceeded", at)
+    refuse("eve", "api_rate_limited", at)
+    first = list_first(log.take_all())
+    assert [(told["key"], told["at"]) for told in first.values()] == [
+        ("api_quota_exceeded z 2026-04-01T00:00:00Z", at),
+        ("api_rate_limited s 2026-04-01T00:00:00Z", at),
+    ]
+    refuse("ann", "api_quota_exceeded", at.replace(second=32))
+    refuse("ann", "api_balance_exhausted", at.replace(second=32))
+    assert [told["data"]["code"] for told in list_first(log.take_all(), first).values()] == ["api_balance_exhausted"]
