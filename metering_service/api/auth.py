@@ -19,7 +19,7 @@ def authenticate(request: web.Request, *scopes: str) -> ServiceKey:
     Raises Unauthorized, or Forbidden when its scope is none of `scopes` that the application accepts.
     """
     key = find_service_key(request, request.app[COMPONENTS].service_keys)
-    accepted = [scope for scope in scopes if scope in request.app[ACCEPTED_SCOPES]]
-    if key.scope not in accepted:
+    if key.scope not in scopes or key.scope not in request.app[ACCEPTED_SCOPES]:
+        accepted = [scope for scope in scopes if scope in request.app[ACCEPTED_SCOPES]]
         raise Forbidden(f"This call needs a key of scope {' or '.join(accepted)}")
     return key

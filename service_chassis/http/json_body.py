@@ -62,9 +62,12 @@ async def read_bytes(request: web.Request) -> bytes:
     Raises PayloadTooLarge, UnsupportedMediaType for an encoded one, HttpFault 408 for a slow one, and
     InvalidRequest for one that is not framed as HTTP says.
     """
-    if any(encoding.strip().lower() != "identity" for encoding in request.headers.getall("Content-Encoding", [])):
+    headers = request.headers
+    if "Content-Encoding" in headers and any(
+        encoding.strip().lower() != "identity" for encoding in headers.getall("Content-Encoding")
+    ):
         raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is")
-    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+    if "Transfer-Encoding" in headers and headers["Transfer-Encoding"].strip().lower() != "chunked":
         raise UnsupportedMediaType("Transfer-Encoding must be chunked alone; send the body as it is")
     if (request.content_length or 0) > request.client_max_size:
         raise PayloadTooLarge()
@@ -79,6 +82,8 @@ async def read_bytes(request: web.Request) -> bytes:
 
 def require_json(request: web.Request) -> None:
     """Raise UnsupportedMediaType unless the request says its body is JSON, in UTF-8."""
+    if request.headers.get("Content-Type") == "application/json":  # as nearly everybody says it
+        return
     if request.content_type != "application/json":
         raise UnsupportedMediaType()
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):

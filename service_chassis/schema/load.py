@@ -101,6 +101,9 @@ def _compile_checks(
         checks.append(lambda values: all(type(value) is kind and is_plain(value) for value in values))
     if len(checks) == 1:
         return checks[0]
+    if len(checks) == 2:
+        first, second = checks
+        return lambda value: first(value) and second(value)
     return lambda value: all(is_valid(value) for is_valid in checks)
 
 
