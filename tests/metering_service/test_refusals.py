@@ -144,13 +144,8 @@ async def test_all_at_once_decides_what_one_after_the_other_does(
                 await _set_up(connection, grant)
                 store = HoldStore(connection)
                 transaction = [await _authorize(store, batch, in_turn) for batch in batches]
-                left = (
-                    await connection.fetch(
-                        "SELECT * FROM account ORDER BY client_id",
-                    ),
-                    await connection.fetch(_HOLDS),
-                    await connection.fetch(_COUNTERS),
-                )
+                statements = ("SELECT * FROM account ORDER BY client_id", _HOLDS, _COUNTERS)
+                left = [await connection.fetch(statement) for statement in statements]
                 outcomes.append((transaction, [[tuple(row) for row in rows] for rows in left]))
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
