@@ -1,6 +1,7 @@
 """What a policy version makes of an event: what it costs, and the counters of the quotas that it counts in. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from metering_service.policies.policy import PolicyVersion
@@ -65,14 +66,18 @@ class CountedBatch:
                 amounts.append(amount)
                 ahead.append(row["wanted"])
                 row["wanted"] += amount
-            described["counters"] = write_array(numbers)
-            described["amounts"] = write_array(amounts)
-            described["ahead"] = write_array(ahead)
+            described["counters"] = write_array(tuple(numbers))
+            described["amounts"] = write_array(tuple(amounts))
+            described["ahead"] = write_array(tuple(ahead))
             if policy.mode == "shadow":
-                described["unpaid"] = write_array(quota.count(units, 0) for quota in quotas)
+                described["unpaid"] = write_array(tuple(quota.count(units, 0) for quota in quotas))
         return described
 
 
-def write_array(values: Iterable[int]) -> str:
-    """Return whole numbers as PostgreSQL writes an array, which it reads in half the time of a list of JSON."""
+@lru_cache(10_000)
+def write_array(values: tuple[int, ...]) -> str:
+    """Return whole numbers as PostgreSQL writes an array, which it reads in half the time of a list of JSON.
+
+    Kept, since numbers, amounts and sums of a batch are small and much the same in the next one.
+    """
     return "{" + ",".join(map(str, values)) + "}"

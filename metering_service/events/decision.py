@@ -86,7 +86,8 @@ class Receipt:
 
 def _render_quota(name: str, limit: int, before: int, amount: int) -> dict[str, Any]:
     """Return what a quota saw. What it takes last counts as what is over the limit, and is given back first."""
-    overage = max(0, before + amount - limit) - max(0, before - limit)
+    over = before + amount - limit
+    overage = 0 if over <= 0 else over - max(0, before - limit)
     return {"name": name, "limit": limit, "usedBefore": before, "amount": amount, "overage": overage}
 
 

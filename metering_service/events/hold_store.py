@@ -80,7 +80,7 @@ class HoldStore:
                 "units": event.units,
                 "resolve_within": event.resolve_within_seconds,
                 "rate_ok": not rate.wait_seconds,
-                "rates_used": None if rate.used_before is None else write_array(rate.used_before),
+                "rates_used": None if rate.used_before is None else write_array(tuple(rate.used_before)),
                 "again": again,
                 "shadow_policy_id": shadow and shadow.policy_id,
                 **batch.describe(version, event.client_id, event.event_type, event.user_id, event.units),
