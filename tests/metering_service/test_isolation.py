@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from metering_service.components import COMPONENTS
 from metering_service.events.event import BillableEvent, find_repeated
 from service_chassis.application import READINESS
 from tests.metering_service.conftest import EVENTS_KEY, Metering, StartMetering, event
@@ -170,6 +171,19 @@ async def test_a_process_is_ready_while_decisions_have_every_connection(start_me
             await asyncio.gather(*waiting)
     finally:
         await connection.close()
+
+
+async def test_a_new_client_is_served_while_everything_else_has_every_connection(
+    start_metering: StartMetering,
+) -> None:
+    """Operators who grant credits to a locked account, say."""
+    metering = await start_metering(postgres_pool_size=2)
+    pool = metering.clients[0].server.app[COMPONENTS].events.pool  # type: ignore[attr-defined]
+    async with pool.acquire(), pool.acquire():
+        [decision] = await metering.authorize(event("new"))
+        assert decision["decision"] == "granted"
+        [result] = await metering.settle(event("newer"))
+        assert (result["state"], result["late"]) == ("settled", True)
 
 
 @pytest.mark.parametrize("is_booked", [False, True])
