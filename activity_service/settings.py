@@ -52,8 +52,8 @@ class ActivitySettings(process_settings.ProcessSettings, DatabaseSettings):
     cors_origins: tuple[str, ...] = cors_origins_variable()
     postgres_pool_size: int = variable(
         "POSTGRES_POOL_SIZE",
-        "Most connections to PostgreSQL for requests. What requests share and the background work use up to a "
-        "quarter as many again, and readiness one.",
+        "Most connections to PostgreSQL for requests, of which one client has three quarters at once. What requests "
+        "share and the background work use up to a quarter as many again, and readiness one.",
         unit="connections",
         default=20,
         validate=CONNECTIONS,

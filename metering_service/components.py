@@ -118,7 +118,7 @@ async def open_components(
     open_counted = partial(_open_pool, settings, PoolMetrics(app[METRICS]))
     async with (
         open_counted("charging", size, CHARGING_SETTINGS, settings.postgres_charging_dsn) as charging_pool,
-        # For everything that no request for a charge waits for, and for the policies of clients not seen before.
+        # For everything that no request for a charge waits for.
         open_counted("others", max(2, size // 2), {}) as pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
         open_counted("readiness", 1, {}) as readiness_pool,
@@ -136,7 +136,7 @@ async def open_components(
         app[READINESS].require("default_policy", lambda: check_policy(readiness_pool, default_policy))
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
         app[READINESS].require("clock", watch.check)
-        policies = PolicyCache(pool, default_policy=default_policy)
+        policies = PolicyCache(charging_pool, default_policy=default_policy)
         refusals = KeepRefusals(
             pool, timedelta(days=settings.refusal_retention_days), RefusalsByClient(metrics.refusals)
         )

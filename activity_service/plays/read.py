@@ -24,7 +24,7 @@ class ReadPlanPlays:
 
     async def fetch(self, caller: Caller, play_id: str) -> PlanPlay:
         """Return a play. Raises PlanPlayNotFound, or Forbidden for another client's or user's."""
-        async with self.pool.acquire() as connection:
+        async with self.pool.acquire(client_id=caller.client_id) as connection:
             store = PlanPlayStore(connection)
             play = await store.fetch_plan_play(caller.client_id, play_id)
             is_anothers = play is None and await store.exists_for_anybody(play_id)
@@ -41,7 +41,7 @@ class ReadPlanPlays:
         """Return up to `limit` plays after a position, and the last of them if more follow, else None."""
         if wanted is None:
             return (), None
-        async with self.pool.acquire() as connection:
+        async with self.pool.acquire(client_id=wanted.client_id) as connection:
             return cut_page(await PlanPlayStore(connection).list_plan_plays(wanted, limit + 1, after), limit)
 
     async def stream(self, wanted: PlanPlayFilter | None) -> AsyncGenerator[Sequence[PlanPlay], None]:

@@ -60,7 +60,10 @@ class UpdatePlanPlays:
             PLAY_COMPLETED, play.id, client_id=play.client_id, user_id=play.user_id
         ) as hold:
             now = self.clock()
-            async with self.pool.acquire() as connection, hold.charge(connection, at=now) as charge:
+            async with (
+                self.pool.acquire(client_id=play.client_id) as connection,
+                hold.charge(connection, at=now) as charge,
+            ):
                 changed = await CompletionStore(connection).complete_plan_play(play, changes, charge, now)
                 if changed is None:
                     raise PlanPlayNotFound

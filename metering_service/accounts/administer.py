@@ -38,7 +38,7 @@ class AdministerAccounts:
             ahead = await LedgerStore(connection).list_ahead()
         mended = []
         for each in ahead if client_id is None else [client_id]:
-            async with self.pool.acquire() as connection, connection.transaction():
+            async with self.pool.acquire(client_id=each) as connection, connection.transaction():
                 store = LedgerStore(connection)
                 await store.lock_account(each)
                 if each in ahead and await store.mend_moments(each):

@@ -62,7 +62,7 @@ class AssignPolicies:
         `reset_periods`. Raises ClientNotFound unless the client is known or to be created, UnknownPolicy,
         PolicyNotBegun, or InvalidRequest naming the field.
         """
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire(client_id=client_id) as connection, connection.transaction():
             accounts, store = LedgerStore(connection), AssignmentStore(connection)
             if not create:
                 await accounts.require_known(client_id)

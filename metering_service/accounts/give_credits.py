@@ -219,7 +219,10 @@ class GiveCredits:
         self, client_id: str, *, create: bool = False, dry_run: bool = False
     ) -> AsyncIterator[tuple[asyncpg.Connection, datetime]]:
         """Lend a connection, in a transaction that has locked the account and moved it on, and its moment."""
-        async with self.pool.acquire() as connection, open_transaction(connection, dry_run=dry_run):
+        async with (
+            self.pool.acquire(client_id=client_id) as connection,
+            open_transaction(connection, dry_run=dry_run),
+        ):
             store = LedgerStore(connection)
             if not create:
                 await store.require_known(client_id)

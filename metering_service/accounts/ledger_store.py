@@ -122,7 +122,8 @@ class LedgerStore:
         WHERE client_id = $1 AND counted_on > (utc_now() AT TIME ZONE 'UTC')::date
         """,
         """
-        UPDATE hold SET counted_on = (utc_now() AT TIME ZONE 'UTC')::date, held_at = least(held_at, utc_now())
+        UPDATE hold SET counted_on = (utc_now() AT TIME ZONE 'UTC')::date, held_at = least(held_at, utc_now()),
+                        resolve_by = least(resolve_by, utc_now() + (resolve_by - held_at))
         WHERE client_id = $1 AND released_at IS NULL
           AND (counted_on > (utc_now() AT TIME ZONE 'UTC')::date OR held_at > utc_now())
         """,

@@ -33,6 +33,6 @@ class MoveAccounts:
 
     async def move(self, client_id: str) -> None:
         """Move one account on, if it is due."""
-        async with self.pool.acquire() as connection:
+        async with self.pool.acquire(client_id=client_id) as connection:
             if await GrantStore(connection).is_due(client_id):
                 await LedgerStore(connection).lock_account(client_id)

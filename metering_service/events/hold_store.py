@@ -50,6 +50,11 @@ class HoldStore:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
+    @property
+    def connection(self) -> asyncpg.Connection:
+        """What it works through, for what its caller reads beside it."""
+        return self._connection
+
     _AUTHORIZE = "SELECT * FROM authorize_events($1, $2, $3, $4, $5)"
     _AUTHORIZE_IN_TURN = "SELECT * FROM authorize_in_turn($1, $2, $3, $4, $5)"
 

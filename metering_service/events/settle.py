@@ -69,7 +69,7 @@ class SettleEvents:
                 break
             others = [events[n] for n in left]
             outcomes = await store.settle_others(
-                others, await self._find_policies(others), service=service, default_policy=self._default_policy
+                others, await self._find_policies(store, others), service=service, default_policy=self._default_policy
             )
             for n, outcome in zip(left, outcomes, strict=True):
                 settlements[n] = outcome
@@ -80,11 +80,11 @@ class SettleEvents:
                 self._policies.forget(client_id)
         return [None if _is_stale(settlement) else settlement for settlement in settlements]
 
-    async def _find_policies(self, events: Sequence[SettledEvent]) -> dict[str, PolicyVersion]:
+    async def _find_policies(self, store: HoldStore, events: Sequence[SettledEvent]) -> dict[str, PolicyVersion]:
         """Return the policies of those whose events are told whole, and so may be charged without a hold."""
         try:
             policies = await self._policies.fetch_of_clients(
-                event.client_id for event in events if event.event_type is not None
+                (event.client_id for event in events if event.event_type is not None), store.connection
             )
         except LookupError:
             return {}  # the configured default does not exist: what is held or charged needs no policy

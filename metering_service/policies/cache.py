@@ -1,6 +1,7 @@
 """The policies of clients, kept in this process for the rate check."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 import asyncpg
 from cachetools import LRUCache
@@ -24,10 +25,13 @@ class PolicyCache:
         self._default_policy = default_policy
         self._by_client: LRUCache[str, ClientPolicies] = LRUCache(_CACHED_CLIENTS)
 
-    async def fetch_of_clients(self, client_ids: Iterable[str]) -> dict[str, ClientPolicies]:
+    async def fetch_of_clients(
+        self, client_ids: Iterable[str], connection: asyncpg.Connection | None = None
+    ) -> dict[str, ClientPolicies]:
         """Return the policies of each client, as cached or as they stand.
 
-        Raises LookupError when the configured default policy does not exist.
+        They are read through `connection` for a caller that holds one, who must not wait for another. Raises
+        LookupError when the configured default policy does not exist.
         """
         found: dict[str, ClientPolicies] = {}
         missing: list[str] = []
@@ -38,8 +42,8 @@ class PolicyCache:
             else:
                 found[client_id] = policies
         if missing:
-            async with self._pool.acquire() as connection:
-                present = await PolicyStore(connection).list_of_clients(missing, self._default_policy)
+            async with self._pool.acquire() if connection is None else nullcontext(connection) as reading:
+                present = await PolicyStore(reading).list_of_clients(missing, self._default_policy)
             self._by_client.update(present)
             found |= present
         return found

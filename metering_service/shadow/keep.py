@@ -87,7 +87,7 @@ class KeepShadow:
     ) -> None:
         client_ids = sorted({each.event.client_id for each in waiting})
         present = await PolicyStore(connection).list_of_clients(client_ids, self.default_policy)
-        cached = await self.policies.fetch_of_clients(client_ids)
+        cached = await self.policies.fetch_of_clients(client_ids, connection)
         for client_id in client_ids:
             if cached[client_id].shadow != present[client_id].shadow:
                 self.policies.forget(client_id)

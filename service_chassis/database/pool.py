@@ -91,14 +91,16 @@ class FairPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
         self._acquire_seconds = acquire_seconds
         self._work_seconds = work_seconds
 
-    def acquire(self, *, timeout: float | None = None, work_seconds: float | None = None) -> "_Turn":
-        """Lend a connection within `timeout` seconds, twice that where one has to be opened. Raises TimeoutError.
+    def acquire(
+        self, *, timeout: float | None = None, work_seconds: float | None = None, client_id: str = ""
+    ) -> "_Turn":
+        """Lend one to a client, '' for nobody, within `timeout` seconds, twice that where one has to be opened.
 
-        With `work_seconds`, also in whoever uses it for longer, the wait included. Else the pool's own bounds count.
+        Raises TimeoutError, with `work_seconds` also in whoever uses it for longer, the wait included.
         """
         seconds = self._acquire_seconds if timeout is None else timeout
-        work_seconds = self._work_seconds if work_seconds is None else work_seconds
-        return _Turn(self, super().acquire(timeout=seconds), seconds, work_seconds)
+        work = self._work_seconds if work_seconds is None else work_seconds
+        return _Turn(self, super().acquire(timeout=seconds), seconds, work, client_id)
 
 
 def _hear(done: asyncio.Future[Any]) -> None:
@@ -110,7 +112,7 @@ def _hear(done: asyncio.Future[Any]) -> None:
 class _Turn:
     """One use of a connection, once it is its turn. A session with a server that has changed is cut at its end."""
 
-    __slots__ = ("_connection", "_lent", "_timeout_seconds", "_turns", "_unlike_a_session", "_work")
+    __slots__ = ("_connection", "_lent", "_share", "_timeout_seconds", "_turns", "_unlike_a_session", "_work")
 
     def __init__(
         self,
@@ -118,8 +120,10 @@ class _Turn:
         lent: AbstractAsyncContextManager[asyncpg.Connection],
         timeout_seconds: float,
         work_seconds: float | None,
+        client_id: str,
     ) -> None:
         self._turns = pool.turns
+        self._share = pool.turns.share_of(client_id)
         self._unlike_a_session = pool.unlike_a_session
         self._lent = lent
         self._timeout_seconds = timeout_seconds
@@ -128,12 +132,12 @@ class _Turn:
     async def __aenter__(self) -> asyncpg.Connection:
         await self._work.__aenter__()
         try:
-            await self._turns.take(self._timeout_seconds)
+            await self._turns.take(self._timeout_seconds, self._share)
             try:
                 self._connection = await self._lent.__aenter__()
                 return self._connection
             except BaseException:
-                self._turns.give_back()
+                self._turns.give_back(self._share)
                 raise
         except BaseException as error:
             await self._work.__aexit__(type(error), error, error.__traceback__)
@@ -147,7 +151,7 @@ class _Turn:
             # Without a fault there is nothing to wait for, and this is on every request's way.
             await (self._lent.__aexit__(*fault) if fault[1] is None else self._give_back(*fault))
         finally:
-            self._turns.give_back()
+            self._turns.give_back(self._share)
             await self._work.__aexit__(*fault)
         self._tell_of_a_pooler(fault[1])
 

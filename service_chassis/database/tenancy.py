@@ -43,7 +43,7 @@ async def act_for(connection: asyncpg.Connection, client_id: str) -> None:
 @asynccontextmanager
 async def begin_for(pool: asyncpg.Pool, client_id: str) -> AsyncIterator[asyncpg.Connection]:
     """Lend a connection, in a transaction that sees the rows of this client and of no other."""
-    async with pool.acquire() as connection, connection.transaction():
+    async with pool.acquire(client_id=client_id) as connection, connection.transaction():
         await act_for(connection, client_id)
         yield connection
 

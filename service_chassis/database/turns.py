@@ -1,7 +1,11 @@
-"""Turns at the connections of a pool: first come, first served, each wait bounded, and all of it counted."""
+"""Turns at the connections of a pool: first come, first served, each wait bounded, and all of it counted.
+
+One client never has all of them: a quarter is left to the others, however long its own statements take.
+"""
 
 import asyncio
 import time
+from weakref import WeakValueDictionary
 
 from prometheus_client import Counter, Histogram
 
@@ -37,20 +41,42 @@ class Turns:
         self.waits: Histogram | None = None
         self.timeouts: Counter | None = None
         self._free = asyncio.Semaphore(size)
+        self._most_of_one = max(1, size - max(1, size // 4))
+        self._whole = asyncio.Semaphore(size)
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def take(self, timeout_seconds: float) -> None:
-        """Take a turn, which is to be given back. Raises TimeoutError when none comes in time."""
-        if self._free.locked():
-            await self._wait(timeout_seconds)
+    def share_of(self, client_id: str) -> asyncio.Semaphore:
+        """Return what a client may have at once, all of it for '', nobody in particular."""
+        if not client_id:
+            return self._whole
+        share = self._shares.get(client_id)
+        if share is None:
+            share = self._shares[client_id] = asyncio.Semaphore(self._most_of_one)
+        return share
+
+    async def take(self, timeout_seconds: float, share: asyncio.Semaphore) -> None:
+        """Take a turn out of a client's share, which is to be given back. Raises TimeoutError when none comes in
+        time.
+        """
+        if self._free.locked() or share.locked():
+            await self._wait(timeout_seconds, share)
         else:
-            await self._free.acquire()
+            await self._take(share)
         self.taken += 1
 
-    async def _wait(self, timeout_seconds: float) -> None:
+    async def _take(self, share: asyncio.Semaphore) -> None:
+        await share.acquire()  # first: whoever waits for this keeps no turn from others
+        try:
+            await self._free.acquire()
+        except BaseException:
+            share.release()
+            raise
+
+    async def _wait(self, timeout_seconds: float, share: asyncio.Semaphore) -> None:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(timeout_seconds):
-                await self._free.acquire()
+                await self._take(share)
         except TimeoutError:
             if self.timeouts is not None:
                 self.timeouts.inc()
@@ -59,7 +85,8 @@ class Turns:
             if self.waits is not None:
                 self.waits.observe(time.perf_counter() - began)
 
-    def give_back(self) -> None:
+    def give_back(self, share: asyncio.Semaphore) -> None:
         """Let the next one have it."""
         self.taken -= 1
+        share.release()
         self._free.release()

@@ -9,7 +9,7 @@ from activity_service.metrics import ActivityMetrics
 from activity_service.plays.admission import LEAST_LIMIT, SLOW_SECONDS, Admission
 from service_chassis.application import READINESS
 from service_chassis.operations.metrics import Metrics
-from tests.activity_service.activity import Activity
+from tests.activity_service.activity import Activity, until
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.metering_double import Gate
 
@@ -70,6 +70,21 @@ async def test_another_client_gets_its_answer_while_one_has_all_places_and_wants
     assert (await waiting).status == 200
     await asyncio.gather(*under_way)
     assert (await activity.list_plays()).status == 200
+
+
+async def test_a_client_whose_calls_wait_leaves_connections_to_the_others(start_activity: StartActivity) -> None:
+    activity = await start_activity(postgres_pool_size=4)
+    play = await activity.create_play()
+    token = activity.issuer.issue("client-b")
+    turns = activity.components.read_plays.pool.turns
+    async with activity.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM plan_play FOR UPDATE")
+        waiting = [asyncio.create_task(activity.update(play["id"], currentLessonIndex=n)) for n in range(20)]
+        await until(lambda: turns.taken == 3)
+        assert [(await activity.list_plays(limit=1, token=token)).status for _ in range(20)] == [200] * 20
+        assert turns.taken == 3
+    assert [reply.status for reply in await asyncio.gather(*waiting)] == [200] * 20
+    assert turns.taken == 0
 
 
 async def test_place_is_free_again_after_every_end(start_activity: StartActivity) -> None:

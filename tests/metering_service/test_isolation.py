@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from metering_service.components import COMPONENTS
 from metering_service.events.event import BillableEvent, find_repeated
 from service_chassis.application import READINESS
 from tests.metering_service.conftest import EVENTS_KEY, Metering, StartMetering, event
@@ -170,6 +171,43 @@ async def test_a_process_is_ready_while_decisions_have_every_connection(start_me
             await asyncio.gather(*waiting)
     finally:
         await connection.close()
+
+
+async def test_a_new_client_is_served_while_everything_else_has_every_connection(
+    start_metering: StartMetering,
+) -> None:
+    """Operators who grant credits to a locked account, say."""
+    metering = await start_metering(postgres_pool_size=2)
+    pool = metering.clients[0].server.app[COMPONENTS].events.pool  # type: ignore[attr-defined]
+    async with pool.acquire(), pool.acquire():
+        [decision] = await metering.authorize(event("new"))
+        assert decision["decision"] == "granted"
+        [result] = await metering.settle(event("newer"))
+        assert (result["state"], result["late"]) == ("settled", True)
+
+
+async def test_grants_to_a_locked_account_leave_connections_to_other_clients(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    turns = metering.clients[0].server.app[COMPONENTS].events.pool.turns  # type: ignore[attr-defined]
+    await metering.give("bad", grant=1)
+    await metering.give("good", grant=1)
+    async with connection.transaction():
+        await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
+        waiting = [
+            asyncio.create_task(
+                metering.admin("POST", "/internal/clients/bad/grants", {"grantId": f"grant-{n}", "credits": 1})
+            )
+            for n in range(10)
+        ]
+        async with asyncio.timeout(5):
+            while turns.taken < turns.size - 1:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0)
+        for _ in range(10):
+            assert await metering.balance("good") == (1, 0, 0, 1)
+        assert turns.taken == turns.size - 1
+    await asyncio.gather(*waiting)
+    assert await metering.balance("bad") == (11, 0, 0, 11)
 
 
 @pytest.mark.parametrize("is_booked", [False, True])
