@@ -33,9 +33,8 @@ class MovableClock:
     def __init__(self, dsn: str) -> None:
         self.now = datetime(2026, 3, 31, 22, 0, 0, tzinfo=UTC)
         self._connection = psycopg.connect(dsn, autocommit=True)
-        self._connection.execute("CREATE TABLE test_clock (now timestamptz)")
-        self._connection.execute("INSERT INTO test_clock VALUES (%s)", (self.now,))
         self._connection.execute(
+            f"CREATE TABLE test_clock AS SELECT timestamptz '{self.now}' AS now;"
             "CREATE OR REPLACE FUNCTION utc_now() RETURNS timestamptz LANGUAGE sql VOLATILE "
             "AS 'SELECT now FROM test_clock'"
         )
