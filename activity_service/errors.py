@@ -1,6 +1,6 @@
 """The errors of this service: those of calls, with code, status and sentence, and operators'. Billing has its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from service_chassis.errors import NotFound, OperatorError, ServiceError
@@ -18,9 +18,7 @@ class Overloaded(ServiceError):
     status = 503
     code = "overloaded"
     message = "Too many requests under way"
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 class UsageUnavailable(ServiceError):
@@ -29,9 +27,7 @@ class UsageUnavailable(ServiceError):
     status = 503
     code = "usage_unavailable"
     message = "Usage cannot be read at the moment"
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 class NotParked(OperatorError):

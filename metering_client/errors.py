@@ -112,9 +112,7 @@ class MeteringSlow(BillingError):
     status = 503
     code = "overloaded"
     message = "Too many requests under way"
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 class MalformedResponse(ValueError):

@@ -1,15 +1,15 @@
 """The relay (outbox publisher): has metering charge what happened, again and again until it says so."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import asyncpg
 import structlog
 
-from metering_client.by_halves import NOT_NOW, call_by_halves
 from metering_client.client import MeteringClient
+from metering_client.errors import MeteringFault, MeteringRefusedCall, MeteringUnavailable
 from metering_client.event import BillableEvent
 from metering_client.metrics import BillingMetrics
 from metering_client.outbox_store import BATCH_EVENTS, OutboxStore
@@ -24,6 +24,16 @@ MAX_STATE_CHARACTERS = 40
 """Of what metering calls a state, which may be any text, in logs and in the outbox."""
 NO_HOLD = "00000000-0000-0000-0000-000000000000"
 """Before every hold's id."""
+MAX_FAILED_CALLS = 40
+"""Of one batch; enough to find four bad events among 500. What is not found by then waits for the next round."""
+
+NOT_NOW = "error"
+"""What metering says of an event that it could not charge or release now, and what is said of one it was not told."""
+NOT_READ = "refused call"
+"""What is said of an event that metering does not even read."""
+
+Call = Callable[[Sequence[BillableEvent]], Awaitable[Sequence[str]]]
+"""Tells metering of events and returns the state of each, in order."""
 
 _log = structlog.get_logger(__name__)
 
@@ -113,3 +123,30 @@ class Relay:
         self.metrics.unsettled.set(state.unsettled)
         self.metrics.oldest_unsettled.set(max(state.oldest_age_seconds or 0.0, 0.0))
         self.metrics.parked.set(state.parked)
+
+
+async def call_by_halves(call: Call, events: Sequence[BillableEvent]) -> list[str]:
+    """Return the state of each of `events`, in order: metering's word, NOT_NOW or NOT_READ.
+
+    A call that metering refuses or that fails there is repeated by halves, clients together, down to the event. One
+    that metering did not respond to is not: it says nothing about its events.
+    """
+    states = [NOT_NOW] * len(events)
+    waiting = [sorted(range(len(events)), key=lambda index: events[index].client_id)]
+    failed_calls = 0
+    while waiting and failed_calls < MAX_FAILED_CALLS:
+        indexes = waiting.pop()
+        try:
+            told = await call([events[index] for index in indexes])
+        except (MeteringFault, MeteringRefusedCall) as error:
+            failed_calls += 1
+            if len(indexes) > 1:
+                middle = len(indexes) // 2
+                waiting += [indexes[middle:], indexes[:middle]]
+                continue
+            told = [NOT_READ if isinstance(error, MeteringRefusedCall) else NOT_NOW]
+        except MeteringUnavailable:
+            break  # the rest would wait out its time, too
+        for index, state in zip(indexes, told, strict=True):
+            states[index] = state
+    return states

@@ -13,13 +13,12 @@ from typing import Any, TypeVar
 import asyncpg
 import structlog
 
-from metering_client.by_halves import NOT_NOW, call_by_halves
 from metering_client.client import MeteringClient
 from metering_client.errors import MalformedResponse
 from metering_client.event import BillableEvent, Outcome
 from metering_client.metrics import BillingMetrics
 from metering_client.outbox_store import OutboxStore
-from metering_client.relay import MAX_STATE_CHARACTERS, Relay
+from metering_client.relay import MAX_STATE_CHARACTERS, NOT_NOW, Relay, call_by_halves
 from service_chassis.batching import Batcher
 from service_chassis.operations.logging import log_fault
 

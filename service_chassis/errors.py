@@ -16,11 +16,12 @@ class FieldError:
 
 
 class ServiceError(Exception):
-    """An answer that is not a success. Subclasses set `status`, `code` and a default `message`."""
+    """An answer that is not a success. Subclasses set `status`, `code` and default `message` and `headers`."""
 
     status = 500
     code = "internal_error"
     message = "Internal server error"
+    headers: Mapping[str, str] = {}
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class ServiceError(Exception):
         super().__init__(message or self.message)
         self.message = message or self.message
         self.details = tuple(details)
-        self.headers = dict(headers or {})
+        self.headers = dict(self.headers if headers is None else headers)
 
 
 class InvalidRequest(ServiceError):
@@ -112,9 +113,7 @@ class KeysUnavailable(ServiceError):
     status = 503
     code = "keys_unavailable"
     message = "Access tokens cannot be verified at the moment"
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 def say(error: Exception) -> str:

@@ -8,6 +8,7 @@ A test names what it needs:
 - `redis_url`: the URL of a Valkey flushed before the test
 """
 
+import gc
 import itertools
 import secrets
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import redis
 from psycopg import sql
 
 from local_stack.ports import choose_free_port
+from local_stack.postgres_data import SUPERUSER
 from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
 from prove.breakable_stack import schema_of
@@ -36,6 +38,11 @@ FreshDatabase = Callable[[str], str]
 _database_numbers = itertools.count(1)
 
 
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of every later look for garbage: it is most of what there is, and stays."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Run an embedded PostgreSQL for the whole run; in memory where there is enough, since nothing has to survive."""
@@ -46,6 +53,17 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.start()
         yield server
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def superuser(postgres_server: PostgresServer) -> Iterator[psycopg.Connection]:
+    """Connect to the server once for all that makes and drops databases."""
+    with psycopg.connect(postgres_server.dsn(), autocommit=True) as connection:
+        # A password is made slow to guess by thousands of hashes at each of the run's many thousand connections.
+        connection.execute("SET scram_iterations = 1")
+        password = connection.info.password
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(SUPERUSER), password))
+        yield connection
 
 
 @pytest.fixture(scope="session")
@@ -67,14 +85,14 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres_server: PostgresServer) -> FreshDatabase:
+def template_database(postgres_server: PostgresServer, superuser: psycopg.Connection) -> FreshDatabase:
     """Return the name of a service's migrated database, to be cloned; migrated at the first call of the run."""
     made: set[str] = set()
 
     def prepare(service: str) -> str:
         name = f"template_{service}"
         if name not in made:
-            _execute(postgres_server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            superuser.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             apply_schema(postgres_server.dsn(name), schema_of(service))
             made.add(name)
         return name
@@ -83,15 +101,13 @@ def template_database(postgres_server: PostgresServer) -> FreshDatabase:
 
 
 @pytest.fixture
-def fresh_database(
-    postgres_server: PostgresServer, template_database: FreshDatabase, empty_database: Callable[..., str]
-) -> FreshDatabase:
+def fresh_database(template_database: FreshDatabase, empty_database: Callable[..., str]) -> FreshDatabase:
     """Clone a service's template database at each call; dropped after the test."""
     return lambda service: empty_database(template=template_database(service))
 
 
 @pytest.fixture
-def empty_database(postgres_server: PostgresServer) -> Iterator[Callable[..., str]]:
+def empty_database(postgres_server: PostgresServer, superuser: psycopg.Connection) -> Iterator[Callable[..., str]]:
     """Create a database at each call, `template1`'s copy unless told; dropped after the test with its sessions."""
     names: list[str] = []
 
@@ -99,12 +115,12 @@ def empty_database(postgres_server: PostgresServer) -> Iterator[Callable[..., st
         names.append(f"test_{next(_database_numbers)}")
         # In memory half as expensive as to send all of the template through the write-ahead log.
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-        _execute(postgres_server, statement.format(sql.Identifier(names[-1]), sql.Identifier(template)))
+        superuser.execute(statement.format(sql.Identifier(names[-1]), sql.Identifier(template)))
         return postgres_server.dsn(names[-1])
 
     yield create
     for name in names:
-        _execute(postgres_server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
@@ -123,8 +139,3 @@ def activity_dsn(fresh_database: FreshDatabase) -> str:
 def metering_dsn(fresh_database: FreshDatabase) -> str:
     """Return the URL of a new database of the metering service."""
     return fresh_database("metering_service")
-
-
-def _execute(server: PostgresServer, statement: sql.Composed) -> None:
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(statement)

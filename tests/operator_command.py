@@ -17,7 +17,14 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 TIMEOUT_SECONDS = 30.0
-PROGRAMS = [__name__, *(f"{service}_service.cli.main" for service in ("catalog", "activity", "metering"))]
+SERVICES = ("catalog", "activity", "metering")
+PROGRAMS = [
+    __name__,
+    *(f"{service}_service.{part}" for service in SERVICES for part in ("cli.main", "app")),
+    # What the programs leave to the first command that needs it.
+    *("service_chassis.cli.serve", "typer._adapters", "typer.rich_utils", "encodings.idna"),
+]
+"""What is read before there is a command; a name that is none is passed over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from activity_service.components import COMPONENTS
-from activity_service.plays.caller import Caller
+from activity_service.plays.plan_play import Caller
 from service_chassis.auth.bearer import InvalidToken
 from service_chassis.errors import Forbidden, Unauthorized
 from service_chassis.http.request_context import name_in_log

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from activity_service.api.responses import encode_elements, respond_list
+from activity_service.api.plan_play_schemas import encode_elements, respond_list
 from activity_service.plays.plan_play import PlanPlay
 from service_chassis.http.stream import send_stream
 

@@ -1,11 +1,19 @@
-"""The wire's shapes of plan plays; `PlanPlaySchema` is the only definition of what a play looks like outside."""
+"""The wire's shapes of plan plays, and the responses about them.
 
-from collections.abc import Mapping
+`PlanPlaySchema` is the only definition of what a play looks like outside.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aiohttp import web
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from activity_service.plays.plan_play import STATUSES
+from activity_service.plays.create import Created
+from activity_service.plays.plan_play import STATUSES, PlanPlay
+from metering_client.limits import Limit, as_headers
+from service_chassis.http.json_response import JsonResponse
+from service_chassis.schema.dump import compile_dump, encode_json
 from service_chassis.schema.fields import (
     BoundedList,
     ClosedSchema,
@@ -103,3 +111,34 @@ class PlanPlayListSchema(Schema):
     data = fields.List(fields.Nested(PlanPlaySchema), required=True)
     count = fields.Integer(required=True, metadata={"description": "Length of `data`."})
     next_cursor = fields.String(data_key="nextCursor", allow_none=True)
+
+
+_REPLAYED = {"Idempotency-Replayed": "true"}
+
+_dump = compile_dump(PlanPlaySchema())
+
+
+def encode_play(play: PlanPlay) -> bytes:
+    """Write the body of a response about one play."""
+    return encode_json({"data": _dump(play)})
+
+
+def encode_elements(plays: Sequence[PlanPlay]) -> bytes:
+    """Write plays as they stand between the brackets of a list."""
+    return encode_json([_dump(play) for play in plays])[1:-1]
+
+
+def respond_play(play: PlanPlay, limits: Sequence[Limit] = ()) -> web.Response:
+    """Make the response about one play, with what is left of the client's limits."""
+    return JsonResponse(encode_play(play), headers=as_headers(limits))
+
+
+def respond_created(created: Created) -> web.Response:
+    """Make the response about a play that was created, now or by an earlier request with the same key."""
+    headers = _REPLAYED if created.replayed else as_headers(created.limits)
+    return JsonResponse(encode_play(created.play), 201, headers=headers)
+
+
+def respond_list(plays: Sequence[PlanPlay], **more: str | None) -> web.Response:
+    """Make the response of a list, whole or, with `nextCursor`, a page of one."""
+    return JsonResponse(encode_json({"data": [_dump(play) for play in plays], "count": len(plays), **more}))

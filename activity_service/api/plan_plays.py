@@ -17,8 +17,10 @@ from activity_service.api.plan_play_schemas import (
     PlanPlayChangesSchema,
     PlanPlayListSchema,
     drop_absent,
+    respond_created,
+    respond_list,
+    respond_play,
 )
-from activity_service.api.responses import respond_created, respond_list, respond_play
 from activity_service.components import COMPONENTS
 from activity_service.errors import Overloaded, PlanPlayNotFound
 from activity_service.plays.idempotency import HEADER, identify

@@ -8,10 +8,9 @@ import asyncpg
 from uuid_utils import uuid7
 
 from activity_service.metrics import ActivityMetrics
-from activity_service.plays.caller import Caller
 from activity_service.plays.creation_store import REFUSED_ROWS, Creation, CreationStore, Stored
 from activity_service.plays.idempotency import IdempotentRequest
-from activity_service.plays.plan_play import NewPlanPlay, PlanPlay, play_created, start_plan_play
+from activity_service.plays.plan_play import Caller, NewPlanPlay, PlanPlay, play_created, start_plan_play
 from metering_client.billing import Billing, attempt_twice
 from metering_client.errors import EventOfOtherContent, HoldAbandoned, HoldTaken, MeteringUnavailable
 from metering_client.event import BillableEvent, Grant, Outcome

@@ -12,7 +12,7 @@ import orjson
 from uuid_utils import UUID as FastUUID
 from uuid_utils import uuid5
 
-from activity_service.plays.caller import Caller
+from activity_service.plays.plan_play import Caller
 from service_chassis.errors import InvalidRequest
 
 HEADER = "Idempotency-Key"

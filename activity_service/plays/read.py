@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from activity_service.errors import PlanPlayNotFound
-from activity_service.plays.caller import Caller
-from activity_service.plays.plan_play import PlanPlay, PlanPlayFilter, Position
+from activity_service.plays.plan_play import Caller, PlanPlay, PlanPlayFilter, Position
 from activity_service.plays.store import PlanPlayStore
 from service_chassis.errors import Forbidden
 from service_chassis.http.cursor import cut_page

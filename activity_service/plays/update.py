@@ -7,9 +7,8 @@ from functools import partial
 import asyncpg
 
 from activity_service.errors import PlanPlayNotFound
-from activity_service.plays.caller import Caller
 from activity_service.plays.completion_store import CompletionStore
-from activity_service.plays.plan_play import PLAY_COMPLETED, PlanPlay, PlanPlayChanges
+from activity_service.plays.plan_play import PLAY_COMPLETED, Caller, PlanPlay, PlanPlayChanges
 from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import PlanPlayStore
 from metering_client.billing import Billing, attempt_twice

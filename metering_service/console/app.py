@@ -2,7 +2,7 @@
 
 import aiohttp_jinja2
 from aiohttp import web
-from jinja2 import PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metering_service.components import COMPONENTS
 from metering_service.console import clients, decisions, grants, health, login, policies, refunds, static_files
@@ -38,6 +38,19 @@ ROUTES = (
     web.get("/health", health.show_health),
 )
 
+ENVIRONMENT = Environment(
+    loader=PackageLoader(__package__),
+    enable_async=True,
+    autoescape=True,
+    undefined=StrictUndefined,
+    auto_reload=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+"""One for every application of a process: what it has compiled it keeps."""
+ENVIRONMENT.filters |= FILTERS
+ENVIRONMENT.globals |= {"link": link, "files": static_files.FILES}
+
 
 def add_console(app: web.Application) -> None:
     """Mount the console on an application that has the service's components when it starts."""
@@ -45,18 +58,7 @@ def add_console(app: web.Application) -> None:
     console.add_routes(
         web.RouteDef(route.method, take_any_id(route.path), route.handler, route.kwargs) for route in ROUTES
     )
-    environment = aiohttp_jinja2.setup(
-        console,
-        loader=PackageLoader(__package__),
-        enable_async=True,
-        autoescape=True,
-        undefined=StrictUndefined,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        filters=FILTERS,
-    )
-    environment.globals |= {"link": link, "files": static_files.FILES}
+    console[aiohttp_jinja2.APP_KEY] = ENVIRONMENT
 
     async def share_components(console: web.Application) -> None:
         console[COMPONENTS] = app[COMPONENTS]

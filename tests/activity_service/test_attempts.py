@@ -7,10 +7,9 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from activity_service.plays.caller import Caller
 from activity_service.plays.creation_store import Creation, CreationStore
 from activity_service.plays.idempotency import identify
-from activity_service.plays.plan_play import NewPlanPlay, play_created, start_plan_play
+from activity_service.plays.plan_play import Caller, NewPlanPlay, play_created, start_plan_play
 from local_stack.ports import choose_free_port
 from metering_client.event import BillableEvent, Grant, Outcome
 from service_chassis.clock import system_clock

@@ -9,9 +9,8 @@ import asyncpg
 import pytest
 from uuid_utils import uuid7
 
-from activity_service.plays.caller import Caller
 from activity_service.plays.completion_store import CompletionStore
-from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges
+from activity_service.plays.plan_play import Caller, PlanPlay, PlanPlayChanges
 from metering_client.event import BillableEvent, Grant
 from metering_client.hold import Hold
 from metering_client.outbox_store import OutboxStore

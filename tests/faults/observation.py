@@ -7,8 +7,8 @@ import aiohttp
 import asyncpg
 
 from activity_service.audit.run import AuditPlays
-from activity_service.plays.caller import Caller
 from activity_service.plays.idempotency import identify
+from activity_service.plays.plan_play import Caller
 from metering_client.charges_client import ChargesClient
 from metering_service.audit.run import audit_ledger
 from prove.history import Attempt

@@ -189,46 +189,46 @@ async def test_a_hold_is_for_one_fact(billing: Billing, pool: asyncpg.Pool, mete
     assert len(await pool.fetch("SELECT FROM completion")) == 1
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"event_type": "llm.token"},
-        {"units": 0},
-        {"units": -1},
-        {"units": 1.5},
-        {"units": True},
-        {"units": "3"},
-        {"units": MAX_UNITS + 1},
-        {"units": 10**20},
-        {"client_id": ""},
-        {"client_id": None},
-        {"client_id": ".."},
-        {"client_id": "a\nb"},
-        {"fact_id": "a\x1bb"},
-        {"user_id": "u" * (MAX_TEXT_CHARACTERS + 1)},
-        {"user_id": "a\x00b"},
-        {"user_id": "\ud800"},
-        {"fact_id": "f" * MAX_TEXT_CHARACTERS},
-    ],
-    ids=str,
+WRONG: tuple[dict[str, Any], ...] = (
+    {"event_type": "llm.token"},
+    {"units": 0},
+    {"units": -1},
+    {"units": 1.5},
+    {"units": True},
+    {"units": "3"},
+    {"units": MAX_UNITS + 1},
+    {"units": 10**20},
+    {"client_id": ""},
+    {"client_id": None},
+    {"client_id": ".."},
+    {"client_id": "a\nb"},
+    {"fact_id": "a\x1bb"},
+    {"user_id": "u" * (MAX_TEXT_CHARACTERS + 1)},
+    {"user_id": "a\x00b"},
+    {"user_id": "\ud800"},
+    {"fact_id": "f" * MAX_TEXT_CHARACTERS},
 )
+
+
 async def test_what_could_never_be_charged_is_not_authorized_and_hurts_no_neighbour(
-    billing: Billing, pool: asyncpg.Pool, metering: Metering, wrong: dict[str, Any]
+    billing: Billing, pool: asyncpg.Pool, metering: Metering
 ) -> None:
     """Concurrent requests share a call, which one of them could have refused for all."""
 
-    async def ask_for_it() -> None:
+    async def ask_for_it(wrong: dict[str, Any]) -> None:
         asked: dict[str, Any] = {"event_type": TOKENS, "fact_id": "c1", "client_id": "acme", **wrong}
         async with billing.authorize(**asked):
             pass
 
-    wrongly, *sold = await asyncio.gather(
-        ask_for_it(), *[sell(billing, pool, name) for name in ("c2", "c3")], return_exceptions=True
+    asked = [ask_for_it(wrong) for wrong in WRONG]
+    *wrongly, second, third = await asyncio.gather(
+        *asked, *[sell(billing, pool, name) for name in ("c2", "c3")], return_exceptions=True
     )
-    assert isinstance(wrongly, ValueError)
-    # A type is the service's own mistake; ids and units may be its caller's, and have a status as all refusals do.
-    assert getattr(wrongly, "status", None) == (None if "event_type" in wrong else 400)
-    assert [type(each) for each in sold] == [Hold, Hold]
+    for wrong, refused in zip(WRONG, wrongly, strict=True):
+        assert isinstance(refused, ValueError), wrong
+        # A type is the service's own mistake; ids and units may be its caller's, and have a status as refusals do.
+        assert getattr(refused, "status", None) == (None if "event_type" in wrong else 400), wrong
+    assert [type(each) for each in (second, third)] == [Hold, Hold]
     await settle_all(billing, pool)
     assert await metering.balance("acme") == (10_000, 600, 0, 9_400)
 

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from metering_service import components
 from metering_service.app import create_app
 from metering_service.metrics import MeteringMetrics
 from metering_service.rates.limiter import RateLimiter
@@ -33,9 +34,8 @@ class MovableClock:
     def __init__(self, dsn: str) -> None:
         self.now = datetime(2026, 3, 31, 22, 0, 0, tzinfo=UTC)
         self._connection = psycopg.connect(dsn, autocommit=True)
-        self._connection.execute("CREATE TABLE test_clock (now timestamptz)")
-        self._connection.execute("INSERT INTO test_clock VALUES (%s)", (self.now,))
         self._connection.execute(
+            f"CREATE TABLE test_clock AS SELECT timestamptz '{self.now}' AS now;"
             "CREATE OR REPLACE FUNCTION utc_now() RETURNS timestamptz LANGUAGE sql VOLATILE "
             "AS 'SELECT now FROM test_clock'"
         )
@@ -169,8 +169,13 @@ def clock(metering_dsn: str) -> Iterator[MovableClock]:
 
 
 @pytest.fixture
-async def start_metering(metering_dsn: str, redis_url: str, clock: MovableClock) -> AsyncIterator[StartMetering]:
+async def start_metering(
+    metering_dsn: str, redis_url: str, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[StartMetering]:
     clients: list[TestClient[web.Request, web.Application]] = []
+    # What is gathered beside the decisions is written once a second, and tests wait for it.
+    for name in ("WRITE_INTERVAL_SECONDS", "JUDGE_INTERVAL_SECONDS", "SEND_INTERVAL_SECONDS"):
+        monkeypatch.setattr(components, name, 0.1)
 
     async def start(processes: int = 1, **changes: Any) -> Metering:
         settings = MeteringSettings(

@@ -62,33 +62,34 @@ async def test_the_largest_grant_and_the_largest_correction_are_accepted(meterin
     assert (balance["granted"], balance["adjusted"], balance["available"]) == (largest, -largest, 0)
 
 
-@pytest.mark.parametrize(
-    ("terms", "field"),
-    [
-        ({"rates": [{"name": "r", "limit": 0, "periodSeconds": 60, "burst": 1}]}, "rates.0.limit"),
-        ({"rates": [{"name": "r", "limit": 2, "periodSeconds": 60}]}, "rates.0.burst"),
-        ({"rates": [{"limit": 2, "periodSeconds": 60, "burst": 1}]}, "rates.0.name"),
-        ({"rates": [{"name": f"r{n}", "limit": 2, "periodSeconds": 1, "burst": 1} for n in range(9)]}, "rates"),
-        ({"quotas": [{"name": "q", "limit": 5, "period": "fortnight"}]}, "quotas.0.period"),
-        ({"quotas": [{"name": "q", "limit": 5.5, "period": "day"}]}, "quotas.0.limit"),
-        ({"quotas": [{"name": "q", "limit": 5, "period": "day"}] * 2}, "quotas.1.name"),
-        ({"quotas": [{"name": "q", "limit": 5, "period": "day", "overage": "much"}]}, "quotas.0.overage"),
-        ({"quotas": [{"name": "q", "limit": 5, "period": "day", "eventTypes": []}]}, "quotas.0.eventTypes"),
-        ({"prices": {"plan_play.created": -1}}, "prices.plan_play.created"),
-        ({"prices": {}}, "prices"),
-        ({"prices": None}, "prices"),
-        ({"credits": "postpaid"}, "credits"),
-        ({"credits": {"overdraft": 0}}, "credits.overdraft"),
-        ({"mode": "off"}, "mode"),
-        ({"limits": 1}, "limits"),
-        ({"effectiveAt": "2026-03-31T21:59:59Z"}, "effectiveAt"),
-    ],
-)
-async def test_wrong_terms_are_refused_naming_the_field(metering: Metering, terms: Any, field: str) -> None:
-    body = {"prices": {"*": 0}, **terms}
-    status, error = await metering.call("PUT", "/internal/policies/x", body, key=ADMIN_KEY)
-    assert status == 400
-    assert [detail["field"] for detail in error["details"]] == [field]
+WRONG_TERMS: Any = [
+    ({"rates": [{"name": "r", "limit": 0, "periodSeconds": 60, "burst": 1}]}, "rates.0.limit"),
+    ({"rates": [{"name": "r", "limit": 2, "periodSeconds": 60}]}, "rates.0.burst"),
+    ({"rates": [{"limit": 2, "periodSeconds": 60, "burst": 1}]}, "rates.0.name"),
+    ({"rates": [{"name": f"r{n}", "limit": 2, "periodSeconds": 1, "burst": 1} for n in range(9)]}, "rates"),
+    ({"quotas": [{"name": "q", "limit": 5, "period": "fortnight"}]}, "quotas.0.period"),
+    ({"quotas": [{"name": "q", "limit": 5.5, "period": "day"}]}, "quotas.0.limit"),
+    ({"quotas": [{"name": "q", "limit": 5, "period": "day"}] * 2}, "quotas.1.name"),
+    ({"quotas": [{"name": "q", "limit": 5, "period": "day", "overage": "much"}]}, "quotas.0.overage"),
+    ({"quotas": [{"name": "q", "limit": 5, "period": "day", "eventTypes": []}]}, "quotas.0.eventTypes"),
+    ({"prices": {"plan_play.created": -1}}, "prices.plan_play.created"),
+    ({"prices": {}}, "prices"),
+    ({"prices": None}, "prices"),
+    ({"credits": "postpaid"}, "credits"),
+    ({"credits": {"overdraft": 0}}, "credits.overdraft"),
+    ({"mode": "off"}, "mode"),
+    ({"limits": 1}, "limits"),
+    ({"effectiveAt": "2026-03-31T21:59:59Z"}, "effectiveAt"),
+]
+
+
+async def test_wrong_terms_are_refused_naming_the_field(metering: Metering, subtests: pytest.Subtests) -> None:
+    for terms, field in WRONG_TERMS:
+        with subtests.test(terms=terms, field=field):
+            body = {"prices": {"*": 0}, **terms}
+            status, error = await metering.call("PUT", "/internal/policies/x", body, key=ADMIN_KEY)
+            assert status == 400
+            assert [detail["field"] for detail in error["details"]] == [field]
 
 
 async def test_assigning_an_unknown_policy_changes_nothing(metering: Metering) -> None:
@@ -175,15 +176,19 @@ async def test_every_admin_change_is_audited_with_its_actor(metering: Metering) 
     ]
 
 
-@pytest.mark.parametrize("what", ["balance", "quota", "ledger", "usage", "refusals", "policy"])
-async def test_nothing_is_told_of_a_client_never_heard_of(metering: Metering, what: str) -> None:
-    await metering.authorize(event("held-only"))
-    status, error = await metering.call("GET", f"/internal/clients/held-onyl/{what}", key=ADMIN_KEY)
-    assert (status, error["code"]) == (404, "client_not_found")
-    assert error["error"] == "Client held-onyl is not known; did you mean held-only?"
-    # One event is enough to be known; asking was not.
-    assert (await metering.call("GET", f"/internal/clients/held-only/{what}", key=ADMIN_KEY))[0] == 200
-    assert len(await metering.fetch("SELECT FROM account")) == 1
+READINGS = ["balance", "quota", "ledger", "usage", "refusals", "policy"]
+
+
+async def test_nothing_is_told_of_a_client_never_heard_of(metering: Metering, subtests: pytest.Subtests) -> None:
+    for what in READINGS:
+        with subtests.test(what=what):
+            await metering.authorize(event("held-only"))
+            status, error = await metering.call("GET", f"/internal/clients/held-onyl/{what}", key=ADMIN_KEY)
+            assert (status, error["code"]) == (404, "client_not_found")
+            assert error["error"] == "Client held-onyl is not known; did you mean held-only?"
+            # One event is enough to be known; asking was not.
+            assert (await metering.call("GET", f"/internal/clients/held-only/{what}", key=ADMIN_KEY))[0] == 200
+            assert len(await metering.fetch("SELECT FROM account")) == 1
 
 
 async def test_the_quotas_of_a_new_client(metering: Metering) -> None:
@@ -210,21 +215,24 @@ async def test_the_quotas_of_a_new_client(metering: Metering) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{",
-        b'{"grantId": "a", "credits": NaN}',
-        b'{"grantId": "a\\u0000", "credits": 1}',
-        b"[" * 20_000,
-        b'"\\ud800"',
-    ],
-)
-async def test_unreadable_bodies_are_refused_in_this_apis_shape(metering: Metering, body: bytes) -> None:
-    async with metering.clients[0].post(
-        "/internal/clients/acme/grants",
-        data=body,
-        headers={"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"},
-    ) as response:
-        assert response.status == 400
-        assert set(await response.json()) == {"error", "code", "details"}
+UNREADABLE = [
+    b"{",
+    b'{"grantId": "a", "credits": NaN}',
+    b'{"grantId": "a\\u0000", "credits": 1}',
+    b"[" * 20_000,
+    b'"\\ud800"',
+]
+
+
+async def test_unreadable_bodies_are_refused_in_this_apis_shape(
+    metering: Metering, subtests: pytest.Subtests
+) -> None:
+    for body in UNREADABLE:
+        with subtests.test(body=body):
+            async with metering.clients[0].post(
+                "/internal/clients/acme/grants",
+                data=body,
+                headers={"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"},
+            ) as response:
+                assert response.status == 400
+                assert set(await response.json()) == {"error", "code", "details"}

@@ -151,24 +151,29 @@ async def test_health_shows_webhooks_that_were_given_up(metering: Metering, visi
     assert "1 given up" in read_text(await visitor.get("/console/health"))
 
 
-@pytest.mark.parametrize(
-    "client_id",
-    ["a/b", "ä ö", '"><script>alert(1)</script>', "100%", "a&b=c#d?e", "{{7*7}}", "'; DROP TABLE account; --"],
-)
+IDS = ["a/b", "ä ö", '"><script>alert(1)</script>', "100%", "a&b=c#d?e", "{{7*7}}", "'; DROP TABLE account; --"]
+
+
 async def test_ids_of_any_kind_are_shown_and_linked_as_they_are(
-    metering: Metering, visitor: Visitor, client_id: str
+    metering: Metering, visitor: Visitor, subtests: pytest.Subtests
 ) -> None:
-    odd = event(client_id, eventId=f"odd {client_id} {uuid.uuid4()}")
-    await charge(metering, odd)
-    page = await visitor.get("/console/clients")
-    [address] = re.findall(r'href="(/console/clients/[^"/?]+)"', page)
-    assert "<script" not in page
-    one = await visitor.get(address)
-    assert "<script" not in one
-    [receipt] = re.findall(r'href="(/console/clients/[^"]*/events/[^"]*)"', one)
-    assert "Where it stands" in await visitor.get(receipt)
-    asked = await visitor.send(await visitor.get(f"{address}/grant"), f"{address}/grant", credits="1", note=client_id)
-    assert "Granted 1 credits" in await visitor.send(asked, f"{address}/grant", step="do")
+    known: set[str] = set()
+    for client_id in IDS:
+        with subtests.test(client_id=client_id):
+            odd = event(client_id, eventId=f"odd {client_id} {uuid.uuid4()}")
+            await charge(metering, odd)
+            page = await visitor.get("/console/clients")
+            [address] = set(re.findall(r'href="(/console/clients/[^"/?]+)"', page)) - known
+            known.add(address)
+            assert "<script" not in page
+            one = await visitor.get(address)
+            assert "<script" not in one
+            [receipt] = re.findall(r'href="(/console/clients/[^"]*/events/[^"]*)"', one)
+            assert "Where it stands" in await visitor.get(receipt)
+            asked = await visitor.send(
+                await visitor.get(f"{address}/grant"), f"{address}/grant", credits="1", note=client_id
+            )
+            assert "Granted 1 credits" in await visitor.send(asked, f"{address}/grant", step="do")
 
 
 async def test_what_stands_in_an_address_is_refused_as_a_page(visitor: Visitor) -> None:

@@ -17,7 +17,7 @@ from tests.metering_service.console_browser import listen
 from tests.metering_service.console_visitor import Visitor
 
 CLIENTS = 1000
-LINES = int(os.environ.get("CONSOLE_LEDGER_LINES", "100000"))
+LINES = int(os.environ.get("CONSOLE_LEDGER_LINES", "30000"))
 """A million take a minute to write, and change nothing: CONSOLE_LEDGER_LINES=1000000."""
 PAGE_SECONDS = 0.3
 TRIES = 4

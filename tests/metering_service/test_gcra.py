@@ -77,8 +77,8 @@ def test_the_script_does_what_the_specification_says(
 
 
 def test_nothing_is_rounded_in_the_clients_favour() -> None:
-    """600,000 a second is an interval of 1.67 microseconds, not of one."""
+    """600,000 a second is an interval of 1.67 microseconds, not of one, by which all that ask would pass."""
     bucket, passed = gcra.Bucket(0, 600_000, 1_000_000, 1000), 0
-    for now in range(0, 1_000_000, 1000):
+    for now in range(0, 50_000, 1000):
         passed += sum(not taken.wait_seconds for taken in gcra.take([bucket], now, [[0]] * 2000))
-    assert passed <= 600_000 + 1000
+    assert passed <= 30_000 + 1000

@@ -21,52 +21,61 @@ async def refuse(metering: Metering, method: str, path: str, body: Any) -> Any:
     return document
 
 
-@pytest.mark.parametrize("client_id", STRANGE)
 async def test_a_client_of_any_printable_id_is_found_by_the_api_the_console_and_commands(
-    metering: Metering, client_id: str
+    metering: Metering, subtests: pytest.Subtests
 ) -> None:
-    path = quote(client_id, safe="")
-    await metering.admin("PUT", f"/internal/policies/{path}", {"prices": {"*": 1}, "credits": "prepaid"})
-    await metering.admin("PUT", f"/internal/clients/{path}/policy", {"policyId": client_id, "create": True})
-    visitor = await Visitor(await listen(metering)).log_in()
-    address = f"/console/clients/{path}/grant"
-    asked = await visitor.send(await visitor.get(address), address, credits="5", note="x", grantId=client_id)
-    await visitor.send(asked, address, step="do")
-    bought = event(client_id, eventId=client_id)
-    [decision] = await metering.authorize(bought)
-    assert decision["decision"] == "granted"
-    await metering.settle_by_ids(bought)
-    assert "Refund this charge" in await visitor.get(f"/console/clients/{path}/events/{path}")
-    assert "Version 1" in await visitor.get(f"/console/policies/of/{path}")
-    await visitor.http.close()
-    done = await run_command("metering", metering.dsn, "balance", "--json", "--", client_id)
-    assert '"available": 4' in done.output, done
+    origin = await listen(metering)
+    for client_id in STRANGE:
+        with subtests.test(client_id=client_id):
+            path = quote(client_id, safe="")
+            await metering.admin("PUT", f"/internal/policies/{path}", {"prices": {"*": 1}, "credits": "prepaid"})
+            await metering.admin("PUT", f"/internal/clients/{path}/policy", {"policyId": client_id, "create": True})
+            visitor = await Visitor(origin).log_in()
+            address = f"/console/clients/{path}/grant"
+            asked = await visitor.send(await visitor.get(address), address, credits="5", note="x", grantId=client_id)
+            await visitor.send(asked, address, step="do")
+            bought = event(client_id, eventId=client_id)
+            [decision] = await metering.authorize(bought)
+            assert decision["decision"] == "granted"
+            await metering.settle_by_ids(bought)
+            assert "Refund this charge" in await visitor.get(f"/console/clients/{path}/events/{path}")
+            assert "Version 1" in await visitor.get(f"/console/policies/of/{path}")
+            await visitor.http.close()
+            done = await run_command("metering", metering.dsn, "balance", "--json", "--", client_id)
+            assert '"available": 4' in done.output, done
 
 
-@pytest.mark.parametrize("text", [*WRONG, ".", ".."])
-async def test_an_id_that_a_path_or_a_terminal_trips_over_is_refused(metering: Metering, text: str) -> None:
-    await metering.give("acme", grant=10)
-    for wrong in ({"clientId": text}, {"eventId": text}, {"eventType": text}):
-        [decision] = await metering.authorize(event("acme") | wrong)
-        assert decision["decision"] == "invalid", wrong
-    for field in ("grantId", "source"):
-        body = {"grantId": "g", "credits": 1, field: text}
-        answer = await refuse(metering, "POST", "/internal/clients/acme/grants", body)
-        assert [each["field"] for each in answer["details"]] == [field]
-    assert await metering.fetch("SELECT FROM credit_grant WHERE grant_id = 'g'") == []
+async def test_an_id_that_a_path_or_a_terminal_trips_over_is_refused(
+    metering: Metering, subtests: pytest.Subtests
+) -> None:
+    for text in [*WRONG, ".", ".."]:
+        with subtests.test(text=text):
+            await metering.give("acme", grant=10)
+            for wrong in ({"clientId": text}, {"eventId": text}, {"eventType": text}):
+                [decision] = await metering.authorize(event("acme") | wrong)
+                assert decision["decision"] == "invalid", wrong
+            for field in ("grantId", "source"):
+                body = {"grantId": "g", "credits": 1, field: text}
+                answer = await refuse(metering, "POST", "/internal/clients/acme/grants", body)
+                assert [each["field"] for each in answer["details"]] == [field]
+            assert await metering.fetch("SELECT FROM credit_grant WHERE grant_id = 'g'") == []
 
 
-@pytest.mark.parametrize("text", WRONG)
 async def test_a_name_of_a_policy_with_control_characters_is_refused_by_its_field(
-    metering: Metering, text: str
+    metering: Metering, subtests: pytest.Subtests
 ) -> None:
-    for terms, field in (
-        ({"prices": {text: 1}}, "prices"),
-        ({"prices": {"*": 1}, "quotas": [TERMS | {"name": text}]}, "quotas.0.name"),
-        ({"prices": {"*": 1}, "quotas": [TERMS | {"name": "q", "eventTypes": [text]}]}, "quotas.0.eventTypes"),
-    ):
-        answer = await refuse(metering, "PUT", "/internal/policies/gold", terms)
-        assert [each["field"] for each in answer["details"]] == [field]
+    for text in WRONG:
+        with subtests.test(text=text):
+            for terms, field in (
+                ({"prices": {text: 1}}, "prices"),
+                ({"prices": {"*": 1}, "quotas": [TERMS | {"name": text}]}, "quotas.0.name"),
+                (
+                    {"prices": {"*": 1}, "quotas": [TERMS | {"name": "q", "eventTypes": [text]}]},
+                    "quotas.0.eventTypes",
+                ),
+            ):
+                answer = await refuse(metering, "PUT", "/internal/policies/gold", terms)
+                assert [each["field"] for each in answer["details"]] == [field]
 
 
 async def test_a_note_may_have_lines_and_nothing_else_that_is_not_printable(metering: Metering) -> None:

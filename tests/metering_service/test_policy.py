@@ -1,6 +1,7 @@
 """Terms and periods: calendar ones and anchored ones, from a plain reading of the calendar."""
 
 import calendar
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -55,17 +56,22 @@ def begin(period: str, moment: datetime) -> datetime:
     }[period]
 
 
+@pytest.fixture
+def connection(metering_dsn: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(metering_dsn) as connection:
+        connection.execute("SET TIME ZONE 'America/New_York'")  # whatever the session thinks
+        yield connection
+
+
 @given(moment=MOMENTS, anchor=MOMENTS, period=st.sampled_from(PERIODS))
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_moment_is_in_its_period_which_begins_as_the_calendar_or_the_anchor_says(
-    metering_dsn: str, moment: datetime, anchor: datetime, period: str
+    connection: psycopg.Connection, moment: datetime, anchor: datetime, period: str
 ) -> None:
-    with psycopg.connect(metering_dsn) as connection:
-        connection.execute("SET TIME ZONE 'America/New_York'")  # whatever the session thinks
-        start, end = find_period(connection, period, None, moment)
-        assert start == begin(period, moment)
-        assert (start, end) == (start, nth(period, start, 1))
-        start, end = find_period(connection, period, anchor, moment)
+    start, end = find_period(connection, period, None, moment)
+    assert start == begin(period, moment)
+    assert (start, end) == (start, nth(period, start, 1))
+    start, end = find_period(connection, period, anchor, moment)
     assert start <= moment < end
     about = round(
         (start - anchor)

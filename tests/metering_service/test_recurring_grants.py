@@ -85,18 +85,21 @@ async def test_a_change_of_a_recurring_grant_counts_from_the_next_period(acme: M
     assert listed == {"clientId": "acme", "recurringGrants": [again]}
 
 
-@pytest.mark.parametrize(
-    ("terms", "field"),
-    [
-        ({"endsAt": "2026-03-01T00:00:00Z"}, "endsAt"),
-        ({"expires": "never", "rollover": {"max": 1}}, "rollover"),
-        ({"every": "fortnight"}, "every"),
-        ({"rollover": {"max": 0}}, "rollover.max"),
-    ],
-)
-async def test_wrong_terms_of_a_recurring_grant_are_refused_by_name(acme: Metering, terms: Any, field: str) -> None:
-    body = {"credits": 1, "every": "month", "startsAt": "2026-03-01T00:00:00Z", "expires": "period", **terms}
-    assert await refuse(acme, "PUT", "recurring-grants/plan", body) == (400, field)
+WRONG_TERMS: Any = [
+    ({"endsAt": "2026-03-01T00:00:00Z"}, "endsAt"),
+    ({"expires": "never", "rollover": {"max": 1}}, "rollover"),
+    ({"every": "fortnight"}, "every"),
+    ({"rollover": {"max": 0}}, "rollover.max"),
+]
+
+
+async def test_wrong_terms_of_a_recurring_grant_are_refused_by_name(
+    acme: Metering, subtests: pytest.Subtests
+) -> None:
+    for terms, field in WRONG_TERMS:
+        with subtests.test(terms=terms, field=field):
+            body = {"credits": 1, "every": "month", "startsAt": "2026-03-01T00:00:00Z", "expires": "period", **terms}
+            assert await refuse(acme, "PUT", "recurring-grants/plan", body) == (400, field)
 
 
 async def test_a_clock_that_goes_back_does_not_grant_a_period_twice(acme: Metering, clock: MovableClock) -> None:

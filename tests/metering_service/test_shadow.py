@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from metering_service.shadow import keep
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.operator_command import run_command
 
@@ -18,9 +17,8 @@ STRICTER = {
 
 
 @pytest.fixture
-async def shadowed(start_metering: StartMetering, monkeypatch: pytest.MonkeyPatch) -> Metering:
+async def shadowed(start_metering: StartMetering) -> Metering:
     """Client acme on a policy that lets everything pass, with a stricter one beside it."""
-    monkeypatch.setattr(keep, "JUDGE_INTERVAL_SECONDS", 0.05)
     metering = await start_metering()
     await metering.give("acme", prices={"*": 0}, credits="unlimited")
     await put(metering, **STRICTER)
@@ -78,13 +76,14 @@ async def test_a_repeated_event_and_a_dry_one_are_judged_once_and_not_at_all(sha
 
 async def test_a_change_of_the_shadow_is_seen_by_the_next_decision(shadowed: Metering) -> None:
     await shadowed.authorize(event())
+    assert await report(shadowed, 1) == {("api_balance_exhausted", None): (1, 2)}
     await put(shadowed, prices={"*": 0})
     await shadowed.admin("PUT", "/internal/clients/acme/policy", {"policyId": "of-acme"})
     await shadowed.authorize(event(units=9))
     await shadowed.admin("PUT", "/internal/clients/acme/policy", {"policyId": "of-acme", "shadow": "stricter"})
     await shadowed.admin("PUT", "/internal/policies/stricter", STRICTER)
     await shadowed.authorize(event(units=6))
-    assert await report(shadowed, 1) == {
+    assert await report(shadowed, 2) == {
         ("api_balance_exhausted", None): (1, 2),
         ("api_quota_exceeded", "daily"): (1, 12),
     }
@@ -109,7 +108,6 @@ async def test_the_quota_of_a_shadow_begins_anew_with_its_period(shadowed: Meter
 async def test_a_policy_in_shadow_mode_is_reported_too(
     start_metering: StartMetering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keep, "JUDGE_INTERVAL_SECONDS", 0.05)
     metering = await start_metering()
     await metering.admin("PUT", "/internal/policies/stricter", {**STRICTER, "mode": "shadow"})
     body = {"policyId": "stricter", "create": True}

@@ -139,22 +139,23 @@ async def test_a_month_is_final_once_it_is_over_and_nothing_of_it_is_held(
     assert (await metering.admin("GET", path))["final"] is True
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("from=2026-02-30", "from"),
-        ("from=20260201", "from"),
-        ("from=0001-01-01", "from"),
-        ("from=2026-03-02&to=2026-03-02", "to"),
-        ("from=2020-01-01&to=2026-03-02", "to"),
-        ("window=year", "window"),
-        ("groupBy=plan", "groupBy"),
-    ],
-)
-async def test_what_cannot_be_summed_up_names_the_parameter(metering: Metering, query: str, field: str) -> None:
-    await metering.give("acme")
-    status, error = await metering.call("GET", f"{PATH}?{query}", key=ADMIN_KEY)
-    assert (status, [detail["field"] for detail in error["details"]]) == (400, [field])
+WRONG = [
+    ("from=2026-02-30", "from"),
+    ("from=20260201", "from"),
+    ("from=0001-01-01", "from"),
+    ("from=2026-03-02&to=2026-03-02", "to"),
+    ("from=2020-01-01&to=2026-03-02", "to"),
+    ("window=year", "window"),
+    ("groupBy=plan", "groupBy"),
+]
+
+
+async def test_what_cannot_be_summed_up_names_the_parameter(metering: Metering, subtests: pytest.Subtests) -> None:
+    for query, field in WRONG:
+        with subtests.test(query=query, field=field):
+            await metering.give("acme")
+            status, error = await metering.call("GET", f"{PATH}?{query}", key=ADMIN_KEY)
+            assert (status, [detail["field"] for detail in error["details"]]) == (400, [field])
 
 
 async def test_one_client_is_shown_as_one_thing(metering: Metering, clock: MovableClock) -> None:

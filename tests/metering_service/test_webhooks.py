@@ -66,6 +66,7 @@ async def test_a_silent_receiver_holds_up_no_other(
     assert ("silent", "waiting", 0) in await states(metering)
 
 
+@pytest.mark.system
 async def test_a_killed_process_loses_nothing_and_sends_again_under_the_same_id(
     metering: Metering, receiver: WebhookReceiver, clock: MovableClock, redis_url: str
 ) -> None:
