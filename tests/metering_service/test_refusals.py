@@ -128,11 +128,7 @@ _HOLDS = """
 _COUNTERS = "SELECT to_jsonb(c) - 'counter_id' FROM counter c ORDER BY client_id, name, user_id"
 
 
-@given(
-    batches=st.lists(events_of_a_batch, min_size=1, max_size=4),
-    grant=st.integers(0, 60),
-    some=st.sets(st.sampled_from(CLIENTS)),
-)
+@given(st.lists(events_of_a_batch, min_size=1, max_size=4), st.integers(0, 60), st.sets(st.sampled_from(CLIENTS)))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_all_at_once_decides_what_one_after_the_other_does(
     metering: Metering, clock: MovableClock, batches: list[Any], grant: int, some: set[str]
