@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from math import ceil
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
 from metering_service.events.event import QUOTA_EXCEEDED, RATE_LIMITED
 from metering_service.policies.policy import Policy
+
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ class Decision:
             quotas = policy.quotas_of(event_type)
             for quota, before, end in zip(quotas, receipt.taken_before, self.quota_resets, strict=False):
                 taken = before + is_granted * quota.count(receipt.units, receipt.credits)
-                seconds = ceil((end - self.held_at).total_seconds())
+                seconds = -((self.held_at - end) // _SECOND)  # rounded up
                 limits.append(_render_limit(quota.name, quota.limit, taken, seconds))
         return limits
 
