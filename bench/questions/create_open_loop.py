@@ -27,7 +27,7 @@ def ask(stage: Stage, effort: Effort) -> Finding:
     }
     for each in sides.values():
         each.load(CONNECTIONS, effort.warm_up_seconds)
-    # The better of two: a peer is slow for a while once its tables are analyzed, and a share of too little is no load.
+    # The better of two: a peer is slow for a while once its tables are analyzed, and a share of that is no load.
     rates = {
         name: max(each.load(CONNECTIONS, effort.run_seconds).rate for _ in range(2)) for name, each in sides.items()
     }
