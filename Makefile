@@ -43,8 +43,9 @@ test: $(DEV) ## run the tests of all logic, on embedded servers (WORKERS=2 proce
 	$(PYTEST) $(ARGUMENTS)
 	@echo "left out: whole systems, started, killed, upgraded and looked at in a browser (make test-system)"
 
-test-system: $(DEV) ## run the other tests: stacks, kills, backups, upgrades, clusters, a browser, the pages' commands
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m system $(ARGUMENTS)
+# Searches for a counterexample (hypothesis) are among both: short ones of the logic's, long ones here.
+test-system: $(DEV) ## run the other tests: stacks, kills, backups, upgrades, clusters, long searches, a browser, the pages' commands
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "system or hypothesis" --hypothesis-profile long $(ARGUMENTS)
 
 test-chassis test-catalog test-activity test-metering test-client: $(DEV) ## run one part's tests, in under a minute; metering's in one and a half
 	$(PYTEST) $(wildcard tests/service_$(@:test-%=%) tests/$(@:test-%=%)_service tests/metering_$(@:test-%=%)) $(ARGUMENTS)

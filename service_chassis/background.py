@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from prometheus_client import Counter
@@ -12,10 +13,15 @@ BACKOFF_LIMIT_SECONDS = 15.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 """How long, at the end, each may take: rounds under way, and the last one."""
 _MAX_DOUBLINGS = 10
+SELDOM_SECONDS = 60.0
+"""A task that comes as seldom as this, or more so, begins at a moment of its own within the first so many seconds.
+
+Processes that are started together then do not all clear away at once, and a start has less to do.
+"""
 
 
 class BackgroundTask:
-    """Runs `step` at once, then every `interval_seconds`, and whenever it is kicked.
+    """Runs `step` at once, or soon if it comes seldom, then every `interval_seconds`, and whenever it is kicked.
 
     A kick begins a round `gather_seconds` later, so that what others have to do by then is in the same round.
     A step that fails is logged, counted (`rounds`, by task and outcome) and tried again after a pause that doubles
@@ -52,6 +58,8 @@ class BackgroundTask:
     async def run(self) -> None:
         """Do round after round until stopped."""
         failures = 0
+        if self._interval_seconds >= SELDOM_SECONDS:
+            await _wait_at_most(self._kicked, random.uniform(0, SELDOM_SECONDS))  # noqa: S311 - no secret
         while not self._stopping.is_set():
             self._kicked.clear()
             try:

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -28,6 +29,15 @@ from service_chassis.database.migrations import apply_schema
 from tests.memory_directory import directory_in_memory
 
 pytest_plugins = ["tests.openapi.held_traffic"]
+
+for _name, _examples in (("short", 30), ("long", 400)):
+    hypothesis.settings.register_profile(
+        _name,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+    )
+hypothesis.settings.load_profile("short")  # `make test-system` searches on, by the long one
 
 REPOSITORY = Path(__file__).parent.parent
 

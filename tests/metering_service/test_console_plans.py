@@ -16,6 +16,8 @@ from tests.metering_service.conftest import Metering, MovableClock
 from tests.metering_service.console_browser import listen
 from tests.metering_service.console_visitor import Visitor
 
+pytestmark = pytest.mark.system
+
 CLIENTS = 1000
 LINES = int(os.environ.get("CONSOLE_LEDGER_LINES", "30000"))
 """A million take a minute to write, and change nothing: CONSOLE_LEDGER_LINES=1000000."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import redis
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metering_service.policies.policy import Rate
@@ -45,7 +45,6 @@ any_rate = st.builds(Rate, st.just("r"), st.integers(1, 1_000_000), st.integers(
     ),
 )
 @example(rates=[Rate("r", 1, 1000, 2)], steps=[(0, [[0]]), (-1, [[0]])])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_script_does_what_the_specification_says(
     redis_url: str, rates: list[Rate], steps: list[tuple[int, list[list[int]]]]
 ) -> None:

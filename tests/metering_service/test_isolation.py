@@ -13,6 +13,7 @@ from service_chassis.application import READINESS
 from tests.metering_service.conftest import EVENTS_KEY, Metering, StartMetering, event
 
 GOOD = [f"good-{number}" for number in range(20)]
+TURNS = 2
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ async def test_an_account_whose_lock_changes_hands_is_waited_for(metering: Meter
     attempts: list[dict[str, object]] = []
 
     async def lock_again_and_again(connection: asyncpg.Connection) -> None:
-        while len(attempts) < 4:
+        while len(attempts) < TURNS:
             async with connection.transaction():
                 await connection.execute("SELECT FROM account WHERE client_id = 'busy' FOR NO KEY UPDATE")
                 await asyncio.sleep(0.06)
@@ -53,14 +54,14 @@ async def test_an_account_whose_lock_changes_hands_is_waited_for(metering: Meter
 
     others = [asyncio.create_task(lock_again_and_again(await asyncpg.connect(metering.dsn))) for _ in range(5)]
     try:
-        while len(attempts) < 4:
+        while len(attempts) < TURNS:
             attempt = event("busy")
             decisions = await metering.authorize(attempt, *(event(client) for client in GOOD))
             assert {decision["decision"] for decision in decisions} == {"granted"}
             assert (await metering.settle_by_ids(attempt))[0]["state"] == "settled"
             attempts.append(attempt)
     finally:
-        attempts += [{}] * 4
+        attempts += [{}] * TURNS
         await asyncio.gather(*others)
 
 
@@ -79,7 +80,7 @@ async def test_an_account_is_decided_about_as_soon_as_its_lock_is_given_up(
     metering: Metering, connection: asyncpg.Connection
 ) -> None:
     await metering.authorize(event("bad"))
-    for _ in range(2):
+    for _ in range(TURNS):
         async with connection.transaction():
             await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
             [decision] = await metering.authorize(event("bad"))
@@ -92,7 +93,7 @@ async def test_two_calls_at_once_find_that_a_lock_was_given_up(
     metering: Metering, connection: asyncpg.Connection
 ) -> None:
     await metering.authorize(event("bad"))
-    for _ in range(5):
+    for _ in range(TURNS):
         async with connection.transaction():
             await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
             assert [each["decision"] for each in await metering.authorize(event("bad"))] == ["error"]

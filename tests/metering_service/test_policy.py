@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metering_service.policies.administer import find_warnings
@@ -64,7 +64,6 @@ def connection(metering_dsn: str) -> Iterator[psycopg.Connection]:
 
 
 @given(moment=MOMENTS, anchor=MOMENTS, period=st.sampled_from(PERIODS))
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_moment_is_in_its_period_which_begins_as_the_calendar_or_the_anchor_says(
     connection: psycopg.Connection, moment: datetime, anchor: datetime, period: str
 ) -> None:

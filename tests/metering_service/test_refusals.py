@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metering_service.events.decision import Decision
@@ -129,7 +129,6 @@ _COUNTERS = "SELECT to_jsonb(c) - 'counter_id' FROM counter c ORDER BY client_id
 
 
 @given(st.lists(events_of_a_batch, min_size=1, max_size=4), st.integers(0, 60), st.sets(st.sampled_from(CLIENTS)))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_all_at_once_decides_what_one_after_the_other_does(
     metering: Metering, clock: MovableClock, batches: list[Any], grant: int, some: set[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """What is kept for a while is forgotten then and not before; what was charged is known for ever."""
 
 import asyncio
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from metering_service.accounts import forget_receipts
 from metering_service.events.forget_counters import ForgetCounters
 from metering_service.shadow import keep as keep_shadow
+from service_chassis import background
 from tests.metering_service.conftest import Metering, MovableClock, StartMetering, again, event
 from tests.metering_service.test_audit import audit
 
@@ -26,6 +28,11 @@ async def charge(metering: Metering, count: int) -> list[dict[str, Any]]:
         await metering.authorize(attempt)
         await metering.settle_by_ids(attempt)
     return attempts
+
+
+def begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have also the tasks that come seldom begin at the start of a process."""
+    monkeypatch.setattr(background, "SELDOM_SECONDS", math.inf)
 
 
 async def read_receipt(metering: Metering, attempt: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +57,8 @@ async def test_old_receipts_forget_what_stood_at_each_limit_and_the_charge_stays
     assert before["gates"]["quotas"][0]["usedBefore"] == 0
     books = [await metering.balance("acme"), await metering.spends("acme")]
 
-    # Every process forgets when it starts, and then by the hour.
+    # Every process forgets soon after its start, and then by the hour.
+    begin_at_once(monkeypatch)
     metering = await start_metering(receipt_retention_days=9)
     async with asyncio.timeout(20):
         while (await read_receipt(metering, old[-1]))["gates"] is not None:  # noqa: ASYNC110 - no event tells of it
@@ -111,6 +119,7 @@ async def test_what_shadow_policies_would_have_refused_is_forgotten_in_time(
             "INSERT INTO shadow_refusal VALUES ('p', $1, 'acme', 'c', '', 1, 1)",
             clock.now.date() - timedelta(days=age),
         )
+    begin_at_once(monkeypatch)
     await start_metering(shadow_retention_days=2)
     async with asyncio.timeout(20):
         while len(await metering.fetch("SELECT FROM shadow_refusal")) > 3:  # noqa: ASYNC110 - no event tells of it
