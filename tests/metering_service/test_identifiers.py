@@ -24,13 +24,12 @@ async def refuse(metering: Metering, method: str, path: str, body: Any) -> Any:
 async def test_a_client_of_any_printable_id_is_found_by_the_api_the_console_and_commands(
     metering: Metering, subtests: pytest.Subtests
 ) -> None:
-    origin = await listen(metering)
+    visitor = await Visitor(await listen(metering)).log_in()
     for client_id in STRANGE:
         with subtests.test(client_id=client_id):
             path = quote(client_id, safe="")
             await metering.admin("PUT", f"/internal/policies/{path}", {"prices": {"*": 1}, "credits": "prepaid"})
             await metering.admin("PUT", f"/internal/clients/{path}/policy", {"policyId": client_id, "create": True})
-            visitor = await Visitor(origin).log_in()
             address = f"/console/clients/{path}/grant"
             asked = await visitor.send(await visitor.get(address), address, credits="5", note="x", grantId=client_id)
             await visitor.send(asked, address, step="do")
@@ -40,9 +39,9 @@ async def test_a_client_of_any_printable_id_is_found_by_the_api_the_console_and_
             await metering.settle_by_ids(bought)
             assert "Refund this charge" in await visitor.get(f"/console/clients/{path}/events/{path}")
             assert "Version 1" in await visitor.get(f"/console/policies/of/{path}")
-            await visitor.http.close()
             done = await run_command("metering", metering.dsn, "balance", "--json", "--", client_id)
             assert '"available": 4' in done.output, done
+    await visitor.http.close()
 
 
 async def test_an_id_that_a_path_or_a_terminal_trips_over_is_refused(

@@ -33,7 +33,7 @@ from tests.metering_service.conftest import ADMIN_KEY, SERVICE_KEYS, Metering, M
 from tests.metering_service.reference import FOR_GOOD, Account, Limit, Reference, Series, Terms
 
 CLIENTS = ("ada", "bob")
-EXAMPLES, MORE_EXAMPLES = 5, 50
+EXAMPLES, MORE_EXAMPLES = 3, 50
 STEPS = 40
 
 Result = TypeVar("Result")
