@@ -28,9 +28,9 @@ from activity_service.plays.plan_play import STATUSES, NewPlanPlay, PlanPlayChan
 from metering_client.errors import EventRefused
 from metering_client.limits import RATE_LIMIT, RATE_LIMIT_POLICY, Limit, as_headers
 from service_chassis.errors import Forbidden, InvalidRequest, ServiceError, Unauthorized
-from service_chassis.http.cursor import decode_cursor, encode_cursor, parse_moment
+from service_chassis.http.cursor import decode_cursor, encode_cursor
 from service_chassis.http.json_body import read_body
-from service_chassis.http.query import read_query
+from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success, header, path, query
 from service_chassis.schema.fields import REQUIRED
 from service_chassis.schema.load import compile_load
@@ -80,7 +80,7 @@ async def list_plan_plays(request: web.Request) -> web.StreamResponse:
         async with components.admission.take_place(caller.client_id):
             begun = await read_ahead(plays)
         return await send_list(request, begun, plays)  # no place: a slow reader must hold none
-    after = Position(*decode_cursor(cursor, parse_moment, _parse_play_id)) if cursor is not None else None
+    after = Position(*decode_cursor(cursor, read_moment, _parse_play_id)) if cursor is not None else None
     async with components.admission.take_place(caller.client_id):
         page, last = await components.read_plays.list_page(wanted, limit, after)
     return respond_list(page, nextCursor=encode_cursor(last.created_at, last.id) if last is not None else None)

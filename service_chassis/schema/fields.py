@@ -113,9 +113,14 @@ def one_of(*choices: str) -> validate.OneOf:
     return validate.OneOf(choices, error=f"Must be one of: {', '.join(choices)}.")
 
 
+def is_storable(value: str) -> bool:
+    """Return whether PostgreSQL can hold a text. Undecodable bytes are lone surrogates to Python, and no text."""
+    return "\x00" not in value and (value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value))
+
+
 def require_storable(value: str) -> None:
     """Raise ValidationError for a text that PostgreSQL cannot hold. No JSON body brings one; a row of a file can."""
-    if "\x00" in value or (not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value)):
+    if not is_storable(value):
         raise ValidationError("Must not hold NUL characters or lone surrogates.")
 
 
