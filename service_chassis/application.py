@@ -23,9 +23,9 @@ from service_chassis.http.json_response import SERVER_NAME
 from service_chassis.http.request_context import context_middleware, send_request_id
 from service_chassis.http.server import HttpServer
 from service_chassis.operations.health import (
-    OneProcess,
-    Operated,
+    FindNotReady,
     Readiness,
+    RenderMetrics,
     create_operations_app,
     render_operations_error,
 )
@@ -139,7 +139,11 @@ async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker
     readiness.phase = "starting"
     service = create_server(app)
     servers, ports = [service], {"port": settings.port, "ops_port": settings.ops_port}
-    operations = make_operations(OneProcess(readiness, app[METRICS]))
+
+    async def render_metrics() -> bytes:
+        return app[METRICS].render()
+
+    operations = make_operations(readiness.find_not_ready, render_metrics)
     try:
         await operations.setup()
         if worker is None:
@@ -181,9 +185,9 @@ async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker
     _log.info("stopped")
 
 
-def make_operations(operated: Operated) -> HttpServer:
+def make_operations(find_not_ready: FindNotReady, render_metrics: RenderMetrics) -> HttpServer:
     """Make the server of the operations port."""
-    return HttpServer(create_operations_app(operated), render_error=render_operations_error)
+    return HttpServer(create_operations_app(find_not_ready, render_metrics), render_error=render_operations_error)
 
 
 def catch_signals() -> asyncio.Event:
