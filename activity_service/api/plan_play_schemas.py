@@ -17,13 +17,13 @@ from service_chassis.schema.dump import compile_dump, encode_json
 from service_chassis.schema.fields import (
     BoundedList,
     ClosedSchema,
-    Email,
     UtcDateTime,
-    WebAddress,
     count,
+    email_address,
     integer,
     one_of,
     text,
+    web_address,
 )
 
 MAX_NAME_CHARACTERS = 255
@@ -48,9 +48,9 @@ class NewPlanPlaySchema(ClosedSchema):
     plan_id = text(MAX_NAME_CHARACTERS, data_key="planId", required=True)
     user_id = text(MAX_NAME_CHARACTERS, data_key="userId", allow_none=True)
     planned_lessons = _text_list("plannedLessons")
-    email = Email(allow_none=True)
+    email = email_address(allow_none=True)
     display_name = text(MAX_NAME_CHARACTERS, data_key="displayName", allow_none=True)
-    photo_url = WebAddress(data_key="photoURL", allow_none=True)
+    photo_url = web_address(data_key="photoURL", allow_none=True)
     assignment_source = text(MAX_NAME_CHARACTERS, data_key="assignmentSource", allow_none=True)
     risk_level = text(MAX_NAME_CHARACTERS, data_key="riskLevel", allow_none=True)
 
