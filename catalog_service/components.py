@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -92,7 +91,7 @@ async def open_components(
                 clock,
                 issuer=settings.token_issuer,
                 audience=settings.token_audience,
-                lifetime=timedelta(seconds=settings.token_lifetime_seconds),
+                lifetime_seconds=settings.token_lifetime_seconds,
             ),
             key_ring=key_ring,
             verifier=TokenVerifier(
