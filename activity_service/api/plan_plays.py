@@ -152,9 +152,7 @@ _PLAY = {
     "completedAt": None,
 }
 
-_UNAUTHORIZED = Failure(
-    "No access token, or one that is not valid.", Unauthorized(headers={"WWW-Authenticate": "Bearer"})
-)
+_UNAUTHORIZED = Failure("No access token, or one that is not valid.", Unauthorized())
 _DENIED = Failure("The token lacks the scope `plan_plays`.", Forbidden())
 _NOT_YOURS = Failure("Another client's play, another user's, or a token without the scope `plan_plays`.", Forbidden())
 _NOT_FOUND = Failure("No such plan play.", PlanPlayNotFound())
