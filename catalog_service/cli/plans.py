@@ -20,11 +20,6 @@ from service_chassis.errors import OperatorError
 commands = Commands(help="Plans of clients.", no_args_is_help=True)
 
 
-@commands.callback()
-def _plans() -> None:
-    """Plans of clients."""
-
-
 @commands.command("import")
 def import_file(
     file: Annotated[

@@ -3,14 +3,14 @@
 Reads tell row-level security the client by themselves; writes are within a transaction of `tenancy.begin_for`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 import orjson
 
-from catalog_service.plans.plan import Associated, Plan, PlanChange
+from catalog_service.plans.plan import Associated, Plan
 from service_chassis.database.tenancy import CALLER
 
 _COLUMNS = """plan_id, plan_name, description, collection_id, color, created_at, updated_at,
@@ -118,18 +118,20 @@ class PlanStore:
         RETURNING {_COLUMNS}
     """
 
-    async def update_plan(self, client_id: str, plan_id: str, change: PlanChange, now: datetime) -> Plan | None:
-        """Apply `change` and return the plan as it then is; None when there is no such plan."""
+    async def update_plan(
+        self, client_id: str, plan_id: str, fields: Mapping[str, Any], now: datetime
+    ) -> Plan | None:
+        """Replace `fields` and return the plan as it then is; None when there is no such plan."""
         row = await self._connection.fetchrow(
             self._UPDATE_PLAN,
             client_id,
             plan_id,
-            change.plan_name,
-            change.description,
-            change.collection_id,
-            change.color,
-            _write_json(change.associated_documents),
-            _write_json(change.associated_supplemental_benefits),
+            fields.get("plan_name"),
+            fields.get("description"),
+            fields.get("collection_id"),
+            fields.get("color"),
+            _write_json(fields.get("associated_documents")),
+            _write_json(fields.get("associated_supplemental_benefits")),
             now,
         )
         return _plan_or_none(row)

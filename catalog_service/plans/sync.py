@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from catalog_service.errors import PlanNotFound
-from catalog_service.plans.plan import Plan, PlanChange, make_plan_id
+from catalog_service.plans.plan import Plan, make_plan_id
 from catalog_service.plans.store import PlanStore
 from service_chassis.clock import Clock
 from service_chassis.database.tenancy import begin_for
@@ -30,11 +30,11 @@ class SyncPlans:
             await store.bump_version(client_id)
         return plan
 
-    async def change(self, client_id: str, plan_id: str, change: PlanChange) -> Plan:
-        """Apply `change` and return the whole plan. Raises PlanNotFound."""
+    async def change(self, client_id: str, plan_id: str, fields: Mapping[str, Any]) -> Plan:
+        """Replace `fields`, leave the others as they are, and return the whole plan. Raises PlanNotFound."""
         async with begin_for(self.pool, client_id) as connection:
             store = PlanStore(connection)
-            plan = await store.update_plan(client_id, plan_id, change, self.clock())
+            plan = await store.update_plan(client_id, plan_id, fields, self.clock())
             if plan is None:
                 raise PlanNotFound
             await store.bump_version(client_id)
