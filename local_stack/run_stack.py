@@ -94,7 +94,7 @@ def _make_plan(environment: Mapping[str, str], port_base: int, state: StateDirec
         dsns = {name: dsn_for_database(administrator_dsn, name) for name in _database_names()}
     else:
         postgres = PostgresServer(
-            state.server_directory("postgres"),
+            state.subdirectory("postgres"),
             port_base + POSTGRES_PORT_OFFSET,
             secrets["postgres_password"],
             state.log_path("postgres"),
@@ -105,7 +105,7 @@ def _make_plan(environment: Mapping[str, str], port_base: int, state: StateDirec
     redis: RedisServer | None = None
     if not (redis_url := environment.get("REDIS_URL", "")):
         redis = RedisServer(
-            state.server_directory("redis"),
+            state.subdirectory("redis"),
             port_base + REDIS_PORT_OFFSET,
             secrets["redis_password"],
             state.log_path("redis"),
