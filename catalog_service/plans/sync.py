@@ -6,7 +6,6 @@ from typing import Any
 
 import asyncpg
 
-from catalog_service.errors import PlanNotFound
 from catalog_service.plans.plan import Plan, make_plan_id
 from catalog_service.plans.store import PlanStore
 from service_chassis.clock import Clock
@@ -35,8 +34,6 @@ class SyncPlans:
         async with begin_for(self.pool, client_id) as connection:
             store = PlanStore(connection)
             plan = await store.update_plan(client_id, plan_id, fields, self.clock())
-            if plan is None:
-                raise PlanNotFound
             await store.bump_version(client_id)
         return plan
 
@@ -44,14 +41,10 @@ class SyncPlans:
         """Delete a plan. Raises PlanNotFound, also the second time."""
         async with begin_for(self.pool, client_id) as connection:
             store = PlanStore(connection)
-            if not await store.delete_plan(client_id, plan_id):
-                raise PlanNotFound
+            await store.delete_plan(client_id, plan_id)
             await store.bump_version(client_id)
 
     async def fetch(self, client_id: str, plan_id: str) -> Plan:
         """Return one plan of the client. Raises PlanNotFound, for another client's plan too."""
         async with self.pool.acquire() as connection:
-            plan = await PlanStore(connection).fetch_plan(client_id, plan_id)
-        if plan is None:
-            raise PlanNotFound
-        return plan
+            return await PlanStore(connection).fetch_plan(client_id, plan_id)
