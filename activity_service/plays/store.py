@@ -1,4 +1,4 @@
-"""Plan plays in PostgreSQL: read, listed, changed. Inserting is in creation_store, a first end in completion_store.
+"""Plan plays in PostgreSQL: read, listed, changed, ended. Inserting is in creation_store.
 
 Every statement names the client, and its transaction tells it to row-level security (database/tenancy.py).
 """
@@ -8,7 +8,9 @@ from uuid import UUID
 
 import asyncpg
 
+from activity_service.errors import PlanPlayNotFound
 from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges, PlanPlayFilter, Position
+from metering_client.hold import Charge
 from service_chassis.database.tenancy import CALLER
 
 POOL_SETTINGS = {
@@ -35,6 +37,10 @@ _FIRST = Position(datetime.max.replace(tzinfo=UTC), str(UUID(int=2**128 - 1)))
 class PlanPlayStore:
     """The table `plan_play`, through one connection that the caller holds; changes in a transaction of `begin_for`.
 
+    A first end is in the transaction of its `Charge`. Closes: two first completions at once (the play's row lock,
+    then `first_ended_at`), a completion against the sweeper (the fence's primary key), a completion against an
+    erasure of its user, whom the event would name again (the play's row lock, then its user). Leaves to the fence: a
+    response to COMMIT that is lost.
     Leaves open: two changes of one play at once. Each changes only the fields it names; the later one of a
     field stands.
     """
@@ -83,8 +89,8 @@ class PlanPlayStore:
         now: datetime,
         *,
         first_ended_at: datetime | None = None,
-    ) -> PlanPlay | None:
-        """Change what `changes` names and return the play as it now is; None when the client has no such play.
+    ) -> PlanPlay:
+        """Change what `changes` names and return the play as it now is. Raises PlanPlayNotFound.
 
         `first_ended_at` where they are the play's first end: without it, they would break plan_play_ended_is_billed.
         """
@@ -102,7 +108,35 @@ class PlanPlayStore:
             first_ended_at,
             client_id,
         )
-        return row and PlanPlay(*row)
+        if row is None:
+            raise PlanPlayNotFound
+        return PlanPlay(*row)
+
+    # Sets the client for the whole transaction.
+    _LOCK = f"""
+        SELECT play.first_ended_at FROM {CALLER} CROSS JOIN LATERAL (
+            SELECT first_ended_at FROM plan_play
+            WHERE client_id = caller.client_id AND id = $2 AND user_id IS NOT DISTINCT FROM $3 FOR NO KEY UPDATE
+        ) AS play
+    """
+
+    async def complete_plan_play(
+        self, play: PlanPlay, changes: PlanPlayChanges, charge: Charge, now: datetime
+    ) -> PlanPlay:
+        """Apply `changes`, which end the play for the first time in its life, and return the play as it then is.
+
+        Raises PlanPlayNotFound where there is no such play of this user any more: it was deleted, or the user was
+        erased. One that ended before, by another request, is changed all the same.
+        """
+        row = await self._connection.fetchrow(self._LOCK, play.client_id, play.id, play.user_id)
+        if row is None:
+            raise PlanPlayNotFound
+        if row["first_ended_at"] is not None:
+            # Whatever the fence says: metering was restored, and knows the fact by this hold alone, or it was billed.
+            await charge.fence()
+        return await self.update_plan_play(
+            play.client_id, play.id, changes, now, first_ended_at=row["first_ended_at"] or now
+        )
 
     # Two statements instead of one with an optional user: each has its index, whatever the planner estimates.
     # A join with the one row of CALLER keeps the order of the inner rows.

@@ -6,8 +6,6 @@ from functools import partial
 
 import asyncpg
 
-from activity_service.errors import PlanPlayNotFound
-from activity_service.plays.completion_store import CompletionStore
 from activity_service.plays.plan_play import PLAY_COMPLETED, Caller, PlanPlay, PlanPlayChanges
 from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import PlanPlayStore
@@ -49,8 +47,6 @@ class UpdatePlanPlays:
             return await attempt_twice(partial(self._complete, play, changes), self.attempt_seconds)
         async with begin_for(self.pool, play.client_id) as connection:
             changed = await PlanPlayStore(connection).update_plan_play(play.client_id, play_id, changes, self.clock())
-        if changed is None:
-            raise PlanPlayNotFound
         return Changed(changed)
 
     async def _complete(self, play: PlanPlay, changes: PlanPlayChanges) -> Changed:
@@ -63,7 +59,5 @@ class UpdatePlanPlays:
                 self.pool.acquire(client_id=play.client_id) as connection,
                 hold.charge(connection, at=now) as charge,
             ):
-                changed = await CompletionStore(connection).complete_plan_play(play, changes, charge, now)
-                if changed is None:
-                    raise PlanPlayNotFound
+                changed = await PlanPlayStore(connection).complete_plan_play(play, changes, charge, now)
         return Changed(changed, hold.limits)
