@@ -10,16 +10,17 @@ from uuid import UUID
 from aiohttp import web
 
 from activity_service.api.auth import authenticate
-from activity_service.api.list_stream import read_ahead, send_list
 from activity_service.api.plan_play_schemas import (
     NewPlanPlaySchema,
     OnePlanPlaySchema,
     PlanPlayChangesSchema,
     PlanPlayListSchema,
     drop_absent,
+    read_ahead,
     respond_created,
     respond_list,
     respond_play,
+    send_list,
 )
 from activity_service.components import COMPONENTS
 from activity_service.errors import Overloaded, PlanPlayNotFound
