@@ -8,9 +8,8 @@ from pathlib import Path
 import asyncpg
 from aiohttp import web
 
-from catalog_service.clients.authenticate import AuthenticateClients
+from catalog_service.clients.authenticate import AuthenticateClients, FailedAttempts
 from catalog_service.clients.change_secrets import ChangeSecrets
-from catalog_service.clients.failed_attempts import FailedAttempts
 from catalog_service.clients.register import RegisterClients
 from catalog_service.clients.states import ClientStates
 from catalog_service.metrics import CatalogMetrics
