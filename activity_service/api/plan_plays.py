@@ -25,7 +25,7 @@ from activity_service.api.plan_play_schemas import (
 from activity_service.components import COMPONENTS
 from activity_service.errors import Overloaded, PlanPlayNotFound
 from activity_service.plays.idempotency import HEADER, identify
-from activity_service.plays.plan_play import STATUSES, NewPlanPlay, PlanPlayChanges, Position
+from activity_service.plays.plan_play import STATUSES, Position
 from metering_client.errors import EventRefused
 from metering_client.limits import RATE_LIMIT, RATE_LIMIT_POLICY, Limit, as_headers
 from service_chassis.errors import Forbidden, InvalidRequest, ServiceError, Unauthorized
@@ -62,7 +62,7 @@ async def create_plan_play(request: web.Request) -> web.Response:
     body = drop_absent(await read_body(request, _load_new_plan_play))
     identity = identify(caller, key, body) if key is not None else None
     async with components.admission.take_place(caller.client_id):
-        return respond_created(await components.create_plays.create(caller, NewPlanPlay(**body), identity))
+        return respond_created(await components.create_plays.create(caller, body, identity))
 
 
 async def list_plan_plays(request: web.Request) -> web.StreamResponse:
@@ -100,7 +100,7 @@ async def update_plan_play(request: web.Request) -> web.Response:
     """PATCH /api/plan-plays/{id}."""
     caller = await authenticate(request)
     play_id = _read_play_id(request)
-    changes = PlanPlayChanges(**drop_absent(await read_body(request, _CHANGES)))
+    changes = await read_body(request, _CHANGES)
     components = request.app[COMPONENTS]
     async with components.admission.take_place(caller.client_id):
         changed = await components.update_plays.update(caller, play_id, changes)

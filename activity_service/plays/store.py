@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from activity_service.errors import PlanPlayNotFound
-from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges, PlanPlayFilter, Position
+from activity_service.plays.plan_play import Fields, PlanPlay, PlanPlayFilter, Position
 from metering_client.hold import Charge
 from service_chassis.database.tenancy import CALLER
 
@@ -85,7 +85,7 @@ class PlanPlayStore:
         self,
         client_id: str,
         play_id: str,
-        changes: PlanPlayChanges,
+        changes: Fields,
         now: datetime,
         *,
         first_ended_at: datetime | None = None,
@@ -98,13 +98,13 @@ class PlanPlayStore:
             self._UPDATE_PLAN_PLAY,
             play_id,
             now,
-            changes.status,
-            changes.current_lesson_index,
-            changes.completed_lessons,
-            changes.completed_lesson_plays,
-            changes.total_lessons_completed,
-            changes.completed_at,
-            changes.last_played_at,
+            changes.get("status"),
+            changes.get("current_lesson_index"),
+            changes.get("completed_lessons"),
+            changes.get("completed_lesson_plays"),
+            changes.get("total_lessons_completed"),
+            changes.get("completed_at"),
+            changes.get("last_played_at"),
             first_ended_at,
             client_id,
         )
@@ -120,9 +120,7 @@ class PlanPlayStore:
         ) AS play
     """
 
-    async def complete_plan_play(
-        self, play: PlanPlay, changes: PlanPlayChanges, charge: Charge, now: datetime
-    ) -> PlanPlay:
+    async def complete_plan_play(self, play: PlanPlay, changes: Fields, charge: Charge, now: datetime) -> PlanPlay:
         """Apply `changes`, which end the play for the first time in its life, and return the play as it then is.
 
         Raises PlanPlayNotFound where there is no such play of this user any more: it was deleted, or the user was

@@ -6,7 +6,7 @@ from functools import partial
 
 import asyncpg
 
-from activity_service.plays.plan_play import PLAY_COMPLETED, Caller, PlanPlay, PlanPlayChanges
+from activity_service.plays.plan_play import PLAY_COMPLETED, Caller, Fields, PlanPlay
 from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import PlanPlayStore
 from metering_client.billing import Billing, attempt_twice
@@ -36,20 +36,20 @@ class UpdatePlanPlays:
     attempt_seconds: float
     clock: Clock
 
-    async def update(self, caller: Caller, play_id: str, changes: PlanPlayChanges) -> Changed:
+    async def update(self, caller: Caller, play_id: str, changes: Fields) -> Changed:
         """Return the play as it is after `changes`.
 
         Raises PlanPlayNotFound, Forbidden, EventRefused or MeteringSlow when a first completion may not be (the
         play is then as it was), and ServiceErrors of status 500 when it cannot be known or done.
         """
         play = await self.read.fetch(caller, play_id)
-        if changes.end_first(play):
+        if changes.get("status") == "ended" and play.first_ended_at is None:
             return await attempt_twice(partial(self._complete, play, changes), self.attempt_seconds)
         async with begin_for(self.pool, play.client_id) as connection:
             changed = await PlanPlayStore(connection).update_plan_play(play.client_id, play_id, changes, self.clock())
         return Changed(changed)
 
-    async def _complete(self, play: PlanPlay, changes: PlanPlayChanges) -> Changed:
+    async def _complete(self, play: PlanPlay, changes: Fields) -> Changed:
         """End the play for the first time, and bill it. Raises HoldAbandoned where the hold is over, and released."""
         async with self.billing.authorize(
             PLAY_COMPLETED, play.id, client_id=play.client_id, user_id=play.user_id

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from uuid_utils import uuid7
 
-from activity_service.plays.plan_play import Caller, PlanPlay, PlanPlayChanges
+from activity_service.plays.plan_play import Caller, PlanPlay
 from activity_service.plays.store import PlanPlayStore
 from metering_client.event import BillableEvent, Grant
 from metering_client.hold import Hold
@@ -210,7 +210,7 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
     play = await activity.components.read_plays.fetch(Caller("client-a", None), guarded)
 
     async def complete(event: BillableEvent) -> PlanPlay:
-        changes, now = PlanPlayChanges(status="ended"), system_clock()
+        changes, now = {"status": "ended"}, system_clock()
         hold = Hold(event, granted(event), timedelta(days=1), lambda _: None)
         async with activity.serving_pool.acquire() as connection, hold.charge(connection, at=now) as charge:
             return await PlanPlayStore(connection).complete_plan_play(play, changes, charge, now)
