@@ -78,8 +78,7 @@ def create_web_app(
         app.middlewares.insert(1, cors_middleware(cors_origins))
         app.on_response_prepare.append(cors_signal(cors_origins))
     # For streams and files: a JsonResponse writes these headers itself, and begins when its handler is done.
-    for prepare in (send_request_id, _name_server, deadlines.lift):
-        app.on_response_prepare.append(prepare)
+    app.on_response_prepare.extend((send_request_id, _name_server, deadlines.lift))
     return app
 
 

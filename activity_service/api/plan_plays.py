@@ -103,8 +103,8 @@ async def update_plan_play(request: web.Request) -> web.Response:
     changes = await read_body(request, _CHANGES)
     components = request.app[COMPONENTS]
     async with components.admission.take_place(caller.client_id):
-        changed = await components.update_plays.update(caller, play_id, changes)
-        return respond_play(changed.play, changed.limits)
+        play, limits = await components.update_plays.update(caller, play_id, changes)
+        return respond_play(play, limits)
 
 
 def _read_play_id(request: web.Request) -> str:

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any
 
 from metering_client.event import BillableEvent, start_attempt
 from service_chassis.errors import Forbidden, InvalidRequest
 
-Status = Literal["active", "paused", "ended", "cancelled"]
-STATUSES: tuple[str, ...] = get_args(Status)
+STATUSES = ("active", "paused", "ended", "cancelled")
 
 PLAY_CREATED = "plan_play.created"
 PLAY_COMPLETED = "plan_play.completed"

@@ -16,14 +16,6 @@ from service_chassis.database.tenancy import begin_for
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """A play after a change; `limits` are what is left of each of the client's, where the change was billable."""
-
-    play: PlanPlay
-    limits: Sequence[Limit] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class UpdatePlanPlays:
     """Access first, then, for a first change to `ended`, authorize, then change and fence in one transaction.
 
@@ -36,8 +28,8 @@ class UpdatePlanPlays:
     attempt_seconds: float
     clock: Clock
 
-    async def update(self, caller: Caller, play_id: str, changes: Fields) -> Changed:
-        """Return the play as it is after `changes`.
+    async def update(self, caller: Caller, play_id: str, changes: Fields) -> tuple[PlanPlay, Sequence[Limit]]:
+        """Return the play as it is after `changes`, and what is left of the client's limits where they are billable.
 
         Raises PlanPlayNotFound, Forbidden, EventRefused or MeteringSlow when a first completion may not be (the
         play is then as it was), and ServiceErrors of status 500 when it cannot be known or done.
@@ -47,9 +39,9 @@ class UpdatePlanPlays:
             return await attempt_twice(partial(self._complete, play, changes), self.attempt_seconds)
         async with begin_for(self.pool, play.client_id) as connection:
             changed = await PlanPlayStore(connection).update_plan_play(play.client_id, play_id, changes, self.clock())
-        return Changed(changed)
+        return changed, ()
 
-    async def _complete(self, play: PlanPlay, changes: Fields) -> Changed:
+    async def _complete(self, play: PlanPlay, changes: Fields) -> tuple[PlanPlay, Sequence[Limit]]:
         """End the play for the first time, and bill it. Raises HoldAbandoned where the hold is over, and released."""
         async with self.billing.authorize(
             PLAY_COMPLETED, play.id, client_id=play.client_id, user_id=play.user_id
@@ -60,4 +52,4 @@ class UpdatePlanPlays:
                 hold.charge(connection, at=now) as charge,
             ):
                 changed = await PlanPlayStore(connection).complete_plan_play(play, changes, charge, now)
-        return Changed(changed, hold.limits)
+        return changed, hold.limits
