@@ -11,7 +11,7 @@ from typing import NoReturn
 from local_stack.demo import CLIENTS
 from local_stack.processes import Processes
 from local_stack.seed import make_console_link, seed_catalog, seed_metering
-from local_stack.servers import Database, PostgresServer, RedisServer, create_databases, dsn_for_database
+from local_stack.servers import PostgresServer, RedisServer, create_databases, dsn_for_database
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import StateDirectory, directory_from, lock_state_directory
 from local_stack.topology import (
@@ -129,8 +129,7 @@ def _start(plan: Plan, processes: Processes, stopping: ExitStack, report: Report
             report(f"using the {name} of the environment")
     report("creating and migrating the databases")
     passwords = plan.secrets if plan.postgres else {}
-    databases = [Database(name, passwords.get(f"{name}_password")) for name in _database_names()]
-    create_databases(plan.administrator_dsn, databases)
+    create_databases(plan.administrator_dsn, {name: passwords.get(f"{name}_password") for name in _database_names()})
     processes.migrate(plan.environments.values())
     for service_environment in plan.environments.values():
         report(f"starting {service_environment.service.name} on port {service_environment.port}")
