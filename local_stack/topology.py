@@ -56,6 +56,7 @@ SERVICES = (
 
 GUEST = "llm"
 """The service that docs/meter-your-endpoint.md makes: not started here, and has a database and a key of its own."""
+DATABASES = (*(service.name for service in SERVICES), GUEST)
 
 
 def port_base_from(environment: Mapping[str, str]) -> int:
