@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import uvloop
@@ -37,6 +38,8 @@ READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)
 ADMIN_SERVER = web.AppKey("admin_server", HttpServer)
 _RENDER_ERROR = web.AppKey[RenderError]("render_error")
+
+Components = TypeVar("Components")
 
 _log = structlog.get_logger(__name__)
 
@@ -92,6 +95,19 @@ def create_server(app: web.Application, listener: str = "api") -> HttpServer:
     return HttpServer(
         app, render_error=app[_RENDER_ERROR], bounds=app[BOUNDS], metrics=app[METRICS], listener=listener
     )
+
+
+def add_components(
+    app: web.Application, key: web.AppKey[Components], opening: AbstractAsyncContextManager[Components]
+) -> None:
+    """Have `app` open its components when it starts, find them under `key`, and close them at its end."""
+
+    async def live(_: web.Application) -> AsyncIterator[None]:
+        async with opening as components:
+            app[key] = components
+            yield
+
+    app.cleanup_ctx.append(live)
 
 
 def add_admin_app(app: web.Application, admin_app: web.Application, *shared: web.AppKey[Any]) -> None:
