@@ -15,7 +15,7 @@ class InvalidCredentials(Unauthorized):
     """Unknown client, wrong secret, or disabled client; the same for each."""
 
     message = "Invalid client credentials"
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}  # credentials are in the body, which no scheme of HTTP's asks for
 
 
 class TooManyAttempts(ServiceError):

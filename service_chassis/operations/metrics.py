@@ -54,9 +54,9 @@ class Metrics:
         """Make a histogram of seconds."""
         return Histogram(name, text, labels or [], registry=self.registry, buckets=_SECONDS)
 
-    def size_histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
+    def size_histogram(self, name: str, text: str) -> Histogram:
         """Make a histogram of batch sizes, 1 to 500."""
-        return Histogram(name, text, labels or [], registry=self.registry, buckets=BATCH_SIZES)
+        return Histogram(name, text, registry=self.registry, buckets=BATCH_SIZES)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request. `method` and `route` must be of a small set."""
