@@ -63,8 +63,7 @@ class PlanPlayStore:
 
     async def exists_for_anybody(self, play_id: str) -> bool:
         """Return whether any client has this play: the one question that reaches through the isolation."""
-        exists: bool = await self._connection.fetchval(self._EXISTS, play_id)
-        return exists
+        return bool(await self._connection.fetchval(self._EXISTS, play_id))
 
     _UPDATE_PLAN_PLAY = f"""
         UPDATE plan_play SET
