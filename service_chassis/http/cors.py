@@ -27,14 +27,18 @@ def cors_middleware(origins: Collection[str]) -> Middleware:
 
     @web.middleware
     async def allow(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if _is_allowed(request, origins) and "Access-Control-Request-Method" in request.headers:
-            refused = request.match_info.http_exception
-            if request.method == "OPTIONS" and isinstance(refused, web.HTTPMethodNotAllowed):
-                allowed = {"Access-Control-Allow-Methods": ", ".join(sorted(refused.allowed_methods)), **_PREFLIGHT}
-                response: web.StreamResponse = web.Response(status=204, headers=allowed)
-                _add_headers(request, response, origins)
-                return response
-        response = await handler(request)
+        refused = request.match_info.http_exception
+        is_preflight = (
+            request.method == "OPTIONS"
+            and "Access-Control-Request-Method" in request.headers
+            and _is_allowed(request, origins)
+        )
+        response: web.StreamResponse
+        if is_preflight and isinstance(refused, web.HTTPMethodNotAllowed):
+            allowed = {"Access-Control-Allow-Methods": ", ".join(sorted(refused.allowed_methods)), **_PREFLIGHT}
+            response = web.Response(status=204, headers=allowed)
+        else:
+            response = await handler(request)
         if not response.prepared:
             _add_headers(request, response, origins)
         return response
