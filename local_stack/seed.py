@@ -119,8 +119,7 @@ class _AdminApi:
         request = urllib.request.Request(self._url + path, data, self._headers, method=method)  # noqa: S310 - ours
         try:
             with LOOPBACK_OPENER.open(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:
-                answer: dict[str, object] = json.loads(response.read())
-                return answer
+                return dict(json.loads(response.read()))
         except urllib.error.HTTPError as error:
             if method == "GET" and error.code == 404:
                 return {}

@@ -80,8 +80,7 @@ class HttpServer:
             lambda: Connection(server, context, loop), backlog=BACKLOG, **where
         )
         self._watching = asyncio.create_task(self._watch(server))
-        bound_port: int = self._listening.sockets[0].getsockname()[1]
-        return bound_port
+        return int(self._listening.sockets[0].getsockname()[1])
 
     def drain(self) -> None:
         """Let each response be the last of its connection from now on: whoever keeps one goes elsewhere, in peace."""
