@@ -1,34 +1,17 @@
 """The web application: its frame, its calls, and the components that live as long as it does."""
 
-from collections.abc import AsyncIterator
-
 from aiohttp import web
 
 from activity_service.api.description import API, ENDPOINTS
-from activity_service.api.responses import render_error
 from activity_service.components import COMPONENTS, open_components
 from activity_service.settings import ActivitySettings
-from service_chassis.application import create_web_app
+from service_chassis.application import add_components
 from service_chassis.clock import Clock, system_clock
-from service_chassis.http.bounds import HttpBounds
-from service_chassis.http.json_body import PUBLIC_BODY_LIMIT_BYTES
-from service_chassis.openapi.pages import add_endpoints
+from service_chassis.openapi.pages import create_api_app
 
 
 def create_app(settings: ActivitySettings, *, clock: Clock = system_clock) -> web.Application:
     """Make the application. It opens its connections, and begins its background work, when it is started."""
-    app = create_web_app(
-        render_error=render_error,
-        body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES,
-        bounds=HttpBounds(idle_seconds=settings.keep_alive_seconds),
-        cors_origins=settings.cors_origins,
-    )
-    add_endpoints(app, ENDPOINTS, API)
-
-    async def keep_components(app: web.Application) -> AsyncIterator[None]:
-        async with open_components(app, settings, clock) as components:
-            app[COMPONENTS] = components
-            yield
-
-    app.cleanup_ctx.append(keep_components)
+    app = create_api_app(API, ENDPOINTS, settings, cors_origins=settings.cors_origins)
+    add_components(app, COMPONENTS, open_components(app, settings, clock))
     return app

@@ -1,6 +1,6 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -58,16 +58,25 @@ async def open_components(
 
     Metering is none of what makes it ready: without it plays are still read. At the end all is closed again.
     """
-    size = settings.postgres_pool_size
-    open_counted = partial(_open_pool, settings, PoolMetrics(app[METRICS]))
+    size, dsn = settings.postgres_pool_size, settings.postgres_dsn
+    open_own = partial(
+        open_pool,
+        application_name="activity_service",
+        role=settings.postgres_role,
+        is_behind_pooler=settings.postgres_pooler,
+        metrics=PoolMetrics(app[METRICS]),
+    )
     async with (
-        open_counted("requests", size, POOL_SETTINGS) as pool,
+        open_own(dsn, name="requests", size=size, settings=POOL_SETTINGS) as pool,
         # Sees the rows of all clients: for statements that many requests share, and for the background work.
-        open_counted(
-            "shared", max(4, size // 4), {**POOL_SETTINGS, **ALL_CLIENTS}, settings.postgres_shared_dsn
+        open_own(
+            settings.postgres_shared_dsn or dsn,
+            name="shared",
+            size=max(4, size // 4),
+            settings={**POOL_SETTINGS, **ALL_CLIENTS},
         ) as shared_pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
-        open_counted("readiness", 1, {}) as readiness_pool,
+        open_own(dsn, name="readiness", size=1) as readiness_pool,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
         metrics = ActivityMetrics(app[METRICS])
@@ -125,25 +134,5 @@ def _open_billing(
             sweep=settings.sweep_interval_seconds,
             poll=settings.relay_poll_seconds,
         ),
-        metrics=metrics,
-    )
-
-
-def _open_pool(
-    settings: ActivitySettings,
-    metrics: PoolMetrics,
-    name: str,
-    size: int,
-    server_settings: Mapping[str, str],
-    dsn: str = "",
-) -> AbstractAsyncContextManager[asyncpg.Pool]:
-    return open_pool(
-        dsn or settings.postgres_dsn,
-        size=size,
-        application_name="activity_service",
-        settings=server_settings,
-        role=settings.postgres_role,
-        is_behind_pooler=settings.postgres_pooler,
-        name=name,
         metrics=metrics,
     )

@@ -45,8 +45,6 @@ class MeteringAccess:
 class ActivitySettings(process_settings.ProcessSettings, DatabaseSettings):
     """The activity service's settings, each read from its environment variable."""
 
-    prefix = PREFIX
-
     port: int = port_variable(8082)
     ops_port: int = ops_port_variable(8085)
     cors_origins: tuple[str, ...] = cors_origins_variable()

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from bench.cores import SERVICE_CORE, on_core
 from bench.errors import BenchError
 from bench.wrk import Load
-from local_stack.postgres_data import find_binaries
+from local_stack.postgres_server import find_binaries
 
 GRACE_SECONDS = 60.0
 

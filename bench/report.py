@@ -19,7 +19,7 @@ from bench.cores import CORES
 from bench.finding import Claim, Finding, Plot
 from bench.question import Effort, Question
 from bench.questions import QUESTIONS
-from local_stack.postgres_data import find_binaries
+from local_stack.postgres_server import find_binaries
 from local_stack.processes import REPOSITORY
 from local_stack.redis_server import find_binary
 

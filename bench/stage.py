@@ -18,7 +18,7 @@ from bench.product import POLICY, VARIABLES, Product, run_command
 from bench.wrk import Load
 from local_stack.ports import LOOPBACK, choose_free_block, choose_free_port
 from local_stack.processes import REPOSITORY
-from local_stack.servers import Database, PostgresServer, RedisServer, create_databases
+from local_stack.servers import PostgresServer, RedisServer, create_databases
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import SECRET_NAMES
 from local_stack.topology import HEALTH_PATH, PORT_BLOCK, SERVICES
@@ -69,7 +69,7 @@ class Stage:
     def create_database(self, name: str) -> str:
         """Make an empty database, its name beginning with `name`, and answer its URL, the superuser's."""
         name = f"{name}_{secrets.token_hex(4)}"
-        create_databases(self.postgres.dsn(), [Database(name)])
+        create_databases(self.postgres.dsn(), {name: None})
         return self.postgres.dsn(name)
 
     def start_product(

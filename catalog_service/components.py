@@ -1,17 +1,15 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
-import asyncpg
 from aiohttp import web
 
-from catalog_service.clients.authenticate import AuthenticateClients
+from catalog_service.clients.authenticate import AuthenticateClients, FailedAttempts
 from catalog_service.clients.change_secrets import ChangeSecrets
-from catalog_service.clients.failed_attempts import FailedAttempts
 from catalog_service.clients.register import RegisterClients
 from catalog_service.clients.states import ClientStates
 from catalog_service.metrics import CatalogMetrics
@@ -69,11 +67,20 @@ async def open_components(
 ) -> AsyncIterator[Components]:
     """Open the pools and put the service together, with what makes it ready; close them at the end."""
     metrics = CatalogMetrics(app[METRICS])
-    pools = PoolMetrics(app[METRICS])
+    open_own = partial(
+        open_pool,
+        settings.postgres_dsn,
+        application_name="catalog_service",
+        role=settings.postgres_role,
+        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+        work_seconds=WORK_TIMEOUT_SECONDS,
+        is_behind_pooler=settings.postgres_pooler,
+        metrics=PoolMetrics(app[METRICS]),
+    )
     async with (
-        _open_pool(settings, settings.postgres_pool_size, "requests", pools) as pool,
+        open_own(name="requests", size=settings.postgres_pool_size) as pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
-        _open_pool(settings, 1, "readiness", pools) as readiness_pool,
+        open_own(name="readiness", size=1) as readiness_pool,
     ):
         key_ring, clients = KeyRing(pool, clock), AuthenticateClients(pool, FailedAttempts(clock), clock)
         app[READINESS].require("postgres", lambda: check_postgres(readiness_pool))
@@ -92,7 +99,7 @@ async def open_components(
                 clock,
                 issuer=settings.token_issuer,
                 audience=settings.token_audience,
-                lifetime=timedelta(seconds=settings.token_lifetime_seconds),
+                lifetime_seconds=settings.token_lifetime_seconds,
             ),
             key_ring=key_ring,
             verifier=TokenVerifier(
@@ -106,19 +113,3 @@ async def open_components(
             encoded_plans=EncodedPlansCache(pool, encode_plans, settings.encoded_plans_limit_bytes, metrics),
             plans=SyncPlans(pool, clock),
         )
-
-
-def _open_pool(
-    settings: CatalogSettings, size: int, name: str, metrics: PoolMetrics
-) -> AbstractAsyncContextManager[asyncpg.Pool]:
-    return open_pool(
-        settings.postgres_dsn,
-        size=size,
-        application_name="catalog_service",
-        role=settings.postgres_role,
-        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
-        is_behind_pooler=settings.postgres_pooler,
-        work_seconds=WORK_TIMEOUT_SECONDS,
-        name=name,
-        metrics=metrics,
-    )

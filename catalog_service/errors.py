@@ -1,6 +1,6 @@
 """The errors of this service: those of calls with code, status and sentence, and those of operators' commands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from service_chassis.errors import Conflict, Forbidden, NotFound, OperatorError, ServiceError, Unauthorized
 
@@ -15,6 +15,7 @@ class InvalidCredentials(Unauthorized):
     """Unknown client, wrong secret, or disabled client; the same for each."""
 
     message = "Invalid client credentials"
+    headers: Mapping[str, str] = {}  # credentials are in the body, which no scheme of HTTP's asks for
 
 
 class TooManyAttempts(ServiceError):

@@ -1,7 +1,5 @@
 """What this service counts, besides its requests."""
 
-from collections.abc import Callable
-
 from service_chassis.operations.metrics import Metrics
 
 
@@ -15,10 +13,6 @@ class CatalogMetrics:
         self.client_states_batch = metrics.size_histogram(
             "catalog_client_states_batch", "Requests that shared one look at clients."
         )
-        self._encoded_plans_bytes = metrics.gauge(
+        self.encoded_plans_bytes = metrics.gauge(
             "catalog_encoded_plans_bytes", "Memory of the encoded responses of get-plans."
         )
-
-    def watch_encoded_plans(self, kept_bytes: Callable[[], float]) -> None:
-        """Read the size of the cache whenever metrics are asked for."""
-        self._encoded_plans_bytes.set_function(kept_bytes)

@@ -33,8 +33,6 @@ class DatabaseSettings(process_settings.DatabaseSettings):
 class CatalogSettings(process_settings.AdminSettings, DatabaseSettings):
     """The catalog service's settings, each read from its environment variable."""
 
-    prefix = PREFIX
-
     port: int = port_variable(8081)
     ops_port: int = ops_port_variable(8084)
     admin_port: int = admin_port_variable(8087)

@@ -3,7 +3,11 @@
 Its secrets stand here and in every terminal that starts a stack: fit for a loopback address, and for nothing else.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from catalog_service.plans.plan import Plan
 
 PAID_EVENTS = {"plan_play.created": 1, "plan_play.completed": 1}
 """Credits for each billable event of a prepaid client."""
@@ -54,47 +58,51 @@ CLIENTS = (
 """The last one has a grant: metering is seeded from first to last, so its grant says that all is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class DemoPlan:
-    """A plan of the client `demo`, with its documents and benefits as id and name."""
-
-    plan_id: str
-    plan_name: str
-    description: str
-    collection_id: str
-    color: str
-    created_at: str = "2024-01-13T08:10:00Z"
-    documents: dict[str, str] = field(default_factory=dict)
-    benefits: dict[str, str] = field(default_factory=dict)
+def _plan(created_at: str = "2024-01-13T08:10:00Z", **fields: Any) -> Plan:
+    """Make a plan of the client `demo`, which nobody has changed."""
+    created = datetime.fromisoformat(created_at)
+    return Plan(created_at=created, updated_at=created, **fields)
 
 
 # The first two are those of the document that the API comes from, to the letter.
 PLANS = (
-    DemoPlan(
-        "plan-abc-123",
-        "Basic Plan",
-        "This is a basic plan",
-        "collection-123",
-        "#FF5733",
-        created_at="2024-01-15T10:30:00Z",
+    _plan(
+        "2024-01-15T10:30:00Z",
+        plan_id="plan-abc-123",
+        plan_name="Basic Plan",
+        description="This is a basic plan",
+        collection_id="collection-123",
+        color="#FF5733",
     ),
-    DemoPlan(
-        "plan-def-456",
-        "Premium Plan",
-        "This is a premium plan",
-        "collection-123",
-        "#33FF57",
-        created_at="2024-01-14T09:20:00Z",
-        documents={"doc-123": "Plan Document 1"},
+    _plan(
+        "2024-01-14T09:20:00Z",
+        plan_id="plan-def-456",
+        plan_name="Premium Plan",
+        description="This is a premium plan",
+        collection_id="collection-123",
+        color="#33FF57",
+        associated_documents=[{"document_id": "doc-123", "document_name": "Plan Document 1"}],
     ),
-    DemoPlan(
-        "plan-ghi-789",
-        "Family Plan",
-        "For a household of up to six",
-        "collection-456",
-        "#FF9800",
-        documents={"doc-456": "Household Terms", "doc-457": "Summary of Benefits"},
-        benefits={"benefit-1": "Dental", "benefit-2": "Vision"},
+    _plan(
+        plan_id="plan-ghi-789",
+        plan_name="Family Plan",
+        description="For a household of up to six",
+        collection_id="collection-456",
+        color="#FF9800",
+        associated_documents=[
+            {"document_id": "doc-456", "document_name": "Household Terms"},
+            {"document_id": "doc-457", "document_name": "Summary of Benefits"},
+        ],
+        associated_supplemental_benefits=[
+            {"supplemental_benefit_id": "benefit-1", "benefit_name": "Dental"},
+            {"supplemental_benefit_id": "benefit-2", "benefit_name": "Vision"},
+        ],
     ),
-    DemoPlan("plan-jkl-012", "Starter Plan", "Ten lessons to begin with", "collection-456", "#9C27B0"),
+    _plan(
+        plan_id="plan-jkl-012",
+        plan_name="Starter Plan",
+        description="Ten lessons to begin with",
+        collection_id="collection-456",
+        color="#9C27B0",
+    ),
 )

@@ -2,7 +2,6 @@
 
 import importlib.util
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,12 +10,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from local_stack.child_process import ChildProcess
+from local_stack.embedded_server import EmbeddedServer
 from local_stack.errors import StackError
 from local_stack.ports import LOOPBACK
-
-START_TIMEOUT_SECONDS = 20.0
-STOP_WAIT_SECONDS = 5.0
-POLL_INTERVAL_SECONDS = 0.01
 
 
 def find_binary() -> Path:
@@ -36,8 +32,12 @@ def find_binary() -> Path:
     )
 
 
-class RedisServer:
+class RedisServer(EmbeddedServer):
     """One Valkey that keeps nothing on disk: rates restart with it, by contract."""
+
+    title = "Valkey"
+    start_timeout_seconds = 20.0
+    stop_wait_seconds = 5.0
 
     def __init__(
         self,
@@ -50,20 +50,8 @@ class RedisServer:
         inherited_descriptors: Sequence[int] = (),
     ) -> None:
         """Take what start() needs. `directory` exists and is its working directory; `settings` add to valkey.conf."""
-        self.port = port
-        self._directory = directory
-        self._password = password
-        self._log_path = log_path
+        super().__init__(directory, port, password, log_path, inherited_descriptors)
         self._settings = settings or {}
-        self._inherited_descriptors = inherited_descriptors
-        self._process: ChildProcess | None = None
-
-    @property
-    def process(self) -> ChildProcess:
-        """The running server. Raises StackError before start()."""
-        if self._process is None:
-            raise StackError("Valkey has not been started")
-        return self._process
 
     @property
     def url(self) -> str:
@@ -93,26 +81,6 @@ class RedisServer:
             standard_input="".join(f"{name} {value}\n" for name, value in configuration.items()).encode(),
             inherited_descriptors=self._inherited_descriptors,
         )
-        self._wait_until_it_answers()
-
-    def stop(self) -> bool:
-        """Stop it; return whether it did so by itself. Fine when it never started."""
-        return self._process.stop(STOP_WAIT_SECONDS) if self._process else True
-
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         once = Retry(NoBackoff(), 0)  # redis-py's own retries take seconds and would hide a server that died
         with redis.Redis.from_url(self.url, socket_timeout=2.0, socket_connect_timeout=2.0, retry=once) as client:
-            while True:
-                if self.process.exit_code() is not None:
-                    raise StackError(self.process.death_notice())
-                try:
-                    client.ping()
-                    return
-                except (redis.ConnectionError, redis.TimeoutError) as error:
-                    if time.monotonic() > deadline:
-                        self.stop()
-                        raise StackError(
-                            f"Valkey did not answer within {START_TIMEOUT_SECONDS:g} s: {error}; log {self._log_path}"
-                        ) from error
-                time.sleep(POLL_INTERVAL_SECONDS)
+            self._wait_until_it_answers(client.ping, (redis.ConnectionError, redis.TimeoutError))

@@ -11,14 +11,14 @@ from typing import NoReturn
 from local_stack.demo import CLIENTS
 from local_stack.processes import Processes
 from local_stack.seed import make_console_link, seed_catalog, seed_metering
-from local_stack.servers import Database, PostgresServer, RedisServer, create_databases, dsn_for_database
+from local_stack.servers import PostgresServer, RedisServer, create_databases, dsn_for_database
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import StateDirectory, directory_from, lock_state_directory
 from local_stack.topology import (
+    DATABASES,
     GUEST,
     POSTGRES_PORT_OFFSET,
     REDIS_PORT_OFFSET,
-    SERVICES,
     port_base_from,
     require_free_ports,
 )
@@ -91,21 +91,21 @@ def _make_plan(environment: Mapping[str, str], port_base: int, state: StateDirec
     secrets = state.load_secrets()
     postgres: PostgresServer | None = None
     if administrator_dsn := environment.get("POSTGRES_DSN", ""):
-        dsns = {name: dsn_for_database(administrator_dsn, name) for name in _database_names()}
+        dsns = {name: dsn_for_database(administrator_dsn, name) for name in DATABASES}
     else:
         postgres = PostgresServer(
-            state.server_directory("postgres"),
+            state.subdirectory("postgres"),
             port_base + POSTGRES_PORT_OFFSET,
             secrets["postgres_password"],
             state.log_path("postgres"),
             inherited_descriptors=[state.children_lock],
         )
         administrator_dsn = postgres.dsn()
-        dsns = {name: postgres.dsn(name, name, secrets[f"{name}_password"]) for name in _database_names()}
+        dsns = {name: postgres.dsn(name, name, secrets[f"{name}_password"]) for name in DATABASES}
     redis: RedisServer | None = None
     if not (redis_url := environment.get("REDIS_URL", "")):
         redis = RedisServer(
-            state.server_directory("redis"),
+            state.subdirectory("redis"),
             port_base + REDIS_PORT_OFFSET,
             secrets["redis_password"],
             state.log_path("redis"),
@@ -129,8 +129,7 @@ def _start(plan: Plan, processes: Processes, stopping: ExitStack, report: Report
             report(f"using the {name} of the environment")
     report("creating and migrating the databases")
     passwords = plan.secrets if plan.postgres else {}
-    databases = [Database(name, passwords.get(f"{name}_password")) for name in _database_names()]
-    create_databases(plan.administrator_dsn, databases)
+    create_databases(plan.administrator_dsn, {name: passwords.get(f"{name}_password") for name in DATABASES})
     processes.migrate(plan.environments.values())
     for service_environment in plan.environments.values():
         report(f"starting {service_environment.service.name} on port {service_environment.port}")
@@ -161,7 +160,7 @@ def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
         "redis": {"url": plan.redis_url},
         "python": sys.executable,
         "variables": {name: dict(each.variables) for name, each in plan.environments.items()},
-        "pids": {name: processes.pid(name) for name in (*_service_names(), "postgres", "redis")},
+        "pids": {name: processes.pid(name) for name in (*plan.environments, "postgres", "redis")},
         "service_keys": {
             "events": plan.secrets["events_key"],
             GUEST: plan.secrets[f"{GUEST}_key"],
@@ -174,14 +173,6 @@ def _describe(plan: Plan, processes: Processes) -> dict[str, object]:
             for each in CLIENTS
         ],
     }
-
-
-def _service_names() -> list[str]:
-    return [service.name for service in SERVICES]
-
-
-def _database_names() -> list[str]:
-    return [*_service_names(), GUEST]
 
 
 def _request_stop(_number: int, _frame: FrameType | None) -> None:

@@ -19,9 +19,8 @@ from marshmallow import ValidationError
 
 from catalog_service.clients.client import Client, ClientSecret
 from catalog_service.clients.store import ClientStore
-from catalog_service.plans.plan import Plan
 from catalog_service.plans.store import PlanStore
-from local_stack.demo import CLIENTS, PLANS, DemoClient, DemoPlan
+from local_stack.demo import CLIENTS, PLANS, DemoClient
 from local_stack.errors import StackError
 from local_stack.ports import LOOPBACK_OPENER
 from service_chassis.database.pool import DATABASE_FAULTS
@@ -70,30 +69,10 @@ async def _seed_catalog(url: str) -> None:
                 client = Client(demo.client_id, name, demo.may_read_all_clients, disabled_at=None, created_at=now)
                 if await clients.insert_client(client):
                     await clients.insert_secret(demo.client_id, ClientSecret.of(demo.client_secret, now))
-                    await plans.upsert_plans(demo.client_id, [_as_plan(plan) for plan in PLANS])
+                    await plans.upsert_plans(demo.client_id, PLANS)
                     await plans.bump_version(demo.client_id)
     finally:
         await connection.close()
-
-
-def _as_plan(plan: DemoPlan) -> Plan:
-    created_at = datetime.fromisoformat(plan.created_at)
-    return Plan(
-        plan_id=plan.plan_id,
-        plan_name=plan.plan_name,
-        description=plan.description,
-        collection_id=plan.collection_id,
-        color=plan.color,
-        created_at=created_at,
-        updated_at=created_at,
-        associated_documents=[
-            {"document_id": document_id, "document_name": name} for document_id, name in plan.documents.items()
-        ],
-        associated_supplemental_benefits=[
-            {"supplemental_benefit_id": benefit_id, "benefit_name": name}
-            for benefit_id, name in plan.benefits.items()
-        ],
-    )
 
 
 def seed_metering(url: str, admin_key: str) -> None:
@@ -140,8 +119,7 @@ class _AdminApi:
         request = urllib.request.Request(self._url + path, data, self._headers, method=method)  # noqa: S310 - ours
         try:
             with LOOPBACK_OPENER.open(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:
-                answer: dict[str, object] = json.loads(response.read())
-                return answer
+                return dict(json.loads(response.read()))
         except urllib.error.HTTPError as error:
             if method == "GET" and error.code == 404:
                 return {}

@@ -1,6 +1,6 @@
 """The servers the product stands on, and the databases in them; importable by tests."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import psycopg
 from marshmallow import ValidationError
@@ -11,7 +11,7 @@ from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
 from service_chassis.database.url import read_database_url, with_database
 
-__all__ = ["Database", "PostgresServer", "RedisServer", "create_databases", "dsn_for_database"]
+__all__ = ["PostgresServer", "RedisServer", "create_databases", "dsn_for_database"]
 
 
 SERVICE_ROLES = {"catalog": "catalog_service", "activity": "activity_service"}
@@ -19,17 +19,10 @@ SERVICE_ROLES = {"catalog": "catalog_service", "activity": "activity_service"}
 role of the URL may make roles, the migrations bring it themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
-    """One service's database; with `password`, it belongs to a role of the same name that may log in with it."""
-
-    name: str
-    password: str | None = None
-
-
-def create_databases(administrator_dsn: str, databases: list[Database]) -> None:
+def create_databases(administrator_dsn: str, passwords: Mapping[str, str | None]) -> None:
     """Create what is absent, leave what is there. Passwords are set again: the state directory is their source.
 
+    `passwords` names the databases: one with a password belongs to a role of its name that may log in with it.
     `administrator_dsn` must be allowed to create databases, and roles where a password is given. Without a
     password the administrator's own role is the owner: on somebody's existing server we make no accounts.
 
@@ -37,8 +30,8 @@ def create_databases(administrator_dsn: str, databases: list[Database]) -> None:
     """
     try:
         with psycopg.connect(administrator_dsn, autocommit=True, connect_timeout=10) as connection:
-            for database in databases:
-                _create_database(connection, database)
+            for database, password in passwords.items():
+                _create_database(connection, database, password)
     except psycopg.Error as error:
         server = read_database_url(administrator_dsn).get("host", "this machine")
         raise StackError(
@@ -57,19 +50,19 @@ def dsn_for_database(dsn: str, database: str) -> str:
         raise StackError(f"POSTGRES_DSN: {' '.join(error.messages)}") from None
 
 
-def _create_database(connection: psycopg.Connection[tuple[object, ...]], database: Database) -> None:
-    name = sql.Identifier(database.name)
-    if database.password is not None:
-        exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [database.name]).fetchone()
+def _create_database(connection: psycopg.Connection[tuple[object, ...]], database: str, password: str | None) -> None:
+    name = sql.Identifier(database)
+    if password is not None:
+        exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [database]).fetchone()
         verb = sql.SQL("ALTER ROLE" if exists else "CREATE ROLE")
-        connection.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, name, sql.Literal(database.password)))
-        _create_service_role(connection, database.name)
-    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database.name]).fetchone() is None:
+        connection.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, name, sql.Literal(password)))
+        _create_service_role(connection, database)
+    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
         # The same order of text everywhere, whatever the server's own locale is.
         shape = sql.SQL("TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
-        owner = sql.SQL("OWNER {}").format(name) if database.password is not None else sql.SQL("")
+        owner = sql.SQL("OWNER {}").format(name) if password is not None else sql.SQL("")
         connection.execute(sql.SQL("CREATE DATABASE {} {} {}").format(name, owner, shape))
-        if database.password is not None:
+        if password is not None:
             connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
 
 

@@ -47,11 +47,13 @@ class StateDirectory:
 
     def log_path(self, name: str) -> Path:
         """Return where the process `name` writes its log."""
-        return self._subdirectory("logs") / f"{name}.log"
+        return self.subdirectory("logs") / f"{name}.log"
 
-    def server_directory(self, name: str) -> Path:
-        """Return a server's own directory, made if need be."""
-        return self._subdirectory(name)
+    def subdirectory(self, name: str) -> Path:
+        """Return a directory in it, such as a server's own, made if need be."""
+        directory = self.path / name
+        directory.mkdir(exist_ok=True)
+        return directory
 
     def load_secrets(self) -> Mapping[str, str]:
         """Return every secret of SECRET_NAMES, generated at the first call and the same ever after."""
@@ -74,11 +76,6 @@ class StateDirectory:
     def remove_stack_file(self) -> None:
         """Take the announcement back; fine when there is none."""
         self.stack_file.unlink(missing_ok=True)
-
-    def _subdirectory(self, name: str) -> Path:
-        directory = self.path / name
-        directory.mkdir(exist_ok=True)
-        return directory
 
 
 @contextmanager

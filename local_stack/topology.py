@@ -28,11 +28,6 @@ class Service:
     """Of the listener of administration, where there is one."""
 
     @property
-    def package(self) -> str:
-        """The Python package that is run."""
-        return f"{self.name}_service"
-
-    @property
     def prefix(self) -> str:
         """What the names of its environment variables begin with."""
         return f"{self.name.upper()}_"
@@ -44,7 +39,7 @@ class Service:
 
     def command(self, *arguments: str) -> list[str]:
         """Return its command line with this interpreter: `serve`, `migrate`."""
-        return [sys.executable, "-m", self.package, *arguments]
+        return [sys.executable, "-m", f"{self.name}_service", *arguments]
 
 
 SERVICES = (
@@ -56,6 +51,7 @@ SERVICES = (
 
 GUEST = "llm"
 """The service that docs/meter-your-endpoint.md makes: not started here, and has a database and a key of its own."""
+DATABASES = (*(service.name for service in SERVICES), GUEST)
 
 
 def port_base_from(environment: Mapping[str, str]) -> int:

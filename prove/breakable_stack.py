@@ -23,7 +23,7 @@ from local_stack.child_process import ChildProcess
 from local_stack.errors import StackError
 from local_stack.ports import LOOPBACK_OPENER, choose_free_block
 from local_stack.processes import REPOSITORY
-from local_stack.servers import Database, PostgresServer, RedisServer, create_databases
+from local_stack.servers import PostgresServer, RedisServer, create_databases
 from local_stack.service_environment import ServiceEnvironment, build_environments
 from local_stack.state_directory import SECRET_NAMES
 from local_stack.topology import HEALTH_PATH, PORT_BLOCK, POSTGRES_PORT_OFFSET, REDIS_PORT_OFFSET
@@ -251,9 +251,7 @@ class BreakableStack:
 
     def migrate(self) -> None:
         """Create and migrate the services' databases."""
-        create_databases(
-            self.postgres.dsn(), [Database(name, self.secrets[f"{name}_password"]) for name in self.dsns]
-        )
+        create_databases(self.postgres.dsn(), {name: self.secrets[f"{name}_password"] for name in self.dsns})
         for name, dsn in self.dsns.items():
             apply_schema(dsn, schema_of(f"{name}_service"))
 

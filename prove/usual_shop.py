@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from local_stack.ports import LOOPBACK, choose_free_port
-from local_stack.servers import Database, create_databases
+from local_stack.servers import create_databases
 from prove.breakable_stack import BreakableStack, Program
 from prove.counting import Sales
 from prove.usual import server
@@ -30,7 +30,7 @@ class UsualShop:
     async def open(self, client_ids: Sequence[str]) -> None:
         """Make the databases and start the servers in the place of whatever ran."""
         dsn = self._stack.postgres.dsn
-        databases = [Database(self._plays), Database(self._credits)]
+        databases = {self._plays: None, self._credits: None}
         await self._stack.in_thread(lambda: create_databases(dsn(), databases))
         for database, schema in ((self._plays, server.PLAYS_SCHEMA), (self._credits, server.CREDITS_SCHEMA)):
             connection = await asyncpg.connect(dsn(database))

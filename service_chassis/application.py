@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import uvloop
@@ -23,9 +24,9 @@ from service_chassis.http.json_response import SERVER_NAME
 from service_chassis.http.request_context import context_middleware, send_request_id
 from service_chassis.http.server import HttpServer
 from service_chassis.operations.health import (
-    OneProcess,
-    Operated,
+    FindNotReady,
     Readiness,
+    RenderMetrics,
     create_operations_app,
     render_operations_error,
 )
@@ -37,6 +38,8 @@ READINESS = web.AppKey("readiness", Readiness)
 METRICS = web.AppKey("metrics", Metrics)
 ADMIN_SERVER = web.AppKey("admin_server", HttpServer)
 _RENDER_ERROR = web.AppKey[RenderError]("render_error")
+
+Components = TypeVar("Components")
 
 _log = structlog.get_logger(__name__)
 
@@ -78,8 +81,7 @@ def create_web_app(
         app.middlewares.insert(1, cors_middleware(cors_origins))
         app.on_response_prepare.append(cors_signal(cors_origins))
     # For streams and files: a JsonResponse writes these headers itself, and begins when its handler is done.
-    for prepare in (send_request_id, _name_server, deadlines.lift):
-        app.on_response_prepare.append(prepare)
+    app.on_response_prepare.extend((send_request_id, _name_server, deadlines.lift))
     return app
 
 
@@ -93,6 +95,19 @@ def create_server(app: web.Application, listener: str = "api") -> HttpServer:
     return HttpServer(
         app, render_error=app[_RENDER_ERROR], bounds=app[BOUNDS], metrics=app[METRICS], listener=listener
     )
+
+
+def add_components(
+    app: web.Application, key: web.AppKey[Components], opening: AbstractAsyncContextManager[Components]
+) -> None:
+    """Have `app` open its components when it starts, find them under `key`, and close them at its end."""
+
+    async def live(_: web.Application) -> AsyncIterator[None]:
+        async with opening as components:
+            app[key] = components
+            yield
+
+    app.cleanup_ctx.append(live)
 
 
 def add_admin_app(app: web.Application, admin_app: web.Application, *shared: web.AppKey[Any]) -> None:
@@ -139,7 +154,11 @@ async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker
     readiness.phase = "starting"
     service = create_server(app)
     servers, ports = [service], {"port": settings.port, "ops_port": settings.ops_port}
-    operations = make_operations(OneProcess(readiness, app[METRICS]))
+
+    async def render_metrics() -> bytes:
+        return app[METRICS].render()
+
+    operations = make_operations(readiness.find_not_ready, render_metrics)
     try:
         await operations.setup()
         if worker is None:
@@ -181,9 +200,9 @@ async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker
     _log.info("stopped")
 
 
-def make_operations(operated: Operated) -> HttpServer:
+def make_operations(find_not_ready: FindNotReady, render_metrics: RenderMetrics) -> HttpServer:
     """Make the server of the operations port."""
-    return HttpServer(create_operations_app(operated), render_error=render_operations_error)
+    return HttpServer(create_operations_app(find_not_ready, render_metrics), render_error=render_operations_error)
 
 
 def catch_signals() -> asyncio.Event:

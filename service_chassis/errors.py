@@ -55,6 +55,7 @@ class Unauthorized(ServiceError):
     status = 401
     code = "unauthorized"
     message = "Unauthorized"
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(ServiceError):

@@ -7,8 +7,7 @@ secrets: ``NAME_FILE=/run/secrets/name`` stands for ``NAME``.
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_type_hints
 
@@ -17,16 +16,6 @@ from marshmallow import ValidationError, fields
 from service_chassis.secret_file import InvalidValue, read_value_file, require_one_line
 
 Settings = TypeVar("Settings")
-
-
-@dataclass(frozen=True)
-class SettingDescription:
-    """One row of the configuration table."""
-
-    variable: str
-    unit: str
-    default: str
-    description: str
 
 
 class InvalidSettings(Exception):
@@ -73,7 +62,7 @@ def read_settings(settings_class: type[Settings]) -> Settings:
     values: dict[str, object] = {}
     faults: list[str] = []
     for field in dataclasses.fields(settings_class):  # type: ignore[arg-type]
-        name = _name_variable(settings_class, field)
+        name = name_variable(settings_class, field)
         required = field.default is dataclasses.MISSING
         try:
             text = _find_text(name)
@@ -113,7 +102,7 @@ def _find_text(name: str) -> str | None:
 
 def _find_misspelled(settings_class: type[Any], name: str) -> str:
     """Return the hint at a variable that is set, unknown, and nearly called `name`."""
-    known = {_name_variable(settings_class, field) for field in dataclasses.fields(settings_class)}
+    known = {name_variable(settings_class, field) for field in dataclasses.fields(settings_class)}
     prefix = getattr(settings_class, "prefix", "")
     given = {each.removesuffix("_FILE"): each for each in os.environ if each.startswith(prefix)}
     alike = get_close_matches(name, given.keys() - known, 1, _ALIKE)
@@ -144,24 +133,9 @@ def _read(text: str, kind: object, validate: Callable[[Any], object] | None) -> 
     return value
 
 
-def _name_variable(settings_class: type[Any], field: dataclasses.Field[Any]) -> str:
+def name_variable(settings_class: type[Any], field: dataclasses.Field[Any]) -> str:
+    """Return the name of the environment variable that a field is read from."""
     return getattr(settings_class, "prefix", "") + str(field.metadata["variable"])
-
-
-def describe_settings(settings_class: type[Any]) -> Iterator[SettingDescription]:
-    """Yield the configuration table of `settings_class`, in the order of its fields."""
-    for field in dataclasses.fields(settings_class):
-        default = "required" if field.default is dataclasses.MISSING else _show(field.default)
-        yield SettingDescription(
-            variable=_name_variable(settings_class, field),
-            unit=field.metadata["unit"],
-            default="none" if field.default == () else default,
-            description=field.metadata["description"],
-        )
-
-
-def _show(default: object) -> str:
-    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def is_local_only() -> bool:

@@ -21,8 +21,7 @@ import redis
 from psycopg import sql
 
 from local_stack.ports import choose_free_port
-from local_stack.postgres_data import SUPERUSER
-from local_stack.postgres_server import PostgresServer
+from local_stack.postgres_server import SUPERUSER, PostgresServer
 from local_stack.redis_server import RedisServer
 from prove.breakable_stack import schema_of
 from service_chassis.database.migrations import apply_schema

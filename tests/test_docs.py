@@ -16,7 +16,7 @@ from metering_service.api import description as metering
 from metering_service.settings import MeteringSettings
 from service_chassis.openapi.endpoint import Endpoint
 from service_chassis.operations.tracing import TracingSettings
-from service_chassis.settings import describe_settings
+from tests.configuration_table import describe_settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

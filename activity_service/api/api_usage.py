@@ -110,7 +110,7 @@ _RECEIPT = {
     },
 }
 _FAILURES = (
-    Failure("No access token, or one that is not valid.", Unauthorized(headers={"WWW-Authenticate": "Bearer"})),
+    Failure("No access token, or one that is not valid.", Unauthorized()),
     Failure("Another client, a user's token, or one without the scope `plan_plays`.", Forbidden()),
     Failure("Metering, which keeps it, does not respond, or too many requests are under way.", UsageUnavailable(),
             Overloaded()),

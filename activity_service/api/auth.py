@@ -4,9 +4,7 @@ from aiohttp import web
 
 from activity_service.components import COMPONENTS
 from activity_service.plays.plan_play import Caller
-from service_chassis.auth.bearer import InvalidToken
 from service_chassis.errors import Forbidden, Unauthorized
-from service_chassis.http.request_context import name_in_log
 
 PLAN_PLAYS_SCOPE = "plan_plays"
 ALL_CLIENTS_SCOPE = "plan_plays:all_clients"
@@ -14,11 +12,7 @@ ALL_CLIENTS_SCOPE = "plan_plays:all_clients"
 
 async def authenticate(request: web.Request) -> Caller:
     """Return who the request acts for. Raises Unauthorized, or Forbidden for a token without our scope."""
-    try:
-        token = await request.app[COMPONENTS].verifier.verify_request(request)
-    except InvalidToken:
-        raise Unauthorized(headers={"WWW-Authenticate": "Bearer"}) from None
-    name_in_log(client_id=token.client_id)
+    token = await request.app[COMPONENTS].verifier.verify_request(request, Unauthorized)
     if PLAN_PLAYS_SCOPE not in token.scopes:
         raise Forbidden
     return Caller(token.client_id, token.user_id, ALL_CLIENTS_SCOPE in token.scopes)

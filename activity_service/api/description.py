@@ -8,6 +8,7 @@ from activity_service.api.responses import (
     render_error,
     render_index,
 )
+from service_chassis.http.json_body import PUBLIC_BODY_LIMIT_BYTES
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
 from service_chassis.version import VERSION
 
@@ -56,5 +57,5 @@ token. 403: another client's or user's play. Repeat a 500 with the same `Idempot
     render_error=render_error,
     render_index=render_index,
     error_schema=lambda status: {400: InvalidRequestSchema, 429: RefusalSchema}.get(status, ErrorSchema),
-    body_limit="64 KiB",
+    body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES,
 )

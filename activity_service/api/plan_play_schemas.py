@@ -3,7 +3,8 @@
 `PlanPlaySchema` is the only definition of what a play looks like outside.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
@@ -13,17 +14,18 @@ from activity_service.plays.create import Created
 from activity_service.plays.plan_play import STATUSES, PlanPlay
 from metering_client.limits import Limit, as_headers
 from service_chassis.http.json_response import JsonResponse
+from service_chassis.http.stream import send_stream
 from service_chassis.schema.dump import compile_dump, encode_json
 from service_chassis.schema.fields import (
     BoundedList,
     ClosedSchema,
-    Email,
     UtcDateTime,
-    WebAddress,
     count,
+    email_address,
     integer,
     one_of,
     text,
+    web_address,
 )
 
 MAX_NAME_CHARACTERS = 255
@@ -48,9 +50,9 @@ class NewPlanPlaySchema(ClosedSchema):
     plan_id = text(MAX_NAME_CHARACTERS, data_key="planId", required=True)
     user_id = text(MAX_NAME_CHARACTERS, data_key="userId", allow_none=True)
     planned_lessons = _text_list("plannedLessons")
-    email = Email(allow_none=True)
+    email = email_address(allow_none=True)
     display_name = text(MAX_NAME_CHARACTERS, data_key="displayName", allow_none=True)
-    photo_url = WebAddress(data_key="photoURL", allow_none=True)
+    photo_url = web_address(data_key="photoURL", allow_none=True)
     assignment_source = text(MAX_NAME_CHARACTERS, data_key="assignmentSource", allow_none=True)
     risk_level = text(MAX_NAME_CHARACTERS, data_key="riskLevel", allow_none=True)
 
@@ -113,32 +115,60 @@ class PlanPlayListSchema(Schema):
     next_cursor = fields.String(data_key="nextCursor", allow_none=True)
 
 
+Batch = Sequence[PlanPlay]
+
 _REPLAYED = {"Idempotency-Replayed": "true"}
 
 _dump = compile_dump(PlanPlaySchema())
 
 
-def encode_play(play: PlanPlay) -> bytes:
-    """Write the body of a response about one play."""
-    return encode_json({"data": _dump(play)})
-
-
-def encode_elements(plays: Sequence[PlanPlay]) -> bytes:
-    """Write plays as they stand between the brackets of a list."""
-    return encode_json([_dump(play) for play in plays])[1:-1]
-
-
 def respond_play(play: PlanPlay, limits: Sequence[Limit] = ()) -> web.Response:
     """Make the response about one play, with what is left of the client's limits."""
-    return JsonResponse(encode_play(play), headers=as_headers(limits))
+    return JsonResponse(encode_json({"data": _dump(play)}), headers=as_headers(limits))
 
 
 def respond_created(created: Created) -> web.Response:
     """Make the response about a play that was created, now or by an earlier request with the same key."""
     headers = _REPLAYED if created.replayed else as_headers(created.limits)
-    return JsonResponse(encode_play(created.play), 201, headers=headers)
+    return JsonResponse(encode_json({"data": _dump(created.play)}), 201, headers=headers)
 
 
 def respond_list(plays: Sequence[PlanPlay], **more: str | None) -> web.Response:
     """Make the response of a list, whole or, with `nextCursor`, a page of one."""
     return JsonResponse(encode_json({"data": [_dump(play) for play in plays], "count": len(plays), **more}))
+
+
+async def read_ahead(plays: AsyncGenerator[Batch, None]) -> Sequence[Batch]:
+    """Return the first batch of `plays` and the second, if there is one: what shows whether the list is long."""
+    begun = [await anext(plays)]
+    async for batch in plays:
+        return [*begun, batch]
+    return begun
+
+
+async def send_list(
+    request: web.Request, begun: Sequence[Batch], rest: AsyncGenerator[Batch, None]
+) -> web.StreamResponse:
+    """Send what `read_ahead` returned and the `rest`: in one piece when one batch is all, else as they are read."""
+    async with aclosing(rest):
+        if len(begun) == 1:
+            return respond_list(begun[0])
+        return await send_stream(request, _encode(begun, rest), {"Content-Type": "application/json"})
+
+
+def _encode_elements(plays: Sequence[PlanPlay]) -> bytes:
+    """Write plays as they stand between the brackets of a list."""
+    return encode_json([_dump(play) for play in plays])[1:-1]
+
+
+async def _encode(begun: Sequence[Batch], rest: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
+    count = 0
+    opening = b'{"data":['
+    for batch in begun:
+        yield opening + _encode_elements(batch)
+        opening = b","
+        count += len(batch)
+    async for batch in rest:
+        yield opening + _encode_elements(batch)
+        count += len(batch)
+    yield b'],"count":%d}' % count

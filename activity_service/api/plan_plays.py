@@ -10,27 +10,28 @@ from uuid import UUID
 from aiohttp import web
 
 from activity_service.api.auth import authenticate
-from activity_service.api.list_stream import read_ahead, send_list
 from activity_service.api.plan_play_schemas import (
     NewPlanPlaySchema,
     OnePlanPlaySchema,
     PlanPlayChangesSchema,
     PlanPlayListSchema,
     drop_absent,
+    read_ahead,
     respond_created,
     respond_list,
     respond_play,
+    send_list,
 )
 from activity_service.components import COMPONENTS
 from activity_service.errors import Overloaded, PlanPlayNotFound
 from activity_service.plays.idempotency import HEADER, identify
-from activity_service.plays.plan_play import STATUSES, NewPlanPlay, PlanPlayChanges, Position
+from activity_service.plays.plan_play import STATUSES, Position
 from metering_client.errors import EventRefused
 from metering_client.limits import RATE_LIMIT, RATE_LIMIT_POLICY, Limit, as_headers
 from service_chassis.errors import Forbidden, InvalidRequest, ServiceError, Unauthorized
-from service_chassis.http.cursor import decode_cursor, encode_cursor, parse_moment
+from service_chassis.http.cursor import decode_cursor, encode_cursor
 from service_chassis.http.json_body import read_body
-from service_chassis.http.query import read_query
+from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success, header, path, query
 from service_chassis.schema.fields import REQUIRED
 from service_chassis.schema.load import compile_load
@@ -61,7 +62,7 @@ async def create_plan_play(request: web.Request) -> web.Response:
     body = drop_absent(await read_body(request, _load_new_plan_play))
     identity = identify(caller, key, body) if key is not None else None
     async with components.admission.take_place(caller.client_id):
-        return respond_created(await components.create_plays.create(caller, NewPlanPlay(**body), identity))
+        return respond_created(await components.create_plays.create(caller, body, identity))
 
 
 async def list_plan_plays(request: web.Request) -> web.StreamResponse:
@@ -80,7 +81,7 @@ async def list_plan_plays(request: web.Request) -> web.StreamResponse:
         async with components.admission.take_place(caller.client_id):
             begun = await read_ahead(plays)
         return await send_list(request, begun, plays)  # no place: a slow reader must hold none
-    after = Position(*decode_cursor(cursor, parse_moment, _parse_play_id)) if cursor is not None else None
+    after = Position(*decode_cursor(cursor, read_moment, _parse_play_id)) if cursor is not None else None
     async with components.admission.take_place(caller.client_id):
         page, last = await components.read_plays.list_page(wanted, limit, after)
     return respond_list(page, nextCursor=encode_cursor(last.created_at, last.id) if last is not None else None)
@@ -99,11 +100,11 @@ async def update_plan_play(request: web.Request) -> web.Response:
     """PATCH /api/plan-plays/{id}."""
     caller = await authenticate(request)
     play_id = _read_play_id(request)
-    changes = PlanPlayChanges(**drop_absent(await read_body(request, _CHANGES)))
+    changes = await read_body(request, _CHANGES)
     components = request.app[COMPONENTS]
     async with components.admission.take_place(caller.client_id):
-        changed = await components.update_plays.update(caller, play_id, changes)
-        return respond_play(changed.play, changed.limits)
+        play, limits = await components.update_plays.update(caller, play_id, changes)
+        return respond_play(play, limits)
 
 
 def _read_play_id(request: web.Request) -> str:
@@ -152,9 +153,7 @@ _PLAY = {
     "completedAt": None,
 }
 
-_UNAUTHORIZED = Failure(
-    "No access token, or one that is not valid.", Unauthorized(headers={"WWW-Authenticate": "Bearer"})
-)
+_UNAUTHORIZED = Failure("No access token, or one that is not valid.", Unauthorized())
 _DENIED = Failure("The token lacks the scope `plan_plays`.", Forbidden())
 _NOT_YOURS = Failure("Another client's play, another user's, or a token without the scope `plan_plays`.", Forbidden())
 _NOT_FOUND = Failure("No such plan play.", PlanPlayNotFound())

@@ -48,8 +48,7 @@ class AuditStore:
 
     async def count_facts(self) -> int:
         """Return how many facts plays say there are."""
-        count: int = await self._connection.fetchval(self._COUNT_FACTS, timeout=audit_store.READ_TIMEOUT_SECONDS)
-        return count
+        return int(await self._connection.fetchval(self._COUNT_FACTS, timeout=audit_store.READ_TIMEOUT_SECONDS))
 
     # Two walks along the primary key, one after the other: a UUID's bytes are in the order of its text, and
     # 'completed' comes before 'created'.

@@ -49,17 +49,10 @@ def erase(
             "Erase this person's email, name, photo and id in this service? It cannot be undone.", abort=True
         )
     if is_user:
-        erasure = _run(lambda data: data.erase(client_id, user_id or "", actor=ACTOR))
+        erased = _run(lambda data: data.erase(client_id, user_id or "", actor=ACTOR))
     else:
-        erasure = _run(lambda data: data.erase_email(client_id, email or "", actor=ACTOR))
-    show(
-        {
-            "pseudonym": erasure.pseudonym,
-            "planPlays": erasure.plays,
-            "billableEvents": erasure.billable_events,
-        },
-        as_json,
-    )
+        erased = _run(lambda data: data.erase_email(client_id, email or "", actor=ACTOR))
+    show(erased, as_json)
 
 
 def _require_one(user_id: str | None, email: str | None) -> bool:

@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 from activity_service.metrics import ActivityMetrics
 from activity_service.plays.creation_store import REFUSED_ROWS, Creation, CreationStore, Stored
 from activity_service.plays.idempotency import IdempotentRequest
-from activity_service.plays.plan_play import Caller, NewPlanPlay, PlanPlay, play_created, start_plan_play
+from activity_service.plays.plan_play import Caller, Fields, PlanPlay, play_created, start_plan_play
 from metering_client.billing import Billing, attempt_twice
 from metering_client.errors import EventOfOtherContent, HoldAbandoned, HoldTaken, MeteringUnavailable
 from metering_client.event import BillableEvent, Grant, Outcome
@@ -72,13 +72,13 @@ class CreatePlanPlays:
             observe_size=metrics.batch_sizes.labels("create").observe,
         )
 
-    async def create(self, caller: Caller, new: NewPlanPlay, request: IdempotentRequest | None) -> Created:
+    async def create(self, caller: Caller, new: Fields, request: IdempotentRequest | None) -> Created:
         """Create what `new` says; with `request`, the identity of a create with a key, at most once.
 
         Raises InvalidRequest for another user's play or a key used for another body, EventRefused when metering
         denies it, MeteringSlow, and ServiceErrors of status 500 when it cannot be known or done.
         """
-        user_id = caller.choose_user(new.user_id)
+        user_id = caller.choose_user(new.get("user_id"))
         play_id = str(uuid7()) if request is None else request.play_id
         play = start_plan_play(play_id, caller.client_id, user_id, new, self._clock())
         return await attempt_twice(partial(self._attempt, play, request), self._attempt_seconds)

@@ -1,20 +1,22 @@
 """A plan play: one user's (or client's) way through one plan, the rules about it, and who may see and make it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any
 
 from metering_client.event import BillableEvent, start_attempt
 from service_chassis.errors import Forbidden, InvalidRequest
 
-Status = Literal["active", "paused", "ended", "cancelled"]
-STATUSES: tuple[str, ...] = get_args(Status)
+STATUSES = ("active", "paused", "ended", "cancelled")
 
 PLAY_CREATED = "plan_play.created"
 PLAY_COMPLETED = "plan_play.completed"
 OWN_EVENT_TYPES = frozenset({PLAY_CREATED, PLAY_COMPLETED})
 """What is billed: the facts that this service knows the truth about."""
+
+Fields = Mapping[str, Any]
+"""What a caller says of a play, by the names of PlanPlay's fields; None is as if it were not said."""
 
 PSEUDONYM_PREFIX = "erased-"
 """How the name begins that stands in an erased user's place."""
@@ -62,37 +64,6 @@ class PlanPlay:
             completed_at=None,
             first_ended_at=None,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class NewPlanPlay:
-    """What a caller says of a play that it wants created."""
-
-    plan_id: str
-    user_id: str | None = None
-    planned_lessons: Sequence[str] = field(default_factory=tuple)
-    email: str | None = None
-    display_name: str | None = None
-    photo_url: str | None = None
-    assignment_source: str | None = None
-    risk_level: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlanPlayChanges:
-    """What a caller wants changed; None leaves a field as it is."""
-
-    status: str | None = None
-    current_lesson_index: int | None = None
-    completed_lessons: Sequence[str] | None = None
-    completed_lesson_plays: Sequence[str] | None = None
-    total_lessons_completed: int | None = None
-    completed_at: datetime | None = None
-    last_played_at: datetime | None = None
-
-    def end_first(self, play: PlanPlay) -> bool:
-        """Return whether these changes would end `play` for the first time in its life, which is billable."""
-        return self.status == "ended" and play.first_ended_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,24 +121,24 @@ class Position:
     play_id: str
 
 
-def start_plan_play(play_id: str, client_id: str, user_id: str | None, new: NewPlanPlay, now: datetime) -> PlanPlay:
+def start_plan_play(play_id: str, client_id: str, user_id: str | None, new: Fields, now: datetime) -> PlanPlay:
     """Make the play that `new` asks for, as it is at its beginning."""
     return PlanPlay(
         id=play_id,
         client_id=client_id,
         user_id=user_id,
-        plan_id=new.plan_id,
+        plan_id=new["plan_id"],
         status="active",
-        planned_lessons=new.planned_lessons,
+        planned_lessons=new.get("planned_lessons") or (),
         current_lesson_index=0,
         completed_lessons=(),
         completed_lesson_plays=(),
         total_lessons_completed=0,
-        email=new.email,
-        display_name=new.display_name,
-        photo_url=new.photo_url,
-        assignment_source=new.assignment_source,
-        risk_level=new.risk_level,
+        email=new.get("email"),
+        display_name=new.get("display_name"),
+        photo_url=new.get("photo_url"),
+        assignment_source=new.get("assignment_source"),
+        risk_level=new.get("risk_level"),
         created_at=now,
         updated_at=now,
         last_played_at=None,

@@ -1,4 +1,4 @@
-"""Plan plays in PostgreSQL: read, listed, changed. Inserting is in creation_store, a first end in completion_store.
+"""Plan plays in PostgreSQL: read, listed, changed, ended. Inserting is in creation_store.
 
 Every statement names the client, and its transaction tells it to row-level security (database/tenancy.py).
 """
@@ -8,7 +8,9 @@ from uuid import UUID
 
 import asyncpg
 
-from activity_service.plays.plan_play import PlanPlay, PlanPlayChanges, PlanPlayFilter, Position
+from activity_service.errors import PlanPlayNotFound
+from activity_service.plays.plan_play import Fields, PlanPlay, PlanPlayFilter, Position
+from metering_client.hold import Charge
 from service_chassis.database.tenancy import CALLER
 
 POOL_SETTINGS = {
@@ -35,6 +37,10 @@ _FIRST = Position(datetime.max.replace(tzinfo=UTC), str(UUID(int=2**128 - 1)))
 class PlanPlayStore:
     """The table `plan_play`, through one connection that the caller holds; changes in a transaction of `begin_for`.
 
+    A first end is in the transaction of its `Charge`. Closes: two first completions at once (the play's row lock,
+    then `first_ended_at`), a completion against the sweeper (the fence's primary key), a completion against an
+    erasure of its user, whom the event would name again (the play's row lock, then its user). Leaves to the fence: a
+    response to COMMIT that is lost.
     Leaves open: two changes of one play at once. Each changes only the fields it names; the later one of a
     field stands.
     """
@@ -57,8 +63,7 @@ class PlanPlayStore:
 
     async def exists_for_anybody(self, play_id: str) -> bool:
         """Return whether any client has this play: the one question that reaches through the isolation."""
-        exists: bool = await self._connection.fetchval(self._EXISTS, play_id)
-        return exists
+        return bool(await self._connection.fetchval(self._EXISTS, play_id))
 
     _UPDATE_PLAN_PLAY = f"""
         UPDATE plan_play SET
@@ -79,12 +84,12 @@ class PlanPlayStore:
         self,
         client_id: str,
         play_id: str,
-        changes: PlanPlayChanges,
+        changes: Fields,
         now: datetime,
         *,
         first_ended_at: datetime | None = None,
-    ) -> PlanPlay | None:
-        """Change what `changes` names and return the play as it now is; None when the client has no such play.
+    ) -> PlanPlay:
+        """Change what `changes` names and return the play as it now is. Raises PlanPlayNotFound.
 
         `first_ended_at` where they are the play's first end: without it, they would break plan_play_ended_is_billed.
         """
@@ -92,17 +97,43 @@ class PlanPlayStore:
             self._UPDATE_PLAN_PLAY,
             play_id,
             now,
-            changes.status,
-            changes.current_lesson_index,
-            changes.completed_lessons,
-            changes.completed_lesson_plays,
-            changes.total_lessons_completed,
-            changes.completed_at,
-            changes.last_played_at,
+            changes.get("status"),
+            changes.get("current_lesson_index"),
+            changes.get("completed_lessons"),
+            changes.get("completed_lesson_plays"),
+            changes.get("total_lessons_completed"),
+            changes.get("completed_at"),
+            changes.get("last_played_at"),
             first_ended_at,
             client_id,
         )
-        return row and PlanPlay(*row)
+        if row is None:
+            raise PlanPlayNotFound
+        return PlanPlay(*row)
+
+    # Sets the client for the whole transaction.
+    _LOCK = f"""
+        SELECT play.first_ended_at FROM {CALLER} CROSS JOIN LATERAL (
+            SELECT first_ended_at FROM plan_play
+            WHERE client_id = caller.client_id AND id = $2 AND user_id IS NOT DISTINCT FROM $3 FOR NO KEY UPDATE
+        ) AS play
+    """
+
+    async def complete_plan_play(self, play: PlanPlay, changes: Fields, charge: Charge, now: datetime) -> PlanPlay:
+        """Apply `changes`, which end the play for the first time in its life, and return the play as it then is.
+
+        Raises PlanPlayNotFound where there is no such play of this user any more: it was deleted, or the user was
+        erased. One that ended before, by another request, is changed all the same.
+        """
+        row = await self._connection.fetchrow(self._LOCK, play.client_id, play.id, play.user_id)
+        if row is None:
+            raise PlanPlayNotFound
+        if row["first_ended_at"] is not None:
+            # Whatever the fence says: metering was restored, and knows the fact by this hold alone, or it was billed.
+            await charge.fence()
+        return await self.update_plan_play(
+            play.client_id, play.id, changes, now, first_ended_at=row["first_ended_at"] or now
+        )
 
     # Two statements instead of one with an optional user: each has its index, whatever the planner estimates.
     # A join with the one row of CALLER keeps the order of the inner rows.

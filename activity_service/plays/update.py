@@ -6,23 +6,13 @@ from functools import partial
 
 import asyncpg
 
-from activity_service.errors import PlanPlayNotFound
-from activity_service.plays.completion_store import CompletionStore
-from activity_service.plays.plan_play import PLAY_COMPLETED, Caller, PlanPlay, PlanPlayChanges
+from activity_service.plays.plan_play import PLAY_COMPLETED, Caller, Fields, PlanPlay
 from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import PlanPlayStore
 from metering_client.billing import Billing, attempt_twice
 from metering_client.limits import Limit
 from service_chassis.clock import Clock
 from service_chassis.database.tenancy import begin_for
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A play after a change; `limits` are what is left of each of the client's, where the change was billable."""
-
-    play: PlanPlay
-    limits: Sequence[Limit] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +28,20 @@ class UpdatePlanPlays:
     attempt_seconds: float
     clock: Clock
 
-    async def update(self, caller: Caller, play_id: str, changes: PlanPlayChanges) -> Changed:
-        """Return the play as it is after `changes`.
+    async def update(self, caller: Caller, play_id: str, changes: Fields) -> tuple[PlanPlay, Sequence[Limit]]:
+        """Return the play as it is after `changes`, and what is left of the client's limits where they are billable.
 
         Raises PlanPlayNotFound, Forbidden, EventRefused or MeteringSlow when a first completion may not be (the
         play is then as it was), and ServiceErrors of status 500 when it cannot be known or done.
         """
         play = await self.read.fetch(caller, play_id)
-        if changes.end_first(play):
+        if changes.get("status") == "ended" and play.first_ended_at is None:
             return await attempt_twice(partial(self._complete, play, changes), self.attempt_seconds)
         async with begin_for(self.pool, play.client_id) as connection:
             changed = await PlanPlayStore(connection).update_plan_play(play.client_id, play_id, changes, self.clock())
-        if changed is None:
-            raise PlanPlayNotFound
-        return Changed(changed)
+        return changed, ()
 
-    async def _complete(self, play: PlanPlay, changes: PlanPlayChanges) -> Changed:
+    async def _complete(self, play: PlanPlay, changes: Fields) -> tuple[PlanPlay, Sequence[Limit]]:
         """End the play for the first time, and bill it. Raises HoldAbandoned where the hold is over, and released."""
         async with self.billing.authorize(
             PLAY_COMPLETED, play.id, client_id=play.client_id, user_id=play.user_id
@@ -63,7 +51,5 @@ class UpdatePlanPlays:
                 self.pool.acquire(client_id=play.client_id) as connection,
                 hold.charge(connection, at=now) as charge,
             ):
-                changed = await CompletionStore(connection).complete_plan_play(play, changes, charge, now)
-                if changed is None:
-                    raise PlanPlayNotFound
-        return Changed(changed, hold.limits)
+                changed = await PlanPlayStore(connection).complete_plan_play(play, changes, charge, now)
+        return changed, hold.limits

@@ -23,23 +23,17 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Erasure:
-    """What an erasure changed. `pseudonym` stands where the user's id stood; nobody can tell whose it was."""
-
-    pseudonym: str | None
-    plays: int
-    billable_events: int
-
-
-@dataclass(frozen=True, slots=True)
 class PersonalData:
-    """Hands out or erases what is held about one user of one client; notes that it was done, and not of whom."""
+    """Hands out or erases what is held about one user of one client; notes that it was done, and not of whom.
+
+    What is handed out, and what an erasure changed, is a document for JSON.
+    """
 
     pool: asyncpg.Pool
     clock: Clock = system_clock
 
     async def export(self, client_id: str, user_id: str) -> dict[str, Any]:
-        """Return all that is held about a user, as a document for JSON; one snapshot. Raises NobodyFound."""
+        """Return all that is held about a user, in one snapshot. Raises NobodyFound."""
         async with open_snapshot(self.pool) as connection:
             await act_for(connection, client_id)
             store = PersonalDataStore(connection)
@@ -66,7 +60,7 @@ class PersonalData:
         _log.info("email_exported", client_id=client_id, plays=len(plays))
         return {"clientId": client_id, "email": email, "exportedAt": self.clock(), "planPlays": plays}
 
-    async def erase_email(self, client_id: str, email: str, *, actor: str) -> Erasure:
+    async def erase_email(self, client_id: str, email: str, *, actor: str) -> dict[str, Any]:
         """Take the person out of plays of no user that hold an e-mail address, in upper or lower case.
 
         Raises NobodyFound.
@@ -80,21 +74,22 @@ class PersonalData:
                 self.clock(), actor, "erase_email", client_id, planPlays=plays
             )
         _log.info("email_erased", client_id=client_id, plays=plays)
-        return Erasure(None, plays, 0)
+        return {"pseudonym": None, "planPlays": plays, "billableEvents": 0}
 
-    async def erase(self, client_id: str, user_id: str, *, actor: str) -> Erasure:
+    async def erase(self, client_id: str, user_id: str, *, actor: str) -> dict[str, Any]:
         """Take the person out of all that is held about a user: plays stay as facts under a pseudonym of their own.
 
         Email, name and photo go, and what was asked for with an Idempotency-Key, so that an old key repeated is an
-        error and never a second play. Plays and the events that billed them get the same pseudonym, and what was
-        charged stays. Raises NotYetCharged or NobodyFound, and has then changed nothing.
+        error and never a second play. Plays and the events that billed them get the same pseudonym, of which nobody
+        can tell whose it was, and what was charged stays. Raises NotYetCharged or NobodyFound, and has then changed
+        nothing.
         """
         for _ in range(_DEADLOCK_ATTEMPTS - 1):
             with suppress(asyncpg.DeadlockDetectedError):
                 return await self._erase(client_id, user_id, actor)
         return await self._erase(client_id, user_id, actor)
 
-    async def _erase(self, client_id: str, user_id: str, actor: str) -> Erasure:
+    async def _erase(self, client_id: str, user_id: str, actor: str) -> dict[str, Any]:
         pseudonym = f"{PSEUDONYM_PREFIX}{uuid4()}"
         async with begin_for(self.pool, client_id) as connection:
             store = PersonalDataStore(connection)
@@ -108,7 +103,7 @@ class PersonalData:
                 self.clock(), actor, "erase_user", client_id, planPlays=plays, billableEvents=events
             )
         _log.info("user_erased", client_id=client_id, plays=plays, billable_events=events)
-        return Erasure(pseudonym, plays, events)
+        return {"pseudonym": pseudonym, "planPlays": plays, "billableEvents": events}
 
 
 async def _miss(store: PersonalDataStore, client_id: str, option: str) -> NobodyFound:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from catalog_service.api import admin_audit, clients, plans, secrets, tokens
 from catalog_service.api.responses import ErrorSchema, render_error, render_index
+from service_chassis.http.json_body import PUBLIC_BODY_LIMIT_BYTES
 from service_chassis.openapi.endpoint import STRICT_JSON, Api
 from service_chassis.version import VERSION
 
@@ -42,7 +43,7 @@ response, when you ask for help.""",
     render_error=render_error,
     render_index=render_index,
     error_schema=lambda _: ErrorSchema,
-    body_limit="64 KiB",
+    body_limit_bytes=PUBLIC_BODY_LIMIT_BYTES,
 )
 
 ADMIN_API = replace(
@@ -59,4 +60,5 @@ ADMIN_API = replace(
         "audit": "Who changed what.",
     },
     bearer={"description": "An admin key.", "bearerFormat": "key"},
+    refuses_unknown_query=True,
 )

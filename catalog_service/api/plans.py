@@ -20,7 +20,6 @@ from catalog_service.api.responses import (
 )
 from catalog_service.components import COMPONENTS
 from catalog_service.errors import InvalidAccessToken, PlanNotFound
-from catalog_service.plans.plan import PlanChange
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.json_body import read_body
 from service_chassis.openapi.endpoint import Endpoint, Failure
@@ -59,7 +58,7 @@ async def sync_plan(request: web.Request) -> web.Response:
         return respond({"plan_id": plan_id})
     if plan_id is None:
         return respond(dump_plan(await plans.create(caller.client_id, fields)))
-    return respond(dump_plan(await plans.change(caller.client_id, plan_id, PlanChange(**fields))))
+    return respond(dump_plan(await plans.change(caller.client_id, plan_id, fields)))
 
 
 _PLAN = {

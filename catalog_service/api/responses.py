@@ -143,7 +143,7 @@ NEVER_KEPT = {"Cache-Control": describe_header("Nobody may keep it.", const="no-
 CLIENT_ID = path("client_id", "The client's id.", {"type": "string", "pattern": f"^{CLIENT_ID_FORM.pattern}$"})
 WRONG_PAGE = describe_wrong_field("limit", f"Must be an integer from 1 to {_MAX_PAGE_ENTRIES}.")
 UNKNOWN_CLIENT = Failure("There is no such client.", ClientNotFound("acm", "acme"))
-ADMIN_KEY = Failure("No admin key, or an unknown one.", Unauthorized(headers={"WWW-Authenticate": "Bearer"}))
+ADMIN_KEY = Failure("No admin key, or an unknown one.", Unauthorized())
 WRONG_CREDENTIALS = (
     Failure("Unknown client, wrong secret, or disabled client.", InvalidCredentials()),
     Failure(

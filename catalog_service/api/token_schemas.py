@@ -6,7 +6,7 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from catalog_service.clients.client import MAX_SECRET_CHARACTERS
 from catalog_service.plans.schema import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
-from service_chassis.schema.fields import Email, OpenSchema, text
+from service_chassis.schema.fields import OpenSchema, email_address, text
 
 MAX_USER_ID_CHARACTERS = 128
 """With it the longest token is well below what a verifier reads (service_chassis.auth.bearer)."""
@@ -20,7 +20,7 @@ class UserSchema(OpenSchema):
 
     first_name = text(MAX_NAME_CHARACTERS, shortest=0, required=True)
     last_name = text(MAX_NAME_CHARACTERS, shortest=0, required=True)
-    email = Email(metadata={"description": "Required unless `uid` is given."})
+    email = email_address(metadata={"description": "Required unless `uid` is given."})
     uid = text(
         MAX_USER_ID_CHARACTERS,
         metadata={"description": "The user's id; without it, one is derived from client and email."},

@@ -14,7 +14,7 @@ from catalog_service.clients.client import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_
 from catalog_service.clients.register import RegisterClients
 from catalog_service.settings import DatabaseSettings
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_done
 from service_chassis.cli.usage import Commands
 from service_chassis.http.cursor import read_pages
 from service_chassis.secret_file import read_secret
@@ -58,7 +58,6 @@ def create(
 @commands.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List all clients."""
-
     found = _run(
         lambda clients: read_pages(
             lambda after: clients.list_clients(after, _PAGE_CLIENTS), "", lambda client: client.client_id
@@ -121,10 +120,8 @@ def _read_standard_input() -> str:
 
 def _set_disabled(client_id: str, disabled: bool, as_json: bool) -> None:
     _run(lambda clients: clients.change(client_id, disabled=disabled, actor=ACTOR))
-    if as_json:
-        show_json({"client_id": client_id, "disabled": disabled})
-    else:
-        typer.echo(f"{client_id} is {'disabled' if disabled else 'enabled'}")
+    told = f"{client_id} is {'disabled' if disabled else 'enabled'}"
+    show_done(told, {"client_id": client_id, "disabled": disabled}, as_json)
 
 
 def _run(work: Callable[[RegisterClients], Awaitable[Result]]) -> Result:

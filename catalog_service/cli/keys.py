@@ -3,14 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-import typer
-
 from catalog_service.settings import DatabaseSettings
 from catalog_service.tokens.rotate_key import RotateKeys
 from catalog_service.tokens.signing_key import SigningKey, describe_state
 from service_chassis.auth.bearer import MAX_LIFETIME_SECONDS
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, run_with_pool, show, show_json
+from service_chassis.cli.commands import AsJson, run_with_pool, show, show_done
 from service_chassis.cli.usage import Commands
 from service_chassis.clock import system_clock
 
@@ -33,10 +31,8 @@ def rotate(as_json: AsJson = False) -> None:
     key = run_with_pool(
         DatabaseSettings, lambda pool: RotateKeys(pool).rotate(token_lifetime=lifetime, actor=ACTOR), command=_COMMAND
     )
-    if as_json:
-        show_json({"kid": key.kid, "signs_from": key.signs_from})
-    else:
-        typer.echo(f"key {key.kid} is published now and signs from {key.signs_from:%Y-%m-%d %H:%M:%S} UTC")
+    told = f"key {key.kid} is published now and signs from {key.signs_from:%Y-%m-%d %H:%M:%S} UTC"
+    show_done(told, {"kid": key.kid, "signs_from": key.signs_from}, as_json)
 
 
 @commands.command("list")

@@ -13,16 +13,11 @@ from catalog_service.plans.import_file import ImportPlans
 from catalog_service.plans.plan_file import PlanRow, read_plan_file
 from catalog_service.settings import DatabaseSettings
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, run_with_pool, show_json
+from service_chassis.cli.commands import AsJson, run_with_pool, show_done
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
 
 commands = Commands(help="Plans of clients.", no_args_is_help=True)
-
-
-@commands.callback()
-def _plans() -> None:
-    """Plans of clients."""
 
 
 @commands.command("import")
@@ -57,10 +52,7 @@ def import_file(
             )
         except InvalidPlans as error:
             raise OperatorError(_name_places(file, rows, error)) from None
-    if as_json:
-        show_json({"client_id": client, "imported": count})
-    else:
-        typer.echo(f"imported {count} plans for {client}")
+    show_done(f"imported {count} plans for {client}", {"client_id": client, "imported": count}, as_json)
 
 
 def _shown(progress: Progress, rows: list[PlanRow]) -> Callable[[str, int], None]:

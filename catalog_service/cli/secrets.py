@@ -11,7 +11,7 @@ from catalog_service.clients.change_secrets import ChangeSecrets
 from catalog_service.clients.client import IssuedSecret
 from catalog_service.settings import DatabaseSettings
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
+from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_done
 from service_chassis.cli.usage import Commands
 
 commands = Commands(help="Clients' secrets: several live ones each.", no_args_is_help=True)
@@ -55,21 +55,14 @@ def revoke(
 ) -> None:
     """Take a secret away at once; tokens that were issued for it live to their end."""
     _run(lambda secrets: secrets.revoke(client_id, secret_id, actor=ACTOR))
-    if as_json:
-        show_json({"client_id": client_id, "secret_id": secret_id})
-    else:
-        typer.echo(f"secret {secret_id} of {client_id} is revoked")
+    told = f"secret {secret_id} of {client_id} is revoked"
+    show_done(told, {"client_id": client_id, "secret_id": secret_id}, as_json)
 
 
 def show_secret(issued: IssuedSecret, as_json: bool) -> None:
     """Print a secret, the only time that it can be."""
-    if as_json:
-        show_json(asdict(issued))
-    else:
-        typer.echo(
-            f"client_id      {issued.client_id}\nclient_secret  {issued.client_secret}\n"
-            "The secret is not kept: note it down now."
-        )
+    told = f"client_id      {issued.client_id}\nclient_secret  {issued.client_secret}"
+    show_done(f"{told}\nThe secret is not kept: note it down now.", asdict(issued), as_json)
 
 
 def _run(work: Callable[[ChangeSecrets], Awaitable[Result]]) -> Result:

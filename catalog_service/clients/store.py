@@ -31,10 +31,8 @@ class ClientStore:
 
     async def insert_client(self, client: Client) -> bool:
         """Add `client`, enabled and without plans; False when its id is taken."""
-        inserted = await self._connection.fetchval(
-            self._INSERT_CLIENT, client.client_id, client.name, client.may_read_all_clients, client.created_at
-        )
-        return inserted is not None
+        values = (client.client_id, client.name, client.may_read_all_clients, client.created_at)
+        return await self._connection.fetchval(self._INSERT_CLIENT, *values) is not None
 
     _INSERT_HASH = """
         INSERT INTO client_secret (client_id, secret_id, sha256, created_at, expires_at)

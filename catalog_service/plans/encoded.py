@@ -53,7 +53,7 @@ class EncodedPlansCache:
             limit_bytes, getsizeof=lambda plans: len(plans.body) + _OVERHEAD_BYTES
         )
         self._under_way: dict[tuple[_Key, int], asyncio.Task[EncodedPlans]] = {}
-        metrics.watch_encoded_plans(lambda: self.kept_bytes)
+        metrics.encoded_plans_bytes.set_function(lambda: self.kept_bytes)
 
     @property
     def kept_bytes(self) -> float:

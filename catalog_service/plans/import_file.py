@@ -12,9 +12,10 @@ from catalog_service.clients.store import ClientStore
 from catalog_service.errors import ClientNotFound, InvalidPlans
 from catalog_service.plans.plan import Plan, make_plan_id
 from catalog_service.plans.schema import (
+    AssociatedBenefitSchema,
+    AssociatedDocumentSchema,
     PlanFieldsSchema,
-    associated_documents,
-    associated_supplemental_benefits,
+    associated,
     require_whole_plan,
 )
 from catalog_service.plans.store import PlanStore
@@ -47,8 +48,8 @@ class ImportedPlanSchema(PlanFieldsSchema):
 
     created_at = UtcDateTime()
     updated_at = UtcDateTime()
-    associated_documents = associated_documents("raise")
-    associated_supplemental_benefits = associated_supplemental_benefits("raise")
+    associated_documents = associated(AssociatedDocumentSchema, "document_id", "raise")
+    associated_supplemental_benefits = associated(AssociatedBenefitSchema, "supplemental_benefit_id", "raise")
 
     @validates_schema
     def _is_whole(self, data: dict[str, Any], **_: Any) -> None:

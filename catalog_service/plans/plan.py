@@ -25,18 +25,6 @@ class Plan:
     associated_supplemental_benefits: Associated = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PlanChange:
-    """What of a plan is to be replaced; None leaves a field as it is."""
-
-    plan_name: str | None = None
-    description: str | None = None
-    collection_id: str | None = None
-    color: str | None = None
-    associated_documents: Associated | None = None
-    associated_supplemental_benefits: Associated | None = None
-
-
 def make_plan_id() -> str:
     """Make an id that is nobody else's and sorts by time (UUIDv7, RFC 9562)."""
     return str(uuid_utils.uuid7())

@@ -1,9 +1,9 @@
 """What a plan is made of, as callers send it and as files hold it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from marshmallow import ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 
 from service_chassis.schema.fields import REQUIRED, BoundedList, OpenSchema, count, text
 
@@ -34,24 +34,16 @@ class AssociatedBenefitSchema(OpenSchema):
     benefit_name = text(MAX_NAME_CHARACTERS, shortest=0, required=True)
 
 
-def _distinct(name: str) -> Callable[[list[dict[str, str]]], None]:
-    def check(associated: list[dict[str, str]]) -> None:
-        if len({one[name] for one in associated}) < len(associated):
-            raise ValidationError(f"Must not repeat a {name}.")
+def associated(schema: type[Schema], id_name: str, unknown: Unknown = "exclude") -> BoundedList:
+    """Make the field of a plan's documents or benefits; `unknown` is what becomes of unknown fields of one."""
 
-    return check
+    def require_distinct(found: list[dict[str, str]]) -> None:
+        if len({one[id_name] for one in found}) < len(found):
+            raise ValidationError(f"Must not repeat a {id_name}.")
 
-
-def associated_documents(unknown: Unknown = "exclude") -> BoundedList:
-    """Make the field of a plan's documents; `unknown` is what becomes of unknown fields of one."""
-    documents = fields.Nested(AssociatedDocumentSchema, unknown=unknown)
-    return BoundedList(documents, validate=[count(None, MAX_ASSOCIATED), _distinct("document_id")])
-
-
-def associated_supplemental_benefits(unknown: Unknown = "exclude") -> BoundedList:
-    """Make the field of a plan's supplemental benefits, as `associated_documents`."""
-    benefits = fields.Nested(AssociatedBenefitSchema, unknown=unknown)
-    return BoundedList(benefits, validate=[count(None, MAX_ASSOCIATED), _distinct("supplemental_benefit_id")])
+    return BoundedList(
+        fields.Nested(schema, unknown=unknown), validate=[count(None, MAX_ASSOCIATED), require_distinct]
+    )
 
 
 class PlanFieldsSchema(OpenSchema):
@@ -62,8 +54,8 @@ class PlanFieldsSchema(OpenSchema):
     description = text(MAX_DESCRIPTION_CHARACTERS, shortest=0)
     collection_id = text(MAX_ID_CHARACTERS)
     color = text(MAX_COLOR_CHARACTERS)
-    associated_documents = associated_documents()
-    associated_supplemental_benefits = associated_supplemental_benefits()
+    associated_documents = associated(AssociatedDocumentSchema, "document_id")
+    associated_supplemental_benefits = associated(AssociatedBenefitSchema, "supplemental_benefit_id")
 
 
 def require_whole_plan(data: Mapping[str, Any]) -> None:

@@ -3,14 +3,15 @@
 Reads tell row-level security the client by themselves; writes are within a transaction of `tenancy.begin_for`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 import orjson
 
-from catalog_service.plans.plan import Associated, Plan, PlanChange
+from catalog_service.errors import PlanNotFound
+from catalog_service.plans.plan import Associated, Plan
 from service_chassis.database.tenancy import CALLER
 
 _COLUMNS = """plan_id, plan_name, description, collection_id, color, created_at, updated_at,
@@ -35,9 +36,9 @@ class PlanStore:
         ) AS plan
     """
 
-    async def fetch_plan(self, client_id: str, plan_id: str) -> Plan | None:
-        """Return one plan of the client."""
-        return _plan_or_none(await self._connection.fetchrow(self._FETCH_PLAN, client_id, plan_id))
+    async def fetch_plan(self, client_id: str, plan_id: str) -> Plan:
+        """Return one plan of the client. Raises PlanNotFound, for another client's plan too."""
+        return _read_found(await self._connection.fetchrow(self._FETCH_PLAN, client_id, plan_id))
 
     # One statement is one snapshot: the version belongs to exactly these rows. A client without plans is one row.
     _LIST_PLANS = f"""
@@ -118,27 +119,28 @@ class PlanStore:
         RETURNING {_COLUMNS}
     """
 
-    async def update_plan(self, client_id: str, plan_id: str, change: PlanChange, now: datetime) -> Plan | None:
-        """Apply `change` and return the plan as it then is; None when there is no such plan."""
+    async def update_plan(self, client_id: str, plan_id: str, fields: Mapping[str, Any], now: datetime) -> Plan:
+        """Replace `fields`, leave the others, and return the plan as it then is. Raises PlanNotFound."""
         row = await self._connection.fetchrow(
             self._UPDATE_PLAN,
             client_id,
             plan_id,
-            change.plan_name,
-            change.description,
-            change.collection_id,
-            change.color,
-            _write_json(change.associated_documents),
-            _write_json(change.associated_supplemental_benefits),
+            fields.get("plan_name"),
+            fields.get("description"),
+            fields.get("collection_id"),
+            fields.get("color"),
+            _write_json(fields.get("associated_documents")),
+            _write_json(fields.get("associated_supplemental_benefits")),
             now,
         )
-        return _plan_or_none(row)
+        return _read_found(row)
 
     _DELETE_PLAN = "DELETE FROM plan WHERE client_id = $1 AND plan_id = $2 RETURNING plan_id"
 
-    async def delete_plan(self, client_id: str, plan_id: str) -> bool:
-        """Delete a plan; False when there is no such plan."""
-        return await self._connection.fetchval(self._DELETE_PLAN, client_id, plan_id) is not None
+    async def delete_plan(self, client_id: str, plan_id: str) -> None:
+        """Delete a plan. Raises PlanNotFound."""
+        if await self._connection.fetchval(self._DELETE_PLAN, client_id, plan_id) is None:
+            raise PlanNotFound
 
     _BUMP_VERSION = "UPDATE client SET plans_version = plans_version + 1 WHERE client_id = $1"
 
@@ -172,8 +174,10 @@ def _read_plan(row: Any) -> Plan:
     )
 
 
-def _plan_or_none(row: Any) -> Plan | None:
-    return _read_plan(row) if row is not None else None
+def _read_found(row: Any) -> Plan:
+    if row is None:
+        raise PlanNotFound
+    return _read_plan(row)
 
 
 def _read_json(text: str) -> Associated:

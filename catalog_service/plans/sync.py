@@ -6,8 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from catalog_service.errors import PlanNotFound
-from catalog_service.plans.plan import Plan, PlanChange, make_plan_id
+from catalog_service.plans.plan import Plan, make_plan_id
 from catalog_service.plans.store import PlanStore
 from service_chassis.clock import Clock
 from service_chassis.database.tenancy import begin_for
@@ -30,13 +29,11 @@ class SyncPlans:
             await store.bump_version(client_id)
         return plan
 
-    async def change(self, client_id: str, plan_id: str, change: PlanChange) -> Plan:
-        """Apply `change` and return the whole plan. Raises PlanNotFound."""
+    async def change(self, client_id: str, plan_id: str, fields: Mapping[str, Any]) -> Plan:
+        """Replace `fields`, leave the others as they are, and return the whole plan. Raises PlanNotFound."""
         async with begin_for(self.pool, client_id) as connection:
             store = PlanStore(connection)
-            plan = await store.update_plan(client_id, plan_id, change, self.clock())
-            if plan is None:
-                raise PlanNotFound
+            plan = await store.update_plan(client_id, plan_id, fields, self.clock())
             await store.bump_version(client_id)
         return plan
 
@@ -44,14 +41,10 @@ class SyncPlans:
         """Delete a plan. Raises PlanNotFound, also the second time."""
         async with begin_for(self.pool, client_id) as connection:
             store = PlanStore(connection)
-            if not await store.delete_plan(client_id, plan_id):
-                raise PlanNotFound
+            await store.delete_plan(client_id, plan_id)
             await store.bump_version(client_id)
 
     async def fetch(self, client_id: str, plan_id: str) -> Plan:
         """Return one plan of the client. Raises PlanNotFound, for another client's plan too."""
         async with self.pool.acquire() as connection:
-            plan = await PlanStore(connection).fetch_plan(client_id, plan_id)
-        if plan is None:
-            raise PlanNotFound
-        return plan
+            return await PlanStore(connection).fetch_plan(client_id, plan_id)

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -25,19 +24,14 @@ _USERS = UUID("6f3fb1d4-3f0e-4f0c-9d0e-6c1f1d6c9a52")
 
 @dataclass(frozen=True, slots=True)
 class IssueTokens:
-    """Signs tokens for clients that show a secret; `issuer`, `audience` and `lifetime` are the same in all."""
+    """Signs tokens for clients that show a secret; issuer, audience and lifetime are the same in all."""
 
     clients: AuthenticateClients
     key_ring: KeyRing
     clock: Clock
     issuer: str
     audience: str
-    lifetime: timedelta
-
-    @property
-    def lifetime_seconds(self) -> int:
-        """How long a token is good."""
-        return int(self.lifetime.total_seconds())
+    lifetime_seconds: int
 
     async def issue(self, wanted: Mapping[str, Any], *, address: str) -> str:
         """Return an access token for `wanted`, a loaded TokenRequestSchema that came from `address`.

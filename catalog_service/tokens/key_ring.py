@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -26,18 +25,6 @@ _RETRY_AFTER = timedelta(seconds=1)
 """After a read that failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A key with its halves as objects, so that no request parses one."""
-
-    key: SigningKey
-    private: EllipticCurvePrivateKey
-
-    @property
-    def public(self) -> EllipticCurvePublicKey:
-        return self.private.public_key()
-
-
 class KeyRing:
     """Signs and verifies with the keys of the database, read again when they are `REREAD_AFTER` old.
 
@@ -47,7 +34,9 @@ class KeyRing:
     def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
         self._keys_in_database = RotateKeys(pool, clock)
         self._clock = clock
-        self._held: dict[str, _Held] = {}
+        self._keys: Sequence[SigningKey] = ()
+        self._private: dict[str, EllipticCurvePrivateKey] = {}
+        """The keys as objects, by `kid`, so that no request parses one."""
         self._read_at: datetime | None = None
         self._tried_at: datetime | None = None
         self._reading = asyncio.Lock()
@@ -55,27 +44,24 @@ class KeyRing:
     async def signer(self) -> tuple[str, EllipticCurvePrivateKey]:
         """Return the `kid` and the key that sign now. Raises LookupError when no key is known."""
         await self._reread(REREAD_AFTER)
-        key = choose_signer(self._keys(), self._clock())
-        return key.kid, self._held[key.kid].private
+        key = choose_signer(self._keys, self._clock())
+        return key.kid, self._private[key.kid]
 
     async def find_public(self, kid: str) -> EllipticCurvePublicKey | None:
         """Return the published key of this name, or None."""
-        await self._reread(REREAD_AFTER if kid in self._held else _UNKNOWN_KEY_REREAD)
-        held = self._held.get(kid)
-        return held.public if held is not None and held.key.is_published(self._clock()) else None
+        await self._reread(REREAD_AFTER if kid in self._private else _UNKNOWN_KEY_REREAD)
+        is_published = any(key.kid == kid for key in list_published(self._keys, self._clock()))
+        return self._private[kid].public_key() if is_published else None
 
     async def published(self) -> list[dict[str, str]]:
         """Return the JSON Web Keys to publish now. Raises LookupError when no key is known."""
         await self._reread(REREAD_AFTER)
-        if not self._held:
+        if not self._keys:
             raise LookupError("no signing key")
         return [
-            describe_public_key(key.kid, self._held[key.kid].public)
-            for key in list_published(self._keys(), self._clock())
+            describe_public_key(key.kid, self._private[key.kid].public_key())
+            for key in list_published(self._keys, self._clock())
         ]
-
-    def _keys(self) -> Sequence[SigningKey]:
-        return [held.key for held in self._held.values()]
 
     async def _reread(self, max_age: timedelta) -> None:
         if self._is_younger(self._read_at, max_age):
@@ -89,12 +75,9 @@ class KeyRing:
             except Exception as error:  # whatever the database's trouble is, the known keys are still good
                 log_fault("signing_keys_not_read", error)
                 return
-            known = self._held
-            self._held = {
-                # The times are those just read; only the parsing is saved.
-                key.kid: _Held(key, known[key.kid].private if key.kid in known else load_private_key(key))
-                for key in keys
-            }
+            # The times are those just read; only the parsing is saved.
+            self._private = {key.kid: self._private.get(key.kid) or load_private_key(key) for key in keys}
+            self._keys = keys
             self._read_at = self._clock()
 
     def _is_younger(self, moment: datetime | None, age: timedelta) -> bool:

@@ -80,7 +80,8 @@ operators: policies, credits, usage, decisions.
     render_error=render_error,
     render_index=encode_json,
     error_schema=lambda _: ErrorSchema,
-    body_limit="1 MiB",
+    body_limit_bytes=BODY_LIMIT_BYTES,
+    refuses_unknown_query=True,
 )
 
 ADMIN_API = replace(

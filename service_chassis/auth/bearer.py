@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.clock import Clock
-from service_chassis.errors import InvalidRequest, Unauthorized
+from service_chassis.errors import InvalidRequest, ServiceError, Unauthorized
 from service_chassis.http.json_body import parse_json
 from service_chassis.http.request_context import name_in_log
 from service_chassis.operations.metrics import Metrics
@@ -89,7 +89,7 @@ def find_service_key(request: web.Request, keys: Mapping[bytes, ServiceKey]) -> 
         credential = ""
     key = keys.get(hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest())
     if key is None:
-        raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+        raise Unauthorized
     name_in_log(caller=key.name)
     return key
 
@@ -109,14 +109,19 @@ class TokenVerifier:
         self._verified: LRUCache[bytes, _Verified] = LRUCache(_CACHED_TOKENS)
         self._refused = metrics.counter("access_tokens_refused", "Requests without a token to believe.", ["reason"])
 
-    async def verify_request(self, request: web.Request) -> AccessToken:
-        """Return what the token of `request` says. Raises InvalidToken, counted and logged by its kind of reason."""
+    async def verify_request(self, request: web.Request, refusal: type[ServiceError]) -> AccessToken:
+        """Return what the token of `request` says, whose client the log then names.
+
+        Raises `refusal`, the same for every fault of a token, which is counted and logged by its kind of reason.
+        """
         try:
-            return await self.verify(read_bearer(request))
+            token = await self.verify(read_bearer(request))
         except InvalidToken as error:
             self._refused.labels(str(error)).inc()
             _log.info("access_token_refused", reason=str(error))
-            raise
+            raise refusal from None
+        name_in_log(client_id=token.client_id)
+        return token
 
     async def verify(self, token: str) -> AccessToken:
         """Return what `token` says. Raises InvalidToken."""

@@ -68,20 +68,17 @@ class RemoteKeys:
             await self.find("")
 
     def _may_fetch(self, now: float, pause_seconds: float) -> bool:
-        return self._fetching is None and now - self._tried_at >= pause_seconds
+        is_fetching = self._fetching is not None and not self._fetching.done()
+        return not is_fetching and now - self._tried_at >= pause_seconds
 
     def _begin_fetch(self, now: float) -> None:
         self._tried_at = now
         self._fetching = asyncio.create_task(self._read(now))
-        self._fetching.add_done_callback(self._forget)
 
     async def _fetch_under_way(self) -> None:
-        """Wait for the one fetch there is, if there is one; it goes on when its waiter is cancelled."""
+        """Wait for the last fetch, if there is one, to be done; it goes on when its waiter is cancelled."""
         if self._fetching is not None:
             await asyncio.shield(self._fetching)
-
-    def _forget(self, _: object) -> None:
-        self._fetching = None
 
     async def _read(self, now: float) -> None:
         try:

@@ -225,16 +225,10 @@ def migrate_and_show(settings_class: type[DatabaseSettings], schema: Schema, as_
     settings = read_settings(settings_class)
     # As all other commands connect: of a database that cannot be had they say the same.
     asyncio.run(_require_database(settings_class, settings.postgres_dsn))
-    applied = apply_schema(
-        settings.postgres_dsn,
-        schema,
-        lambda words: typer.echo(words, err=True),
-        acting_role=_name_role(settings),
-    )
-    if as_json:
-        show_json({"applied": applied})
-    else:
-        typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+    role = _name_role(settings)
+    applied = apply_schema(settings.postgres_dsn, schema, lambda words: typer.echo(words, err=True), acting_role=role)
+    told = "\n".join(f"applied {name}" for name in applied) or "nothing to apply"
+    show_done(told, {"applied": applied}, as_json)
 
 
 def show(found: Rows, as_json: bool, columns: Mapping[str, str] | Sequence[str] | None = None) -> None:
@@ -249,6 +243,14 @@ def show(found: Rows, as_json: bool, columns: Mapping[str, str] | Sequence[str] 
     keys: Sequence[str] = list(columns if columns is not None else rows[0])
     headings = list(columns.values()) if isinstance(columns, Mapping) else keys
     print_columns(headings, [[row.get(key) for key in keys] for row in rows])
+
+
+def show_done(told: str, document: Any, as_json: bool) -> None:
+    """Print what was done: as a person is told, or as JSON."""
+    if as_json:
+        show_json(document)
+    else:
+        typer.echo(told)
 
 
 def show_json(document: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from service_chassis.schema.fields import is_storable
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?", re.ASCII)
@@ -66,15 +68,10 @@ class Command(_Flags, TyperCommand):
                 ctx,
             )
         for parameter in self.get_params(ctx):
-            if parameter.name in ctx.params:
-                _require_text(ctx, parameter, ctx.params[parameter.name])
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, str) and not is_storable(value):  # a file may be named so
+                raise typer.BadParameter("Must be text in UTF-8.", ctx, parameter)
         return unread
-
-
-def _require_text(ctx: Any, parameter: Any, value: Any) -> None:
-    """Raise BadParameter for bytes that are no UTF-8, read as lone surrogates; a file may be named so."""
-    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        raise typer.BadParameter("Must be text in UTF-8.", ctx, parameter)
 
 
 class Commands(typer.Typer):

@@ -4,11 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import TupleRow
 
 from service_chassis.errors import OperatorError
 
@@ -28,10 +27,14 @@ _LOCK = 0x6D69677261746531
 # CREATE INDEX CONCURRENTLY would wait.
 _TRY_LOCK = f"SELECT pg_try_advisory_xact_lock({_LOCK})"
 
+# What an administrator finds a session by; what the server does not let us see is left out.
 _SESSION = """
-    pid, coalesce(nullif(application_name, ''), 'without a name') AS program, usename AS user,
-    host(client_addr) AS address,
-    to_char(coalesce(xact_start, backend_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since
+    pid, 'session ' || pid || ' (' || concat_ws(', ',
+        coalesce(nullif(application_name, ''), 'without a name'),
+        'user ' || usename,
+        'from ' || host(client_addr),
+        'since ' || to_char(coalesce(xact_start, backend_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'
+    ) || ')'
 """
 _FIND_HOLDER = f"""
     SELECT {_SESSION} FROM pg_stat_activity WHERE pid = (
@@ -53,22 +56,6 @@ def connect(parameters: Mapping[str, str], name: str, *, autocommit: bool = Fals
     return psycopg.connect(**options, autocommit=autocommit, prepare_threshold=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
-    pid: int
-    program: str
-    user: str | None
-    address: str | None
-    since: str | None
-
-    def __str__(self) -> str:
-        """Return what an administrator finds it by; what the server does not let us see is left out."""
-        user = f", user {self.user}" if self.user else ""
-        address = f", from {self.address}" if self.address else ""
-        since = f", since {self.since} UTC" if self.since else ""
-        return f"session {self.pid} ({self.program}{user}{address}{since})"
-
-
 class Waits:
     """What a migration waits for, up to `WAIT_LIMIT_SECONDS` from now: each session it waits for is told once.
 
@@ -76,7 +63,6 @@ class Waits:
     """
 
     def __init__(self, observer: psycopg.Connection, name: str, tell: Callable[[str], None]) -> None:
-        self._sessions = observer.cursor(row_factory=class_row(_Session))
         self._observer = observer
         self._name = name
         self._tell = tell
@@ -87,7 +73,7 @@ class Waits:
     def take_lock(self, guard: psycopg.Connection) -> None:
         """Take the lock of migrations for as long as the transaction of `guard` lasts. Raises OperatorError."""
         while guard.execute(_TRY_LOCK).fetchone() != (True,):
-            self._note(self._sessions.execute(_FIND_HOLDER).fetchone(), "holds the lock of migrations")
+            self._note(self._observer.execute(_FIND_HOLDER).fetchone(), "holds the lock of migrations")
             self.pause()
 
     def pause(self) -> None:
@@ -126,14 +112,14 @@ class Waits:
         with suppress(psycopg.Error):
             while not is_over.wait(_WATCH_SECONDS):
                 for pid, blocking_pids in self._observer.execute(_LIST_OURS_IN_LINE, (self._name,)):
-                    found = self._sessions.execute(_FIND_SESSION, (blocking_pids,)).fetchone()
+                    found = self._observer.execute(_FIND_SESSION, (blocking_pids,)).fetchone()
                     self._note(found, "holds a lock that the migration needs")
                     if time.monotonic() > self._until:
                         self._observer.execute("SELECT pg_cancel_backend(%s)", (pid,))
 
-    def _note(self, session: _Session | None, does: str) -> None:
-        if session is not None and session.pid not in self._told:
-            self._told.add(session.pid)
-            self._last = str(session)
+    def _note(self, session: TupleRow | None, does: str) -> None:
+        if session is not None and session[0] not in self._told:
+            pid, self._last = session
+            self._told.add(pid)
             left = max(self._until - time.monotonic(), 0)
-            self._tell(f"{session} {does}; waiting for it, up to {left:.0f} s")
+            self._tell(f"{self._last} {does}; waiting for it, up to {left:.0f} s")

@@ -55,12 +55,8 @@ class AnothersDatabase(RuntimeError):
     """The database has migrations, and the service's first is not one of them."""
 
 
-def _keep_quiet(_: str) -> None:
-    pass
-
-
 def apply_schema(
-    dsn: str, schema: Schema, tell: Callable[[str], None] = _keep_quiet, *, acting_role: str = ""
+    dsn: str, schema: Schema, tell: Callable[[str], None] = lambda _: None, *, acting_role: str = ""
 ) -> list[str]:
     """Apply what the database at `dsn` lacks and return the names of it, in order.
 

@@ -6,7 +6,6 @@ of asyncio's Protocol are its documented seams; nothing here touches its private
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -19,23 +18,36 @@ from service_chassis.http.bounds import HttpBounds
 from service_chassis.http.error_rendering import RenderError
 from service_chassis.http.json_response import SERVER_NAME, JsonResponse
 from service_chassis.operations.logging import log_fault
+from service_chassis.operations.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServerContext:
-    """What the connections of one server share."""
+    """What the connections of one server share, and how many of them there are."""
 
-    server: web.Server
     render: RenderError
     bounds: HttpBounds
-    is_draining: Callable[[], bool]
-    admit: Callable[[], bool]
-    """Returns whether there is room for one more, and counts it."""
-    leave: Callable[[], None]
-    refused: Callable[[str], None]
-    """Counts a response given before there was a request, by its reason."""
+    room: int
+    """For so many connections at once."""
+    metrics: Metrics | None
+    listener: str
+    """What `metrics` call the server."""
+    present: int = 0
+    is_draining: bool = False
+
+    def admit(self) -> bool:
+        """Return whether there is room for one more, and count it."""
+        if self.present >= self.room:
+            return False
+        self.present += 1
+        return True
+
+    def note_refusal(self, reason: str) -> None:
+        """Count a response given before there was a request."""
+        if self.metrics is not None:
+            self.metrics.connections_refused.labels(self.listener, reason).inc()
 
 
 class Connection(web.RequestHandler):
@@ -43,9 +55,9 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_admitted", "_busy", "_clock", "_context", "_head_began", "_unread", "_unread_since")
 
-    def __init__(self, context: ServerContext, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, context: ServerContext, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            context.server,
+            server,
             loop=loop,
             keepalive_timeout=context.bounds.idle_seconds,
             lingering_time=context.bounds.lingering_seconds,
@@ -67,7 +79,7 @@ class Connection(web.RequestHandler):
         if self._admitted:
             super().connection_made(transport)
             return
-        self._context.refused("full")
+        self._context.note_refusal("full")
         self.close()  # what it sends is not read
         writable = cast(asyncio.Transport, transport)
         writable.write(self._final_response(HttpFault(503, "Too many connections", headers={"Retry-After": "1"})))
@@ -77,7 +89,7 @@ class Connection(web.RequestHandler):
         """Give its place back."""
         if self._admitted:
             self._admitted = False
-            self._context.leave()
+            self._context.present -= 1
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -96,7 +108,7 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the response; the last of its connection where a part of the body was not wanted, or in a drain."""
         is_whole = request.content.is_eof()
-        if (not is_whole or self._context.is_draining()) and isinstance(resp, web.StreamResponse):
+        if (not is_whole or self._context.is_draining) and isinstance(resp, web.StreamResponse):
             resp.force_close()
         try:
             return await super().finish_response(request, resp, start_time)
@@ -117,7 +129,7 @@ class Connection(web.RequestHandler):
         if failure.status >= 500:
             log_fault("request_failed", exc or TimeoutError())
         else:
-            self._context.refused("malformed")
+            self._context.note_refusal("malformed")
             _log.info("malformed_request", fault=type(exc).__name__)
         response = self._context.render(failure)
         if not isinstance(response, JsonResponse):  # which writes it by itself
@@ -136,7 +148,7 @@ class Connection(web.RequestHandler):
         if transport is None:
             return
         if self._head_began is not None and now - self._head_began > self._context.bounds.head_seconds:
-            self._context.refused("slow head")
+            self._context.note_refusal("slow head")
             transport.write(self._final_response(HttpFault(408, "Request headers took too long")))
             self.force_close()
             return
@@ -144,7 +156,7 @@ class Connection(web.RequestHandler):
         if unread == 0 or unread != self._unread:
             self._unread, self._unread_since = unread, now
         elif now - self._unread_since > self._context.bounds.stalled_reader_seconds:
-            self._context.refused("stalled reader")
+            self._context.note_refusal("stalled reader")
             transport.abort()
 
     def _final_response(self, failure: ServiceError) -> bytes:

@@ -10,10 +10,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 ANY_ORIGIN = "*"
-_ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, X-Request-ID, traceparent"
+_PREFLIGHT = {
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, X-Request-ID, traceparent",
+    "Access-Control-Max-Age": "600",
+}
+"""Beside the methods; for how many seconds a browser remembers what it was allowed."""
 _EXPOSED_HEADERS = "Idempotency-Replayed, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
-_MAX_AGE_SECONDS = "600"
-"""How long a browser remembers what it was allowed."""
 
 
 def cors_middleware(origins: Collection[str]) -> Middleware:
@@ -25,14 +27,18 @@ def cors_middleware(origins: Collection[str]) -> Middleware:
 
     @web.middleware
     async def allow(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if _is_allowed(request, origins) and "Access-Control-Request-Method" in request.headers:
-            refused = request.match_info.http_exception
-            if request.method == "OPTIONS" and isinstance(refused, web.HTTPMethodNotAllowed):
-                methods = ", ".join(sorted(refused.allowed_methods))
-                response: web.StreamResponse = web.Response(status=204, headers=_describe_preflight(methods))
-                _add_headers(request, response, origins)
-                return response
-        response = await handler(request)
+        refused = request.match_info.http_exception
+        is_preflight = (
+            request.method == "OPTIONS"
+            and "Access-Control-Request-Method" in request.headers
+            and _is_allowed(request, origins)
+        )
+        response: web.StreamResponse
+        if is_preflight and isinstance(refused, web.HTTPMethodNotAllowed):
+            allowed = {"Access-Control-Allow-Methods": ", ".join(sorted(refused.allowed_methods)), **_PREFLIGHT}
+            response = web.Response(status=204, headers=allowed)
+        else:
+            response = await handler(request)
         if not response.prepared:
             _add_headers(request, response, origins)
         return response
@@ -53,14 +59,6 @@ def cors_signal(
 
 def _is_allowed(request: web.Request, origins: Collection[str]) -> bool:
     return ANY_ORIGIN in origins or request.headers.get("Origin") in origins
-
-
-def _describe_preflight(methods: str) -> dict[str, str]:
-    return {
-        "Access-Control-Allow-Methods": methods,
-        "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
-        "Access-Control-Max-Age": _MAX_AGE_SECONDS,
-    }
 
 
 def _add_headers(request: web.Request, response: web.StreamResponse, origins: Collection[str]) -> None:

@@ -6,7 +6,6 @@ that its maker could not have read. It is parsed strictly all the same, and has 
 
 import base64
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import orjson
@@ -49,17 +48,6 @@ def _parse(parser: Callable[[Any], Any], part: object) -> Any:
     if isinstance(part, int) and part not in _INT64:
         raise ValueError
     return parser(part)
-
-
-def parse_moment(text: str) -> datetime:
-    """Return a moment in UTC, as `encode_cursor` writes it; a parser. Raises ValueError for any other text.
-
-    Other offsets are none of ours, and near the calendar's ends the database's driver cannot convert them.
-    """
-    moment = datetime.fromisoformat(text)
-    if moment.utcoffset() != timedelta(0):
-        raise ValueError("not in UTC")
-    return moment
 
 
 def cut_page(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], Row | None]:

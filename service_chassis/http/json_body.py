@@ -38,7 +38,7 @@ class _Refused(ValueError):
 
 
 CompiledLoad = Callable[[Any], Any]
-"""What `schema_load.compile_load` answers."""
+"""What `schema.load.compile_load` returns."""
 
 
 async def read_body(request: web.Request, schema: Schema | CompiledLoad, *, optional: bool = False) -> Any:

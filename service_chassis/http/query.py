@@ -3,13 +3,14 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from service_chassis.errors import FieldError, InvalidRequest
-from service_chassis.schema.fields import FIRST_YEAR, LAST_YEAR
+from service_chassis.openapi.endpoint import Endpoint
+from service_chassis.schema.fields import FIRST_YEAR, LAST_YEAR, is_storable
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
@@ -17,22 +18,6 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 Parameters = Sequence[Mapping[str, Any]]
 """OpenAPI parameter objects, as `service_chassis.openapi.endpoint.query` makes them."""
-
-
-class Call(Protocol):
-    """A route and its parameters, as an Endpoint has them."""
-
-    @property
-    def method(self) -> str:
-        """Its HTTP method."""
-
-    @property
-    def path(self) -> str:
-        """Its path pattern."""
-
-    @property
-    def parameters(self) -> Parameters:
-        """What it publishes."""
 
 
 def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
@@ -45,49 +30,42 @@ def read_query(request: web.Request, parameters: Parameters) -> dict[str, Any]:
     known = {parameter["name"] for parameter in parameters}
     faults = [FieldError(name[:100], "Unknown parameter.") for name in request.query if name not in known]
     for parameter in parameters:
-        name, schema = parameter["name"], parameter["schema"]
-        text = request.query.get(name)
+        name = parameter["name"]
+        given = request.query.getall(name, [])
         values[name] = None
-        if text is None:
-            fault = _find_fault("", schema) if parameter.get("required") else None
-        elif len(request.query.getall(name)) > 1:
-            fault = "Must be given once."
-        else:
-            fault = _find_fault(text, schema)
-        if fault is not None:
-            faults.append(FieldError(name, fault))
-        elif text is not None:
-            values[name] = _read(text, schema)
+        try:
+            if len(given) > 1:
+                raise ValueError("Must be given once.")
+            if given:
+                values[name] = _read(given[0], parameter["schema"])
+            elif parameter.get("required"):
+                _read("", parameter["schema"])
+        except ValueError as error:
+            faults.append(FieldError(name, str(error)))
     if faults:
         raise InvalidRequest(details=faults)
     return values
 
 
 def _read(text: str, schema: Mapping[str, Any]) -> Any:
-    if schema["type"] == "integer":
-        return int(text)
-    return _FORMATS[schema["format"]][0](text) if schema.get("format") in _FORMATS else text
-
-
-def _find_fault(text: str, schema: Mapping[str, Any]) -> str | None:
-    if "\x00" in text or not _is_unicode(text):
-        return "Must be text in UTF-8 without NUL characters."
+    """Return the value of a parameter. Raises ValueError that says what it must be."""
+    if not is_storable(text):
+        raise ValueError("Must be text in UTF-8 without NUL characters.")
     if "enum" in schema and text not in schema["enum"]:
         one_of = "" if len(schema["enum"]) == 1 else "one of: "
-        return f"Must be {one_of}{', '.join(schema['enum'])}."
+        raise ValueError(f"Must be {one_of}{', '.join(schema['enum'])}.")
     if schema["type"] == "integer":
         least, most = schema["minimum"], schema["maximum"]
         if not (_INTEGER.fullmatch(text) and least <= int(text) <= most):
-            return f"Must be an integer from {least} to {most}."
-    elif not schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text)):
-        return f"Must be {schema.get('minLength', 0)} to {schema['maxLength']} characters."
-    elif schema.get("format") in _FORMATS:
-        read, fault = _FORMATS[schema["format"]]
-        try:
-            read(text)
-        except ValueError:
-            return fault
-    return None
+            raise ValueError(f"Must be an integer from {least} to {most}.")
+        return int(text)
+    if not schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text)):
+        raise ValueError(f"Must be {schema.get('minLength', 0)} to {schema['maxLength']} characters.")
+    read, fault = _FORMATS.get(schema.get("format", ""), (str, ""))
+    try:
+        return read(text)
+    except ValueError:
+        raise ValueError(fault) from None
 
 
 def _read_day(text: str) -> date:
@@ -106,7 +84,10 @@ def _read_month(text: str) -> date:
 
 
 def read_moment(text: str) -> datetime:
-    """Return a moment of UTC, in ISO 8601. Raises ValueError."""
+    """Return a moment in UTC, in ISO 8601 as `encode_cursor` writes it, too. Raises ValueError for any other text.
+
+    Other offsets are none of ours, and near the calendar's ends the database's driver cannot convert them.
+    """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is not UTC:
         raise ValueError
@@ -124,16 +105,7 @@ _FORMATS: Mapping[str, tuple[Callable[[str], Any], str]] = {
 """How a text of a format is read, and what is said of one that cannot be."""
 
 
-def _is_unicode(value: str) -> bool:
-    """Return whether `value` is more than undecodable bytes in disguise."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def known_query_middleware(endpoints: Sequence[Call]) -> Middleware:
+def known_query_middleware(endpoints: Sequence[Endpoint]) -> Middleware:
     """Make the middleware that refuses parameters which a call does not know, and known ones given twice.
 
     A typing error must not widen a question. For an API whose calls are all our own; it goes innermost. Where

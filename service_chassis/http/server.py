@@ -45,14 +45,10 @@ class HttpServer:
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS, handler_cancellation=False
         )
-        self._render = render_error
-        self._bounds = bounds
-        self._metrics = metrics
-        self._listener = listener
-        self._room = min(bounds.connections, _allow_descriptors(bounds.connections + _OTHER_DESCRIPTORS))
-        if listener and self._room < bounds.connections:
-            _log.warning("few_connections", listener=listener, connections=self._room, wanted=bounds.connections)
-        self._is_draining = False
+        room = min(bounds.connections, _allow_descriptors(bounds.connections + _OTHER_DESCRIPTORS))
+        if listener and room < bounds.connections:
+            _log.warning("few_connections", listener=listener, connections=room, wanted=bounds.connections)
+        self._context = ServerContext(render_error, bounds, room, metrics, listener)
         self._listening: asyncio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -75,16 +71,20 @@ class HttpServer:
     async def _take_connections(self, **where: Any) -> int:
         server = self._runner.server
         assert server is not None  # noqa: S101 - set up
-        context = self._make_context(server)
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: Connection(context, loop), backlog=BACKLOG, **where)
+        context, loop = self._context, asyncio.get_running_loop()
+        server.request_factory = _tell_connection(server.request_factory)
+        server.request_handler = _render_http_exceptions(server.request_handler, context.render)
+        if context.metrics is not None:
+            context.metrics.connections.labels(context.listener).set_function(lambda: context.present)
+        self._listening = await loop.create_server(
+            lambda: Connection(server, context, loop), backlog=BACKLOG, **where
+        )
         self._watching = asyncio.create_task(self._watch(server))
-        bound_port: int = self._listening.sockets[0].getsockname()[1]
-        return bound_port
+        return int(self._listening.sockets[0].getsockname()[1])
 
     def drain(self) -> None:
         """Let each response be the last of its connection from now on: whoever keeps one goes elsewhere, in peace."""
-        self._is_draining = True
+        self._context.is_draining = True
 
     async def close(self) -> None:
         """Take no more connections, let requests under way finish, close the rest and the application.
@@ -104,41 +104,10 @@ class HttpServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
 
-    def _make_context(self, server: web.Server) -> ServerContext:
-        make_request, handle = server.request_factory, server.request_handler
-        server.request_factory = _tell_connection(make_request)
-        server.request_handler = _render_http_exceptions(handle, self._render)
-        present = 0
-
-        def admit() -> bool:
-            nonlocal present
-            if present >= self._room:
-                return False
-            present += 1
-            return True
-
-        def leave() -> None:
-            nonlocal present
-            present -= 1
-
-        refused = None
-        if self._metrics is not None:
-            self._metrics.connections.labels(self._listener).set_function(lambda: present)
-            refused = self._metrics.connections_refused
-        return ServerContext(
-            server=server,
-            render=self._render,
-            bounds=self._bounds,
-            is_draining=lambda: self._is_draining,
-            admit=admit,
-            leave=leave,
-            refused=lambda reason: refused.labels(self._listener, reason).inc() if refused is not None else None,
-        )
-
     async def _watch(self, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._bounds.check_seconds)
+            await asyncio.sleep(self._context.bounds.check_seconds)
             now = loop.time()
             if self._deadlines is not None:
                 self._deadlines.enforce(now)

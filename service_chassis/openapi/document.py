@@ -116,8 +116,7 @@ def describe(endpoints: Sequence[Endpoint], api: Api) -> dict[str, Any]:
         operations.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, api)
     for route, by_method in operations.items():
         spec.path(path=route, operations=by_method)
-    document: dict[str, Any] = spec.to_dict()
-    return document
+    return dict(spec.to_dict())
 
 
 def _find_request_schemas(endpoints: Sequence[Endpoint]) -> set[type[Schema]]:

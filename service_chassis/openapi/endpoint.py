@@ -90,15 +90,18 @@ class Api:
     """Returns the body of what says where things are."""
     error_schema: Callable[[int], SchemaLike]
     """Returns the shape that `render_error` gives to errors of a status."""
-    body_limit: str
-    """As a person would say it: "64 KiB"."""
+    body_limit_bytes: int
+    refuses_unknown_query: bool = False
+    """Whether a call refuses parameters that it does not publish; they are ignored elsewhere."""
 
     @property
     def common_failures(self) -> Sequence[Failure]:
         """What the frame may say to any call beside MALFORMED and UNAVAILABLE; of bodies, where there is one."""
+        kib = self.body_limit_bytes // 1024
+        limit = f"{kib} KiB" if kib < 1024 else f"{kib // 1024} MiB"
         return [
             Failure("it took too long to arrive.", HttpFault(408, "Request body took too long")),
-            Failure(f"the body is larger than {self.body_limit}.", PayloadTooLarge()),
+            Failure(f"the body is larger than {limit}.", PayloadTooLarge()),
             Failure("the body is not JSON in UTF-8 by its headers, or is encoded.", UnsupportedMediaType()),
             Failure("request line and headers are longer than is read.", _TOO_LONG),
             Failure("a fault on our side, or its outcome is unknown.", ServiceError()),

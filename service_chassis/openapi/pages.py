@@ -9,10 +9,14 @@ import orjson
 import swagger_ui
 from aiohttp import web
 
+from service_chassis.application import METRICS, create_web_app
+from service_chassis.http.bounds import ADMIN_CONNECTIONS, DEFAULT_BOUNDS, HttpBounds
 from service_chassis.http.json_response import JsonResponse
 from service_chassis.http.paths import take_any_id
+from service_chassis.http.query import known_query_middleware
 from service_chassis.openapi.document import describe
 from service_chassis.openapi.endpoint import Api, Endpoint
+from service_chassis.process_settings import ProcessSettings
 
 DOCUMENT: web.AppKey[Callable[[], bytes]] = web.AppKey("document")
 """Returns the document that an application publishes; made when it is asked for first, and then kept."""
@@ -32,6 +36,33 @@ _ONLY_OWN_ORIGIN = (
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """For the page: whatever Swagger UI may try, the browser asks nobody else."""
+
+
+def create_api_app(
+    api: Api,
+    endpoints: Sequence[Endpoint],
+    settings: ProcessSettings,
+    *,
+    cors_origins: Sequence[str] = (),
+    beside: web.Application | None = None,
+) -> web.Application:
+    """Make the application of a table of calls, in the frame that every service has.
+
+    That of administration is served `beside` another one of the same process, whose metrics count both. Pages of
+    `cors_origins` may call it from a browser.
+    """
+    connections = DEFAULT_BOUNDS.connections if beside is None else ADMIN_CONNECTIONS
+    app = create_web_app(
+        render_error=api.render_error,
+        body_limit_bytes=api.body_limit_bytes,
+        bounds=HttpBounds(idle_seconds=settings.keep_alive_seconds, connections=connections),
+        metrics=None if beside is None else beside[METRICS],
+        cors_origins=cors_origins,
+    )
+    if api.refuses_unknown_query:
+        app.middlewares.append(known_query_middleware(endpoints))
+    add_endpoints(app, endpoints, api)
+    return app
 
 
 def add_endpoints(app: web.Application, endpoints: Sequence[Endpoint], api: Api) -> None:

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 from aiohttp import web
 from prometheus_client import Gauge
 
 from service_chassis.errors import ServiceError
-from service_chassis.operations.metrics import CONTENT_TYPE, Metrics
+from service_chassis.operations.metrics import CONTENT_TYPE
 
 CHECK_TIMEOUT_SECONDS = 1.0
 """A check that takes longer counts as not ready."""
@@ -81,42 +81,26 @@ def render_operations_error(error: ServiceError) -> web.Response:
     return web.json_response({"error": error.message}, status=error.status)
 
 
-class Operated(Protocol):
-    """What the operations port speaks for: one process, or all workers of a service."""
-
-    async def find_not_ready(self) -> list[str]:
-        """Return the names of what keeps it from being ready."""
-
-    async def render_metrics(self) -> bytes:
-        """Return the exposition text."""
+FindNotReady = Callable[[], Awaitable[list[str]]]
+"""Returns the names of what keeps a process, or all workers of a service, from being ready."""
+RenderMetrics = Callable[[], Awaitable[bytes]]
+"""Returns the exposition text of the same."""
 
 
-class OneProcess:
-    """This process."""
-
-    def __init__(self, readiness: Readiness, metrics: Metrics) -> None:
-        self.find_not_ready = readiness.find_not_ready
-        self._metrics = metrics
-
-    async def render_metrics(self) -> bytes:
-        """Return the exposition text."""
-        return self._metrics.render()
-
-
-def create_operations_app(operated: Operated) -> web.Application:
+def create_operations_app(find_not_ready: FindNotReady, render_metrics: RenderMetrics) -> web.Application:
     """Make the application of the operations port: /livez, /readyz, /metrics."""
 
     async def livez(_: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
 
     async def readyz(_: web.Request) -> web.Response:
-        missing = await operated.find_not_ready()
+        missing = await find_not_ready()
         if missing:
             return web.json_response({"status": "not ready", "notReady": missing}, status=503)
         return web.json_response({"status": "ready"})
 
     async def show_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=await operated.render_metrics(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await render_metrics(), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
     app.router.add_get("/livez", livez)

@@ -47,6 +47,9 @@ class _Lines:
         self._waiting.append(line)
         self.flush()
 
+    # What structlog calls for a finished line, by its level.
+    msg = debug = info = warning = error = critical = log = fatal = exception = failure = err = warn = write
+
     def write_soon(self, line: bytes) -> None:
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
@@ -101,7 +104,7 @@ def configure_logging(level: str, service: str, stream: BinaryIO | None = None) 
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=lambda *_: _Logger(lines),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
@@ -135,14 +138,6 @@ def log_access(fields: Mapping[str, object]) -> None:
 
 def _dumps(value: object, **_: object) -> bytes:
     return orjson.dumps(value, default=str)
-
-
-class _Logger:
-    """What structlog hands its finished lines to."""
-
-    def __init__(self, lines: _Lines) -> None:
-        self.msg = self.debug = self.info = self.warning = self.error = self.critical = lines.write
-        self.log = self.fatal = self.exception = self.failure = self.err = self.warn = lines.write
 
 
 class _LibraryHandler(logging.Handler):

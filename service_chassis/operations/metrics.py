@@ -1,5 +1,7 @@
 """Prometheus metrics of one process: its own registry, so that several applications can live in one test."""
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -15,13 +17,20 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 
 
 class Metrics:
-    """The registry and the metrics that every service has. Services add theirs through the three makers."""
+    """The registry and the metrics that every service has. Services make theirs of the library's classes, in it.
+
+    A counter is named without the `_total` that Prometheus adds. Histograms are of seconds, or of sizes of batches.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+        self.counter = partial(Counter, registry=self.registry)
+        self.gauge = partial(Gauge, registry=self.registry)
+        self.histogram = partial(Histogram, registry=self.registry, buckets=_SECONDS)
+        self.size_histogram = partial(Histogram, registry=self.registry, buckets=BATCH_SIZES)
         self._requests = self.histogram(
             "http_request_seconds", "Time to answer a request.", ["method", "route", "status"]
         )
@@ -33,10 +42,6 @@ class Metrics:
         )
         self._requests_of: dict[tuple[str, str, int], Histogram] = {}
 
-    def counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
-        """Make a counter; `name` without the `_total` that Prometheus adds."""
-        return Counter(name, text, labels or [], registry=self.registry)
-
     @staticmethod
     def begin_at_zero(counter: Counter, *series: str | tuple[str, ...]) -> None:
         """Have a counter's series be there before their first event, by the values of their labels.
@@ -45,18 +50,6 @@ class Metrics:
         """
         for values in series:
             counter.labels(*([values] if isinstance(values, str) else values))
-
-    def gauge(self, name: str, text: str, labels: list[str] | None = None) -> Gauge:
-        """Make a gauge."""
-        return Gauge(name, text, labels or [], registry=self.registry)
-
-    def histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
-        """Make a histogram of seconds."""
-        return Histogram(name, text, labels or [], registry=self.registry, buckets=_SECONDS)
-
-    def size_histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
-        """Make a histogram of batch sizes, 1 to 500."""
-        return Histogram(name, text, labels or [], registry=self.registry, buckets=BATCH_SIZES)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request. `method` and `route` must be of a small set."""

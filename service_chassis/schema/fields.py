@@ -4,7 +4,7 @@ Lengths are in code points.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
@@ -113,9 +113,14 @@ def one_of(*choices: str) -> validate.OneOf:
     return validate.OneOf(choices, error=f"Must be one of: {', '.join(choices)}.")
 
 
+def is_storable(value: str) -> bool:
+    """Return whether PostgreSQL can hold a text. Undecodable bytes are lone surrogates to Python, and no text."""
+    return "\x00" not in value and (value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value))
+
+
 def require_storable(value: str) -> None:
     """Raise ValidationError for a text that PostgreSQL cannot hold. No JSON body brings one; a row of a file can."""
-    if "\x00" in value or (not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value)):
+    if not is_storable(value):
         raise ValidationError("Must not hold NUL characters or lone surrogates.")
 
 
@@ -172,31 +177,27 @@ class BoundedList(fields.List[Any]):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-class Email(fields.String):
-    """An e-mail address. Its length is looked at first: the pattern is not made for long texts."""
-
-    def __init__(self, **options: Any) -> None:
-        metadata = {"format": "email", "maxLength": MAX_EMAIL_CHARACTERS, **options.pop("metadata", {})}
-        super().__init__(metadata=metadata, **options)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        address = super()._deserialize(value, attr, data, **kwargs)
-        _require_length(address, MAX_EMAIL_CHARACTERS)
-        _CHECK_EMAIL(address)
-        return address
+def email_address(**options: Any) -> fields.String:
+    """Make a field of an e-mail address."""
+    metadata = {"format": "email", "maxLength": MAX_EMAIL_CHARACTERS, **options.pop("metadata", {})}
+    return fields.String(validate=_short(MAX_EMAIL_CHARACTERS, _CHECK_EMAIL), metadata=metadata, **options)
 
 
-class WebAddress(fields.String):
-    """An absolute http or https URL."""
+def web_address(**options: Any) -> fields.String:
+    """Make a field of an absolute http or https URL."""
+    metadata = {"format": "uri", "maxLength": MAX_URL_CHARACTERS}
+    return fields.String(validate=_short(MAX_URL_CHARACTERS, _CHECK_URL), metadata=metadata, **options)
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(metadata={"format": "uri", "maxLength": MAX_URL_CHARACTERS}, **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        address = super()._deserialize(value, attr, data, **kwargs)
-        _require_length(address, MAX_URL_CHARACTERS)
-        _CHECK_URL(address)
-        return address
+def _short(most: int, check: Callable[[str], object]) -> Callable[[str], None]:
+    """Make a validator that looks at the length first: the pattern of `check` is not made for long texts."""
+
+    def validate_short(value: str) -> None:
+        if len(value) > most:
+            raise ValidationError(f"Must be 1 to {most} characters.")
+        check(value)
+
+    return validate_short
 
 
 class UtcDateTime(fields.AwareDateTime):
@@ -212,8 +213,3 @@ class UtcDateTime(fields.AwareDateTime):
         if not FIRST_YEAR <= moment.year <= LAST_YEAR:
             raise ValidationError(f"Must lie in the years {FIRST_YEAR} to {LAST_YEAR}.")
         return moment
-
-
-def _require_length(value: str, limit: int) -> None:
-    if len(value) > limit:
-        raise ValidationError(f"Must be 1 to {limit} characters.")

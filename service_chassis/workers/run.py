@@ -55,7 +55,7 @@ async def _require_free(settings: ProcessSettings) -> None:
 async def _speak_for(whole: WholeService, settings: ProcessSettings) -> None:
     """Serve the operations port for all workers until SIGTERM."""
     stop = catch_signals()
-    operations = make_operations(whole)
+    operations = make_operations(whole.find_not_ready, whole.render_metrics)
     try:
         await operations.setup()
         await listen(operations, f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port)

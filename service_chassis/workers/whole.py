@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 import aiohttp
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -58,9 +58,7 @@ class WholeService:
 
     async def render_metrics(self) -> bytes:
         """Return the exposition text."""
-        registry = CollectorRegistry()
-        registry.register(_Merged(await self._ask_all("/metrics")))
-        return generate_latest(registry)
+        return generate_latest(_Merged(await self._ask_all("/metrics")))
 
     async def _ask_all(self, path: str) -> list[str | None]:
         """Return each worker's answer; None of one that is not there."""

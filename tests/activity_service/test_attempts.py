@@ -9,7 +9,7 @@ import pytest
 
 from activity_service.plays.creation_store import Creation, CreationStore
 from activity_service.plays.idempotency import identify
-from activity_service.plays.plan_play import Caller, NewPlanPlay, play_created, start_plan_play
+from activity_service.plays.plan_play import Caller, play_created, start_plan_play
 from local_stack.ports import choose_free_port
 from metering_client.event import BillableEvent, Grant, Outcome
 from service_chassis.clock import system_clock
@@ -21,7 +21,7 @@ from tests.activity_service.metering_double import Gate
 @pytest.mark.parametrize("what", ["held at", "id"])
 async def test_a_hold_older_than_half_the_retention_is_not_used(activity: Activity, what: str) -> None:
     now = system_clock()
-    play = start_plan_play(str(uuid.uuid4()), "client-a", None, NewPlanPlay("plan-1"), now)
+    play = start_plan_play(str(uuid.uuid4()), "client-a", None, {"plan_id": "plan-1"}, now)
     event = play_created(play)
     for seconds, is_used in ((1010, False), (990, True)):
         before = now - timedelta(seconds=seconds)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from activity_service.plays.creation_store import Creation, CreationStore, Stored
-from activity_service.plays.plan_play import NewPlanPlay, PlanPlay, play_created, start_plan_play
+from activity_service.plays.plan_play import PlanPlay, play_created, start_plan_play
 from metering_client.event import Grant
 from service_chassis.clock import system_clock
 from tests.activity_service.activity import Activity, until
@@ -187,8 +187,8 @@ async def test_the_request_id_and_trace_go_on_to_metering(activity: Activity) ->
 
 async def test_twins_in_one_statement_are_one_play_and_the_other_is_told_so(activity: Activity) -> None:
     now = system_clock()
-    play = start_plan_play(str(uuid.uuid4()), "client-a", None, NewPlanPlay("plan-1", planned_lessons=["a"]), now)
-    lone = start_plan_play(str(uuid.uuid4()), "client-a", None, NewPlanPlay("plan-2"), now)
+    play = start_plan_play(str(uuid.uuid4()), "client-a", None, {"plan_id": "plan-1", "planned_lessons": ["a"]}, now)
+    lone = start_plan_play(str(uuid.uuid4()), "client-a", None, {"plan_id": "plan-2"}, now)
 
     def creation(play: PlanPlay) -> Creation:
         event = play_created(play)

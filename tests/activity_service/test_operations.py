@@ -8,14 +8,17 @@ from jsonschema import Draft202012Validator
 
 from local_stack.ports import choose_free_port
 from service_chassis.application import METRICS, READINESS
-from service_chassis.operations.health import OneProcess, create_operations_app
+from service_chassis.operations.health import create_operations_app
 from tests.activity_service.activity import Activity
 from tests.activity_service.conftest import StartActivity
 from tests.activity_service.database_proxy import DatabaseProxy
 
 
 def operations(activity: Activity) -> web.Application:
-    return create_operations_app(OneProcess(activity.app[READINESS], activity.app[METRICS]))
+    async def render_metrics() -> bytes:
+        return activity.app[METRICS].render()
+
+    return create_operations_app(activity.app[READINESS].find_not_ready, render_metrics)
 
 
 async def test_it_is_ready_with_its_database_its_schema_and_the_issuers_keys(

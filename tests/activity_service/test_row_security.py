@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from activity_service.plays.plan_play import PlanPlayChanges, PlanPlayFilter
+from activity_service.errors import PlanPlayNotFound
+from activity_service.plays.plan_play import PlanPlayFilter
 from activity_service.plays.store import POOL_SETTINGS, PlanPlayStore
 from service_chassis.clock import system_clock
 from service_chassis.database.pool import open_pool
@@ -108,7 +109,8 @@ async def test_another_clients_play_is_beyond_every_statement_of_the_store(isola
     for client in ("client-a", "client-b"):
         async with begin_for(isolated, "client-a") as connection:
             change = PlanPlayStore(connection).update_plan_play
-            assert await change(client, other.id, PlanPlayChanges("paused"), system_clock()) is None
+            with pytest.raises(PlanPlayNotFound):
+                await change(client, other.id, {"status": "paused"}, system_clock())
     async with isolated.acquire() as connection:
         assert await PlanPlayStore(connection).fetch_plan_play("client-b", other.id) == other
 

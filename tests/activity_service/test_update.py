@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 from uuid_utils import uuid7
 
-from activity_service.plays.completion_store import CompletionStore
-from activity_service.plays.plan_play import Caller, PlanPlay, PlanPlayChanges
+from activity_service.plays.plan_play import Caller, PlanPlay
+from activity_service.plays.store import PlanPlayStore
 from metering_client.event import BillableEvent, Grant
 from metering_client.hold import Hold
 from metering_client.outbox_store import OutboxStore
@@ -209,16 +209,16 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
     assert await count_completions() == 2  # the bug
     play = await activity.components.read_plays.fetch(Caller("client-a", None), guarded)
 
-    async def complete(event: BillableEvent) -> PlanPlay | None:
-        changes, now = PlanPlayChanges(status="ended"), system_clock()
+    async def complete(event: BillableEvent) -> PlanPlay:
+        changes, now = {"status": "ended"}, system_clock()
         hold = Hold(event, granted(event), timedelta(days=1), lambda _: None)
         async with activity.serving_pool.acquire() as connection, hold.charge(connection, at=now) as charge:
-            return await CompletionStore(connection).complete_plan_play(play, changes, charge, now)
+            return await PlanPlayStore(connection).complete_plan_play(play, changes, charge, now)
 
     ended = await asyncio.gather(*map(complete, attempts(guarded)))
     # Two holds can only be where metering forgot a charge: both are announced, and the play was ended once.
     assert await count_completions() == 4
-    assert len({each.first_ended_at for each in ended if each}) == 1
+    assert len({each.first_ended_at for each in ended}) == 1
     await activity.settle_all()
     assert activity.metering.charges[f"plan_play.completed:{guarded}"] == 1
 

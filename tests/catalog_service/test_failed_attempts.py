@@ -1,7 +1,7 @@
 """Wrong credentials, again and again: their sender is told to slow down, and nobody is locked out by it."""
 
-from catalog_service.clients import failed_attempts
-from catalog_service.clients.failed_attempts import BURST_ATTEMPTS, FailedAttempts
+from catalog_service.clients import authenticate
+from catalog_service.clients.authenticate import BURST_ATTEMPTS, FailedAttempts
 from tests.catalog_service.catalog import Catalog, MovableClock
 
 LIMITED = {"statusCode": 429, "data": {}, "message": "Too many failed attempts"}
@@ -41,9 +41,9 @@ def test_a_clock_that_is_set_back_frees_nobody_and_locks_nobody_for_long(clock: 
 
 def test_what_is_remembered_is_bounded(clock: MovableClock) -> None:
     attempts = FailedAttempts(clock)
-    for number in range(failed_attempts._REMEMBERED_PAIRS + 100):
+    for number in range(authenticate._REMEMBERED_PAIRS + 100):
         attempts.note(f"client-{number}", "192.0.2.1")
-    assert len(attempts._clear_at) == failed_attempts._REMEMBERED_PAIRS
+    assert len(attempts._clear_at) == authenticate._REMEMBERED_PAIRS
 
 
 async def test_the_right_secret_opens_whatever_failed_before_from_the_same_address(catalog: Catalog) -> None:

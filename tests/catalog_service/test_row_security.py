@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from catalog_service.components import COMPONENTS
+from catalog_service.errors import PlanNotFound
 from catalog_service.plans.store import PlanStore
 from service_chassis.database.pool import open_pool
 from service_chassis.database.tenancy import begin_for
@@ -58,7 +59,8 @@ async def test_reads_leave_the_client_behind(walled: asyncpg.Pool) -> None:
         assert version == 1
         plan_id = plan.plan_id
         assert await PlanStore(connection).fetch_plan("acme", plan_id)
-        assert await PlanStore(connection).fetch_plan("other", plan_id) is None
+        with pytest.raises(PlanNotFound):
+            await PlanStore(connection).fetch_plan("other", plan_id)
         assert await connection.fetch("SELECT * FROM plan") == []
 
 

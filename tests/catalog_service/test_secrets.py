@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from catalog_service.clients.authenticate import BURST_ATTEMPTS
 from catalog_service.clients.client import MAX_LIVE_SECRETS
-from catalog_service.clients.failed_attempts import BURST_ATTEMPTS
 from catalog_service.errors import SecretEnds, SecretNotFound, TooManySecrets
 from tests.catalog_service.catalog import Catalog
 

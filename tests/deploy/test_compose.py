@@ -23,7 +23,7 @@ from service_chassis import background, own_secrets
 from service_chassis.database import pool
 from service_chassis.http.server import SHUTDOWN_TIMEOUT_SECONDS
 from service_chassis.operations import spans
-from service_chassis.settings import describe_settings
+from tests.configuration_table import describe_settings
 
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

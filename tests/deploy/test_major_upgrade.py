@@ -10,8 +10,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from local_stack.postgres_data import find_binaries
-from local_stack.postgres_server import PostgresServer
+from local_stack.postgres_server import PostgresServer, find_binaries
 from prove.breakable_stack import schema_of
 from service_chassis.database.migrations import apply_schema
 from tests.pages import ROOT, list_blocks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.postgres_data import find_binaries
+from local_stack.postgres_server import find_binaries
 from tests.activity_service.activity import Issuer
 from tests.conftest import FreshDatabase
 from tests.deploy.shop import CHARGES, FACTS, HOLDS, LATE, Operator, count, run_shop, settle, wait_for

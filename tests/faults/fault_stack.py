@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from local_stack.ports import LOOPBACK, choose_free_port
-from local_stack.servers import Database, create_databases
+from local_stack.servers import create_databases
 from local_stack.service_environment import ServiceEnvironment
 from local_stack.topology import GUEST
 from prove.breakable_stack import ACTIVITIES, RESOLVE_AFTER_SECONDS, STOP_WAIT_SECONDS, BreakableStack, Program
@@ -147,7 +147,7 @@ class FaultStack(BreakableStack):
     def migrate(self) -> None:
         """Migrate; then put in the witness, and what the bug does to the schema."""
         super().migrate()
-        create_databases(self.postgres.dsn(), [Database(GUEST, self.secrets[f"{GUEST}_password"])])
+        create_databases(self.postgres.dsn(), {GUEST: self.secrets[f"{GUEST}_password"]})
         for name, statements in (
             ("metering", WITNESS + (self._bug.metering_sql if self._bug else "")),
             ("activity", self._bug.activity_sql if self._bug else ""),

@@ -16,7 +16,7 @@ from local_stack.errors import StackError
 from local_stack.ports import choose_free_port, is_free
 from local_stack.postgres_server import PostgresServer
 from local_stack.redis_server import RedisServer
-from local_stack.servers import Database, create_databases, dsn_for_database
+from local_stack.servers import create_databases, dsn_for_database
 
 pytestmark = pytest.mark.system
 
@@ -99,7 +99,7 @@ def test_root_without_setpriv_is_told_what_mends_it(tmp_path: Path, monkeypatch:
 
 
 def test_databases_are_created_once_and_belong_to_their_service(own_postgres: PostgresServer) -> None:
-    databases = [Database("catalog", "one"), Database("metering", "two")]
+    databases = {"catalog": "one", "metering": "two"}
     create_databases(own_postgres.dsn(), databases)
     create_databases(own_postgres.dsn(), databases)
 
@@ -110,7 +110,7 @@ def test_databases_are_created_once_and_belong_to_their_service(own_postgres: Po
 
 
 def test_on_somebody_elses_server_databases_are_made_and_accounts_are_not(own_postgres: PostgresServer) -> None:
-    create_databases(own_postgres.dsn(), [Database("catalog")])
+    create_databases(own_postgres.dsn(), {"catalog": None})
     with psycopg.connect(dsn_for_database(own_postgres.dsn(), "catalog")) as connection:
         assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'catalog'").fetchone() is None
 
@@ -118,7 +118,7 @@ def test_on_somebody_elses_server_databases_are_made_and_accounts_are_not(own_po
 def test_a_server_that_does_not_answer_is_named_with_the_variable() -> None:
     dsn = f"postgresql://me:secret@127.0.0.1:{choose_free_port()}/postgres"
     with pytest.raises(StackError, match=r"on 127\.0\.0\.1: .*check POSTGRES_DSN") as caught:
-        create_databases(dsn, [Database("catalog")])
+        create_databases(dsn, {"catalog": None})
     assert "secret" not in str(caught.value)
 
 

@@ -12,8 +12,7 @@ import psycopg
 import pytest
 
 from local_stack.ports import LOOPBACK, choose_free_port
-from local_stack.postgres_data import SUPERUSER, find_binaries
-from local_stack.postgres_server import PostgresServer
+from local_stack.postgres_server import SUPERUSER, PostgresServer, find_binaries
 from local_stack.unprivileged import choose_account
 
 WAIT_SECONDS = 30.0

@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 
 from service_chassis.auth import bearer
 from service_chassis.auth.bearer import AccessToken, InvalidToken, TokenVerifier, read_bearer
+from service_chassis.errors import Unauthorized
 from service_chassis.operations.metrics import Metrics
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -264,8 +265,8 @@ async def test_why_a_token_was_refused_is_counted_and_logged_by_kind(token: str 
 
     verifier = TokenVerifier(issuer="issuer", audience="api", find_key=find, clock=lambda: NOW, metrics=metrics)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    with capture_logs() as logs, pytest.raises(InvalidToken):
-        await verifier.verify_request(make_mocked_request("GET", "/", headers=headers))
+    with capture_logs() as logs, pytest.raises(Unauthorized):
+        await verifier.verify_request(make_mocked_request("GET", "/", headers=headers), Unauthorized)
     assert [(line["event"], line["reason"]) for line in logs] == [("access_token_refused", reason)]
     assert f'access_tokens_refused_total{{reason="{reason}"}} 1.0' in metrics.render().decode()
     assert token is None or token not in str(logs)

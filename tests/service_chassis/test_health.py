@@ -9,7 +9,7 @@ from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 
 from service_chassis.operations import health
-from service_chassis.operations.health import OneProcess, Readiness, create_operations_app
+from service_chassis.operations.health import Readiness, create_operations_app
 from service_chassis.operations.metrics import Metrics
 
 
@@ -28,7 +28,11 @@ async def endless() -> None:
 async def start(aiohttp_client: AiohttpClient, readiness: Readiness) -> TestClient[Any, Any]:
     metrics = Metrics()
     metrics.observe_request("GET", "/thing", 200, 0.004)
-    return await aiohttp_client(create_operations_app(OneProcess(readiness, metrics)))
+
+    async def render_metrics() -> bytes:
+        return metrics.render()
+
+    return await aiohttp_client(create_operations_app(readiness.find_not_ready, render_metrics))
 
 
 async def test_what_is_not_ready_is_named(aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ API = Api(
     render_error=render_operations_error,
     render_index=encode_json,
     error_schema=lambda _: ErrorSchema,
-    body_limit="1 KiB",
+    body_limit_bytes=1024,
 )
 
 

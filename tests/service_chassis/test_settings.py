@@ -11,7 +11,8 @@ from activity_service.settings import ActivitySettings
 from metering_service.settings import MeteringSettings
 from service_chassis.own_secrets import require_own_secrets
 from service_chassis.process_settings import LOG_LEVEL, DatabaseSettings, ProcessSettings, require_http_url
-from service_chassis.settings import InvalidSettings, describe_settings, read_settings, variable
+from service_chassis.settings import InvalidSettings, read_settings, variable
+from tests.configuration_table import describe_settings
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from local_stack.postgres_data import find_binaries
+from local_stack.postgres_server import find_binaries
 from prove.breakable_stack import schema_of
 
 SERVICES = ("catalog", "activity", "metering")
