@@ -1,9 +1,8 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -12,32 +11,30 @@ from aiohttp import web
 
 from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
-from metering_service.accounts.forget_receipts import FORGET_RECEIPTS_INTERVAL_SECONDS, ForgetReceipts
 from metering_service.accounts.give_credits import GiveCredits
-from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, MoveAccounts
+from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, move_accounts
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.clients.find import FindClients
 from metering_service.decisions.read import ReadDecisions
 from metering_service.events.authorize import AuthorizeEvents
-from metering_service.events.forget_counters import FORGET_COUNTERS_INTERVAL_SECONDS, ForgetCounters
 from metering_service.events.hold_store import CHARGING_SETTINGS
 from metering_service.events.read import ReadEvents
-from metering_service.events.release import FORGET_INTERVAL_SECONDS, ForgetReleased, ReleaseHolds
+from metering_service.events.release import ReleaseHolds
 from metering_service.events.settle import SettleEvents
-from metering_service.events.watch import WATCH_INTERVAL_SECONDS, WatchHolds
+from metering_service.events.watch import WATCH_INTERVAL_SECONDS, watch_holds
 from metering_service.exports.export import ExportClients
 from metering_service.health.decisions import SAMPLE_INTERVAL_SECONDS, WatchDecisions
 from metering_service.health.read import ReadHealth
 from metering_service.metrics import MeteringMetrics
 from metering_service.notices.address import AddressGuard
 from metering_service.notices.administer import AdministerWebhooks
-from metering_service.notices.keep import EXPIRY_INTERVAL_SECONDS, FORGET_NOTICES_INTERVAL_SECONDS, KeepNotices
+from metering_service.notices.expiring import EXPIRY_INTERVAL_SECONDS, note_expiring
 from metering_service.notices.send import (
     SEND_INTERVAL_SECONDS,
     WATCH_WEBHOOKS_INTERVAL_SECONDS,
     SendWebhooks,
-    WatchWebhooks,
     open_session,
+    watch_webhooks,
 )
 from metering_service.policies.administer import AdministerPolicies, check_policy
 from metering_service.policies.cache import PolicyCache
@@ -45,14 +42,10 @@ from metering_service.rates.limiter import RateLimiter
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
 from metering_service.replay.preview import PreviewPolicies
+from metering_service.retention.forget import Round, list_rounds
 from metering_service.sessions.log_in import ConsoleSessions
 from metering_service.settings import MeteringSettings, read_networks, read_receivers
-from metering_service.shadow.keep import (
-    FORGET_SHADOW_INTERVAL_SECONDS,
-    JUDGE_INTERVAL_SECONDS,
-    KeepShadow,
-    ReadShadow,
-)
+from metering_service.shadow.keep import JUDGE_INTERVAL_SECONDS, KeepShadow, ReadShadow
 from metering_service.usage.read import ReadUsage
 from metering_service.usage.summarize import SummarizeClients
 from service_chassis.application import METRICS, READINESS
@@ -137,34 +130,24 @@ async def open_components(
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
         app[READINESS].require("clock", watch.check)
         policies = PolicyCache(charging_pool, default_policy=default_policy)
-        refusals = KeepRefusals(
-            pool, timedelta(days=settings.refusal_retention_days), RefusalsByClient(metrics.refusals)
-        )
-        shadow = KeepShadow(pool, policies, default_policy, metrics, timedelta(days=settings.shadow_retention_days))
-        notices = KeepNotices(pool)
+        refusals = KeepRefusals(pool, RefusalsByClient(metrics.refusals))
+        shadow = KeepShadow(pool, policies, default_policy, metrics)
         decided = WatchDecisions(metrics.count_decisions)
-        receipts = ForgetReceipts(pool, timedelta(days=settings.receipt_retention_days))
-        released = ForgetReleased(pool, timedelta(seconds=settings.hold_retention_seconds))
-        rounds: list[tuple[str, Callable[[], Awaitable[None]], float]] = [
+        rounds: list[Round] = [
             ("clock watch", watch.run_once, CLOCK_WATCH_INTERVAL_SECONDS),
-            ("watch holds", WatchHolds(pool, metrics).run_once, WATCH_INTERVAL_SECONDS),
+            ("watch holds", partial(watch_holds, pool, metrics), WATCH_INTERVAL_SECONDS),
             ("sample decisions", decided.run_once, SAMPLE_INTERVAL_SECONDS),
-            ("move accounts on", MoveAccounts(pool).run_once, MOVE_INTERVAL_SECONDS),
+            ("move accounts on", partial(move_accounts, pool), MOVE_INTERVAL_SECONDS),
             ("write refusals", refusals.run_once, WRITE_INTERVAL_SECONDS),
             ("judge by shadow policies", shadow.run_once, JUDGE_INTERVAL_SECONDS),
-            ("note expiring grants", notices.note_expiring, EXPIRY_INTERVAL_SECONDS),
-            ("forget released holds", released.run_once, FORGET_INTERVAL_SECONDS),
-            ("forget counters", ForgetCounters(pool).run_once, FORGET_COUNTERS_INTERVAL_SECONDS),
-            ("forget receipts", receipts.run_once, FORGET_RECEIPTS_INTERVAL_SECONDS),
-            ("forget refusals", refusals.forget_old, FORGET_INTERVAL_SECONDS),
-            ("forget shadow refusals", shadow.forget_old, FORGET_SHADOW_INTERVAL_SECONDS),
-            ("forget notices", notices.forget_old, FORGET_NOTICES_INTERVAL_SECONDS),
+            ("note expiring grants", partial(note_expiring, pool), EXPIRY_INTERVAL_SECONDS),
+            *list_rounds(pool, settings),
         ]
         for receiver in receivers:
             send = SendWebhooks(pool, session, receiver, names, metrics, clock).run_once
             rounds.append((f"send webhooks to {receiver.name}", send, SEND_INTERVAL_SECONDS))
         if receivers:
-            waiting = WatchWebhooks(pool, names, metrics).run_once
+            waiting = partial(watch_webhooks, pool, names, metrics)
             rounds.append(("watch webhooks", waiting, WATCH_WEBHOOKS_INTERVAL_SECONDS))
         tasks = [
             BackgroundTask(name, run_once, interval_seconds=seconds, rounds=metrics.background_rounds)

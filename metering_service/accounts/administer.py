@@ -9,7 +9,7 @@ from metering_service.accounts.account import Charge, LedgerEntry
 from metering_service.accounts.grant import Balance
 from metering_service.accounts.grant_store import GrantStore
 from metering_service.accounts.ledger_store import LedgerStore
-from metering_service.accounts.move_on import MoveAccounts
+from metering_service.accounts.move_on import move_account
 from service_chassis.clock import Clock, system_clock
 from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.database.pool import open_snapshot
@@ -34,8 +34,7 @@ class AdministerAccounts:
 
         For one client or, without, for all: after the database's clock was ahead, and was set right.
         """
-        async with self.pool.acquire() as connection:
-            ahead = await LedgerStore(connection).list_ahead()
+        ahead = await LedgerStore(self.pool).list_ahead()
         mended = []
         for each in ahead if client_id is None else [client_id]:
             async with self.pool.acquire(client_id=each) as connection, connection.transaction():
@@ -48,12 +47,11 @@ class AdministerAccounts:
 
     async def require_known(self, client_id: str) -> None:
         """Raise ClientNotFound for a client that nobody ever named."""
-        async with self.pool.acquire() as connection:
-            await LedgerStore(connection).require_known(client_id)
+        await LedgerStore(self.pool).require_known(client_id)
 
     async def fetch_balance(self, client_id: str) -> Balance | None:
         """Return what a client has, None for one never heard of."""
-        await MoveAccounts(self.pool).move(client_id)
+        await move_account(self.pool, client_id)
         async with open_snapshot(self.pool) as connection:
             return await GrantStore(connection).fetch_balance(client_id)
 
@@ -61,9 +59,8 @@ class AdministerAccounts:
         self, client_id: str, after: int, limit: int
     ) -> tuple[Sequence[LedgerEntry], LedgerEntry | None]:
         """Return a page of a client's ledger, oldest first, from after `after` on; its last one if more follow."""
-        await MoveAccounts(self.pool).move(client_id)
-        async with self.pool.acquire() as connection:
-            return cut_page(await LedgerStore(connection).list_entries(client_id, after, limit + 1), limit)
+        await move_account(self.pool, client_id)
+        return cut_page(await LedgerStore(self.pool).list_entries(client_id, after, limit + 1), limit)
 
     async def stream_entries(self, client_id: str, after: int = 0) -> AsyncIterator[Sequence[LedgerEntry]]:
         """Yield a client's ledger in batches, oldest first, from after the entry `after` on, in constant memory.
@@ -79,13 +76,11 @@ class AdministerAccounts:
 
     async def list_last_entries(self, client_id: str, limit: int) -> list[LedgerEntry]:
         """Return the last lines of a client's ledger, newest first."""
-        async with self.pool.acquire() as connection:
-            return await LedgerStore(connection).list_last_entries(client_id, limit)
+        return await LedgerStore(self.pool).list_last_entries(client_id, limit)
 
     async def list_charges(self, after: tuple[str, str], limit: int) -> tuple[Sequence[Charge], Charge | None]:
         """Return a page of all clients' spends by event and client id, from after `after` on.
 
         With its last one if more follow.
         """
-        async with self.pool.acquire() as connection:
-            return cut_page(await LedgerStore(connection).list_charges(after, limit + 1), limit)
+        return cut_page(await LedgerStore(self.pool).list_charges(after, limit + 1), limit)

@@ -1,8 +1,8 @@
-"""Keep refusals: gathered in each process, written once a second, forgotten after a while, and looked at."""
+"""Keep refusals: gathered in each process, written once a second, and looked at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import asyncpg
 
@@ -13,11 +13,9 @@ from metering_service.notices.store import NoticeStore
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.refusal import FirstKey, RefusalLine, RefusalLog, list_first
 from metering_service.refusals.store import RefusalStore
-from service_chassis.database.rounds import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 WRITE_INTERVAL_SECONDS = 1.0
-_FORGOTTEN_A_ROUND = 5_000
 _REMEMBERED_NOTICES = 100_000
 
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -30,7 +28,6 @@ class KeepRefusals:
     """Counts refusals beside the decisions, which do not wait for it. A killed process loses its last second."""
 
     pool: asyncpg.Pool
-    kept: timedelta
     by_client: RefusalsByClient
     log: RefusalLog = field(default_factory=RefusalLog)
     _told: set[FirstKey] = field(default_factory=set)
@@ -56,14 +53,6 @@ class KeepRefusals:
                 if first:
                     await NoticeStore(connection).insert_refused(list(first.values()))
             self._told |= first.keys()
-
-    async def forget_old(self) -> None:
-        """Delete what is older than `kept`."""
-        await delete_in_rounds(
-            self.pool,
-            lambda connection, limit: RefusalStore(connection).delete_old(self.kept, limit),
-            _FORGOTTEN_A_ROUND,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import asyncpg
@@ -18,12 +18,9 @@ from metering_service.policies.store import PolicyStore
 from metering_service.rates.limiter import RateOutcome
 from metering_service.shadow.store import ShadowStore
 from metering_service.shadow.verdict import ShadowedEvent, ShadowRefusals, Verdict, judge, read_own_verdict
-from service_chassis.database.rounds import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 JUDGE_INTERVAL_SECONDS = 1.0
-FORGET_SHADOW_INTERVAL_SECONDS = 3600.0
-_FORGOTTEN_A_ROUND = 5_000
 _WAITING = 50_000
 """Events that may wait to be judged: a flood leaves out the rest, and costs nothing."""
 
@@ -40,7 +37,6 @@ class KeepShadow:
     policies: PolicyCache
     default_policy: str
     metrics: MeteringMetrics
-    kept: timedelta
     _waiting: list[ShadowedEvent] = field(default_factory=list)
     _own: list[tuple[str, BillableEvent, date, Verdict]] = field(default_factory=list)
 
@@ -109,14 +105,6 @@ class KeepShadow:
                     counters.used[place] += quota.count(each.event.units, verdict.credits)
         if counted := counters.list_counted():
             await store.count(counted)
-
-    async def forget_old(self) -> None:
-        """Delete what is older than `kept`, and counters of periods that are over."""
-        await delete_in_rounds(
-            self.pool,
-            lambda connection, limit: ShadowStore(connection).delete_old(self.kept, limit),
-            _FORGOTTEN_A_ROUND,
-        )
 
 
 class _Counters:
