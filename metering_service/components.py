@@ -9,20 +9,14 @@ from pathlib import Path
 import asyncpg
 from aiohttp import web
 
-from metering_service.accounts.administer import AdministerAccounts
 from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.give_credits import GiveCredits
 from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, move_accounts
-from metering_service.accounts.quota import ReadQuotas
-from metering_service.clients.find import FindClients
-from metering_service.decisions.read import ReadDecisions
 from metering_service.events.authorize import AuthorizeEvents
 from metering_service.events.hold_store import CHARGING_SETTINGS
-from metering_service.events.read import ReadEvents
 from metering_service.events.release import ReleaseHolds
 from metering_service.events.settle import SettleEvents
 from metering_service.events.watch import WATCH_INTERVAL_SECONDS, watch_holds
-from metering_service.exports.export import ExportClients
 from metering_service.health.decisions import SAMPLE_INTERVAL_SECONDS, WatchDecisions
 from metering_service.health.read import ReadHealth
 from metering_service.metrics import MeteringMetrics
@@ -40,14 +34,11 @@ from metering_service.policies.administer import AdministerPolicies, check_polic
 from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.refusals.by_client import RefusalsByClient
-from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
-from metering_service.replay.preview import PreviewPolicies
+from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals
 from metering_service.retention.forget import Round, list_rounds
 from metering_service.sessions.log_in import ConsoleSessions
 from metering_service.settings import MeteringSettings, read_networks, read_receivers
-from metering_service.shadow.keep import JUDGE_INTERVAL_SECONDS, KeepShadow, ReadShadow
-from metering_service.usage.read import ReadUsage
-from metering_service.usage.summarize import SummarizeClients
+from metering_service.shadow.keep import JUDGE_INTERVAL_SECONDS, KeepShadow
 from service_chassis.application import METRICS, READINESS
 from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.background import BackgroundTask, run_tasks
@@ -66,28 +57,19 @@ ACQUIRE_TIMEOUT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The use cases that calls need, and the keys that callers have, by their SHA-256."""
+    """What calls need: the use cases that are made once, what others read by, and callers' keys by their SHA-256."""
 
+    pool: asyncpg.Pool
+    default_policy: str
     service_keys: Mapping[bytes, ServiceKey]
     authorizations: AuthorizeEvents
     settlements: SettleEvents
     releases: ReleaseHolds
-    events: ReadEvents
     policies: AdministerPolicies
     assignments: AssignPolicies
-    accounts: AdministerAccounts
     credits: GiveCredits
-    quotas: ReadQuotas
-    usage: ReadUsage
-    summaries: SummarizeClients
-    refusals: ReadRefusals
-    shadow: ReadShadow
-    decisions: ReadDecisions
-    exports: ExportClients
     webhooks: AdministerWebhooks
     admin_audit: ReadAdminAudit
-    clients: FindClients
-    previews: PreviewPolicies
     health: ReadHealth
     sessions: ConsoleSessions
 
@@ -153,31 +135,21 @@ async def open_components(
             BackgroundTask(name, run_once, interval_seconds=seconds, rounds=metrics.background_rounds)
             for name, run_once, seconds in rounds
         ]
-        accounts, quotas, usage = AdministerAccounts(pool, clock), ReadQuotas(pool, default_policy), ReadUsage(pool)
         async with run_tasks(tasks):
             yield Components(
+                pool=pool,
+                default_policy=default_policy,
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
                     charging_pool, policies, rates, watch, refusals, shadow, metrics, default_policy=default_policy
                 ),
                 settlements=SettleEvents(charging_pool, policies, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),
-                events=ReadEvents(pool),
                 policies=AdministerPolicies(pool),
                 assignments=AssignPolicies(pool),
-                accounts=accounts,
                 credits=GiveCredits(pool),
-                quotas=quotas,
-                usage=usage,
-                summaries=SummarizeClients(pool, usage, quotas, accounts, default_policy),
-                refusals=ReadRefusals(pool),
-                shadow=ReadShadow(pool),
-                decisions=ReadDecisions(pool),
-                exports=ExportClients(accounts, usage),
                 webhooks=AdministerWebhooks(pool, names, clock),
                 admin_audit=ReadAdminAudit(pool),
-                clients=FindClients(pool, quotas, default_policy),
-                previews=PreviewPolicies(pool, default_policy),
                 health=ReadHealth(pool, decided, names),
                 sessions=ConsoleSessions(pool, service_keys),
             )

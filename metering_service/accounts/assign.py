@@ -99,12 +99,11 @@ class AssignPolicies:
 
     async def fetch(self, client_id: str) -> ClientPolicy:
         """Return a client's policies. Raises ClientNotFound."""
-        async with self.pool.acquire() as connection:
-            await LedgerStore(connection).require_known(client_id)
-            return await _read(connection, client_id, await PolicyStore(connection).fetch_now())
+        await LedgerStore(self.pool).require_known(client_id)
+        return await _read(self.pool, client_id, await PolicyStore(self.pool).fetch_now())
 
 
-async def _read(connection: asyncpg.Connection, client_id: str, now: datetime) -> ClientPolicy:
+async def _read(connection: asyncpg.Connection | asyncpg.Pool, client_id: str, now: datetime) -> ClientPolicy:
     assignments = await AssignmentStore(connection).list_all(client_id)
     begun = [assignment for assignment in assignments if assignment.starts_at <= now]
     booked = [assignment for assignment in assignments if assignment.starts_at > now]

@@ -126,9 +126,8 @@ class GiveCredits:
 
     async def list_recurring(self, client_id: str) -> list[RecurringGrant]:
         """Return a client's recurring grants."""
-        async with self.pool.acquire() as connection:
-            await LedgerStore(connection).require_known(client_id)
-            return await GrantStore(connection).list_recurring(client_id)
+        await LedgerStore(self.pool).require_known(client_id)
+        return await GrantStore(self.pool).list_recurring(client_id)
 
     async def refund(
         self,
@@ -174,11 +173,10 @@ class GiveCredits:
 
     async def count_refundable(self, client_id: str, event_id: str) -> tuple[int, int]:
         """Return what an event was charged, and how much of it was not refunded so far. Raises EventNotCharged."""
-        async with self.pool.acquire() as connection:
-            charged = await LedgerStore(connection).fetch_charged_credits(client_id, event_id)
-            if charged is None:
-                raise EventNotCharged(event_id)
-            return charged, charged - await GrantStore(connection).sum_refunds(client_id, event_id)
+        charged = await LedgerStore(self.pool).fetch_charged_credits(client_id, event_id)
+        if charged is None:
+            raise EventNotCharged(event_id)
+        return charged, charged - await GrantStore(self.pool).sum_refunds(client_id, event_id)
 
     async def adjust(
         self, client_id: str, adjustment_id: str, credits: int, *, reason: str, create: bool = False, actor: str

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from metering_service.accounts.administer import find_charges
 from metering_service.api.auth import authenticate
 from metering_service.api.charge_schemas import ChargeSchema, ChargesSchema
 from metering_service.api.responses import (
@@ -25,7 +26,7 @@ async def list_charges(request: web.Request) -> web.Response:
     """GET /internal/charges."""
     authenticate(request, "admin")
     limit, (event_id, client_id) = read_page(read_query(request, PAGE_PARAMETERS), ("", ""), parse_id, parse_id)
-    charges, last = await request.app[COMPONENTS].accounts.list_charges((event_id, client_id), limit)
+    charges, last = await find_charges(request.app[COMPONENTS].pool, (event_id, client_id), limit)
     next_cursor = encode_cursor(last.event_id, last.client_id) if last else None
     return respond({"charges": [_dump_charge(charge) for charge in charges], "nextCursor": next_cursor})
 

@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from metering_service.accounts.grant import Balance
+from metering_service.accounts.administer import fetch_balance, list_entries
+from metering_service.accounts.quota import list_quotas
 from metering_service.api.auth import authenticate
 from metering_service.api.client_schemas import (
     BalanceSchema,
@@ -39,7 +40,7 @@ async def get_balance(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/balance."""
     authenticate(request, "admin")
     client_id = await read_known_client(request)
-    balance = await request.app[COMPONENTS].accounts.fetch_balance(client_id) or Balance(client_id)
+    balance = await fetch_balance(request.app[COMPONENTS].pool, client_id)
     return respond(balance.as_document())
 
 
@@ -48,8 +49,9 @@ async def get_quota(request: web.Request) -> web.Response:
     authenticate(request, "admin")
     user_id = read_query(request, _QUOTA_PARAMETERS)["userId"]
     client_id = await read_known_client(request)
-    quotas = await request.app[COMPONENTS].quotas.list_of(client_id, user_id)
-    return respond({"clientId": client_id, "quotas": [quota.as_document() for quota in quotas]})
+    components = request.app[COMPONENTS]
+    quotas = await list_quotas(components.pool, components.default_policy, [client_id], user_id)
+    return respond({"clientId": client_id, "quotas": [quota.as_document() for quota in quotas[client_id]]})
 
 
 async def list_ledger(request: web.Request) -> web.Response:
@@ -57,7 +59,7 @@ async def list_ledger(request: web.Request) -> web.Response:
     authenticate(request, "admin")
     limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), (0,), int)
     client_id = await read_known_client(request)
-    entries, last = await request.app[COMPONENTS].accounts.list_entries(client_id, after, limit)
+    entries, last = await list_entries(request.app[COMPONENTS].pool, client_id, after, limit)
     next_cursor = encode_cursor(last.entry_id) if last else None
     return respond({"entries": [entry.as_document() for entry in entries], "nextCursor": next_cursor})
 

@@ -16,7 +16,7 @@ from metering_service.api.responses import (
     respond,
 )
 from metering_service.components import COMPONENTS
-from metering_service.decisions.read import Position, as_document
+from metering_service.decisions.read import Position, as_document, find_decisions
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Success
@@ -32,8 +32,9 @@ async def list_decisions(request: web.Request) -> web.Response:
     asked = read_query(request, _PARAMETERS)
     parsers = (read_moment, int, read_moment, parse_id, parse_id, parse_id, parse_id)
     limit, (at, entry_id, *refusal) = read_page(asked, (*_FIRST.charge, *_FIRST.refusal), *parsers)
-    lines, last = await request.app[COMPONENTS].decisions.list_of(
-        client_id, asked["from"], asked["to"], Position((at, entry_id), tuple(refusal)), limit
+    position = Position((at, entry_id), tuple(refusal))
+    lines, last = await find_decisions(
+        request.app[COMPONENTS].pool, client_id, asked["from"], asked["to"], position, limit
     )
     cursor = encode_cursor(*last.charge, *last.refusal) if last else None
     return respond({"decisions": [as_document(line) for line in lines], "nextCursor": cursor})

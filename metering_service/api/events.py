@@ -49,7 +49,7 @@ from metering_service.events.event import (
     SettledEvent,
     Settlement,
 )
-from metering_service.events.read import FIRST_HELD
+from metering_service.events.read import FIRST_HELD, fetch_event, list_held
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER
 from service_chassis.errors import InvalidRequest
 from service_chassis.http.cursor import encode_cursor
@@ -135,7 +135,7 @@ async def get_event(request: web.Request) -> web.Response:
     authenticate(request, "events", "admin")
     event_id = read_identifier(request, "eventId")
     client_id = read_query(request, (_CLIENT,))["clientId"]
-    return respond(_render_state(await request.app[COMPONENTS].events.fetch(client_id, event_id)))
+    return respond(_render_state(await fetch_event(request.app[COMPONENTS].pool, client_id, event_id)))
 
 
 async def list_held_events(request: web.Request) -> web.Response:
@@ -143,8 +143,9 @@ async def list_held_events(request: web.Request) -> web.Response:
     key = authenticate(request, "events", "admin")
     wanted = read_query(request, _HELD_PARAMETERS)
     limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, read_moment, _parse_uuid)
-    events, last = await request.app[COMPONENTS].events.list_held(
-        key.name if key.scope == "events" else None, wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
+    service = key.name if key.scope == "events" else None
+    events, last = await list_held(
+        request.app[COMPONENTS].pool, service, wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
     )
     next_cursor = encode_cursor(last.held_at, last.hold_id) if last else None
     return respond({"events": [_render_held(event) for event in events], "nextCursor": next_cursor})

@@ -16,7 +16,7 @@ from metering_service.api.responses import (
 from metering_service.api.usage import RANGE_PARAMETERS
 from metering_service.components import COMPONENTS
 from metering_service.errors import ClientNotFound
-from metering_service.exports.export import LEDGER_COLUMNS, USAGE_COLUMNS
+from metering_service.exports.export import LEDGER_COLUMNS, USAGE_COLUMNS, stream_ledger, stream_usage
 from service_chassis.http.query import read_query
 from service_chassis.http.stream import send_stream
 from service_chassis.openapi.endpoint import Endpoint, Success, query
@@ -44,7 +44,7 @@ async def export_ledger(request: web.Request) -> web.StreamResponse:
     authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     asked = read_query(request, _LEDGER_PARAMETERS)
-    batches = request.app[COMPONENTS].exports.stream_ledger(client_id, asked["after"] or 0)
+    batches = stream_ledger(request.app[COMPONENTS].pool, client_id, asked["after"] or 0)
     return await _send(request, asked, "ledger", LEDGER_COLUMNS, batches)
 
 
@@ -53,7 +53,7 @@ async def export_usage(request: web.Request) -> web.StreamResponse:
     authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     asked = read_query(request, _USAGE_PARAMETERS)
-    batches = request.app[COMPONENTS].exports.stream_usage(client_id, asked["from"], asked["to"])
+    batches = stream_usage(request.app[COMPONENTS].pool, client_id, asked["from"], asked["to"])
     return await _send(request, asked, "usage", USAGE_COLUMNS, batches)
 
 

@@ -16,7 +16,7 @@ from metering_service.api.responses import (
     respond,
 )
 from metering_service.components import COMPONENTS
-from metering_service.refusals.keep import LAST_LINE
+from metering_service.refusals.keep import LAST_LINE, find_refusals
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
@@ -35,8 +35,8 @@ async def list_refusals(request: web.Request) -> web.Response:
     asked = read_query(request, _PARAMETERS)
     limit, before = read_page(asked, LAST_LINE, read_moment, parse_id, parse_id, parse_id, parse_id)
     client_id = await read_known_client(request)
-    lines, last = await request.app[COMPONENTS].refusals.list_of(
-        client_id, asked["from"], asked["to"], tuple(before), limit
+    lines, last = await find_refusals(
+        request.app[COMPONENTS].pool, client_id, asked["from"], asked["to"], tuple(before), limit
     )
     cursor = encode_cursor(last.minute, last.event_type, last.code, last.limit, last.user_id) if last else None
     return respond({"refusals": [line.as_document() for line in lines], "nextCursor": cursor})

@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 from marshmallow import Schema, fields
 
+from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.components import COMPONENTS
 from metering_service.errors import ClientNotFound
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER, is_identifier
@@ -63,7 +64,7 @@ def read_identifier(request: web.Request, name: str) -> str:
 async def read_known_client(request: web.Request) -> str:
     """Return the client's id from the path. Raises ClientNotFound for one that metering has never heard of."""
     client_id = read_identifier(request, "clientId")
-    await request.app[COMPONENTS].accounts.require_known(client_id)
+    await LedgerStore(request.app[COMPONENTS].pool).require_known(client_id)
     return client_id
 
 

@@ -20,7 +20,7 @@ from metering_service.api.responses import (
 from metering_service.api.shadow_schemas import ShadowReportSchema
 from metering_service.components import COMPONENTS
 from metering_service.errors import PolicyNotFound
-from metering_service.shadow.keep import FIRST_REFUSALS
+from metering_service.shadow.keep import FIRST_REFUSALS, report_shadow
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
@@ -39,8 +39,8 @@ async def get_shadow_report(request: web.Request) -> web.Response:
     policy_id = read_identifier(request, "policyId")
     asked = read_query(request, _PARAMETERS)
     limit, after = read_page(asked, FIRST_REFUSALS, _parse_day, parse_id, parse_id, parse_id)
-    lines, last = await request.app[COMPONENTS].shadow.report(
-        policy_id, asked["from"], asked["to"], tuple(after), limit
+    lines, last = await report_shadow(
+        request.app[COMPONENTS].pool, policy_id, asked["from"], asked["to"], tuple(after), limit
     )
     cursor = encode_cursor(last.day, last.client_id, last.code, last.limit) if last else None
     refusals = [line.as_document() for line in lines]

@@ -14,6 +14,7 @@ from metering_service.api.responses import (
 )
 from metering_service.api.usage_schemas import UsageSumSchema
 from metering_service.components import COMPONENTS
+from metering_service.usage.summarize import summarize
 from service_chassis.http.query import MONTH, read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
 
@@ -44,8 +45,8 @@ async def summarize_client(request: web.Request) -> web.Response:
     authenticate(request, "events", "admin")
     client_id = read_identifier(request, "clientId")
     month = read_query(request, _PARAMETERS)["month"]
-    summary = await request.app[COMPONENTS].summaries.summarize(client_id, month)
-    return respond(summary.as_document())
+    components = request.app[COMPONENTS]
+    return respond(await summarize(components.pool, components.default_policy, client_id, month))
 
 
 ENDPOINTS = (

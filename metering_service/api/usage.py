@@ -15,6 +15,7 @@ from metering_service.api.responses import (
 )
 from metering_service.api.usage_schemas import UsageSchema
 from metering_service.components import COMPONENTS
+from metering_service.usage.read import fetch_usage
 from metering_service.usage.usage import GroupBy, Window
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
@@ -42,7 +43,8 @@ async def get_usage(request: web.Request) -> web.Response:
     client_id = await read_known_client(request)
     window: Window = asked["window"] or _WINDOWS[0]
     group_by: GroupBy = asked["groupBy"] or _GROUPS[0]
-    usage = await request.app[COMPONENTS].usage.fetch(
+    usage = await fetch_usage(
+        request.app[COMPONENTS].pool,
         client_id,
         asked["from"],
         asked["to"],

@@ -1,13 +1,11 @@
 """What operators do for a person: hand out what is held about a user, and erase it."""
 
-from collections.abc import Awaitable, Callable
-
 import typer
 
+from metering_service.cli.run import run
 from metering_service.privacy.personal_data import PersonalData
-from metering_service.settings import DatabaseSettings
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, OfClient, OfUser, Result, Sure, run_with_pool, show, show_json
+from service_chassis.cli.commands import AsJson, OfClient, OfUser, Sure, show, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.database.pool import UNHURRIED
 
@@ -17,7 +15,7 @@ commands = Commands(help="Export or erase what is held about one user.", no_args
 @commands.command("export")
 def export(client_id: OfClient, user_id: OfUser) -> None:
     """Print all that is held about a user, as JSON: charges, holds, quotas, refusals, notices."""
-    show_json(_run(lambda data: data.export(client_id, user_id)))
+    show_json(run(lambda pool: PersonalData(pool).export(client_id, user_id), command="users", settings=UNHURRIED))
 
 
 @commands.command("erase")
@@ -28,14 +26,7 @@ def erase(client_id: OfClient, user_id: OfUser, sure: Sure = False, as_json: AsJ
     """
     if not sure:
         typer.confirm("Erase this user's id in this service? It cannot be undone.", abort=True)
-    events = _run(lambda data: data.erase(client_id, user_id, actor=ACTOR))
-    show({"events": events}, as_json)
-
-
-def _run(work: Callable[[PersonalData], Awaitable[Result]]) -> Result:
-    return run_with_pool(
-        DatabaseSettings,
-        lambda pool: work(PersonalData(pool)),
-        command="metering_service users",
-        settings=UNHURRIED,
+    events = run(
+        lambda pool: PersonalData(pool).erase(client_id, user_id, actor=ACTOR), command="users", settings=UNHURRIED
     )
+    show({"events": events}, as_json)

@@ -30,7 +30,7 @@ from metering_service.console.terms import (
 from metering_service.errors import PolicyChanged, PolicyNotFound
 from metering_service.policies.policy import MAX_LIMITS, WRONG_IDENTIFIER, Policy, PolicyVersion, is_identifier
 from metering_service.policies.schema import make_policy
-from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS
+from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS, preview_policy
 from service_chassis.errors import Conflict, InvalidRequest
 from service_chassis.http.cursor import decode_cursor, encode_cursor
 
@@ -140,7 +140,8 @@ async def _show_preview(
     present, newest = await _find_versions(request, policy_id)
     if newest is not None and newest.mark != fields.get("base"):
         return await _say_changed(request, known_id, fields)  # also where the draft itself would change nothing
-    shown = await use_cases(request).previews.preview(policy_id, draft)
+    cases = use_cases(request)
+    shown = await preview_policy(cases.pool, cases.default_policy, policy_id, draft)
     return await show(
         request,
         "policy_preview.html",

@@ -68,18 +68,15 @@ class AdministerPolicies:
 
         Of a policy whose first version is booked, that one.
         """
-        async with self.pool.acquire() as connection:
-            return cut_page(await PolicyStore(connection).list_current(after, limit + 1), limit)
+        return cut_page(await PolicyStore(self.pool).list_current(after, limit + 1), limit)
 
     async def fetch_history(self, policy_id: str) -> tuple[PolicyVersion, list[PolicyVersion]]:
         """Return the present version of a policy, and all of them, newest first. Raises PolicyNotFound.
 
         Of a policy whose first version is booked, that one.
         """
-        async with self.pool.acquire() as connection:
-            store = PolicyStore(connection)
-            versions = await store.list_versions(policy_id)
-            now = await store.fetch_now()
+        versions = await PolicyStore(self.pool).list_versions(policy_id)
+        now = await PolicyStore(self.pool).fetch_now()
         if not versions:
             raise PolicyNotFound(policy_id)
         begun = [version for version in versions if version.effective_at <= now]

@@ -55,31 +55,22 @@ class KeepRefusals:
             self._told |= first.keys()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRefusals:
-    """Looks refusals up."""
+async def find_refusals(
+    pool: asyncpg.Pool,
+    client_id: str,
+    since: datetime | None,
+    until: datetime | None,
+    before: tuple[datetime, str, str, str, str],
+    limit: int,
+) -> tuple[Sequence[RefusalLine], RefusalLine | None]:
+    """Return a page of a client's refusals, newest first, and its last one if more follow."""
+    lines = await RefusalStore(pool).list_lines(client_id, since or EARLIEST, until or LATEST, before, limit + 1)
+    return cut_page(lines, limit)
 
-    pool: asyncpg.Pool
 
-    async def list_of(
-        self,
-        client_id: str,
-        since: datetime | None,
-        until: datetime | None,
-        before: tuple[datetime, str, str, str, str],
-        limit: int,
-    ) -> tuple[Sequence[RefusalLine], RefusalLine | None]:
-        """Return a page of a client's refusals, newest first, and its last one if more follow."""
-        async with self.pool.acquire() as connection:
-            lines = await RefusalStore(connection).list_lines(
-                client_id, since or EARLIEST, until or LATEST, before, limit + 1
-            )
-            return cut_page(lines, limit)
-
-    async def fetch(self, client_id: str, key: tuple[datetime, str, str, str, str]) -> RefusalLine:
-        """Return a client's refusals of one kind in one minute. Raises RefusalNotFound."""
-        async with self.pool.acquire() as connection:
-            line = await RefusalStore(connection).fetch_line(client_id, key)
-        if line is None:
-            raise RefusalNotFound
-        return line
+async def fetch_refusals(pool: asyncpg.Pool, client_id: str, key: tuple[datetime, str, str, str, str]) -> RefusalLine:
+    """Return a client's refusals of one kind in one minute. Raises RefusalNotFound."""
+    line = await RefusalStore(pool).fetch_line(client_id, key)
+    if line is None:
+        raise RefusalNotFound
+    return line

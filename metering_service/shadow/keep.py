@@ -162,28 +162,21 @@ def _add(
     sums[1] += verdict.credits
 
 
-@dataclass(frozen=True, slots=True)
-class ReadShadow:
-    """Looks up what policies would have refused."""
+async def report_shadow(
+    pool: asyncpg.Pool,
+    policy_id: str,
+    from_day: date | None,
+    to_day: date | None,
+    after: tuple[date, str, str, str],
+    limit: int,
+) -> tuple[Sequence[ShadowRefusals], ShadowRefusals | None]:
+    """Return a page of what a policy would have refused, by day, client and limit; its last if more follow.
 
-    pool: asyncpg.Pool
-
-    async def report(
-        self,
-        policy_id: str,
-        from_day: date | None,
-        to_day: date | None,
-        after: tuple[date, str, str, str],
-        limit: int,
-    ) -> tuple[Sequence[ShadowRefusals], ShadowRefusals | None]:
-        """Return a page of what a policy would have refused, by day, client and limit; its last if more follow.
-
-        Raises PolicyNotFound.
-        """
-        async with self.pool.acquire() as connection:
-            if not await PolicyStore(connection).list_versions(policy_id):
-                raise PolicyNotFound(policy_id)
-            lines = await ShadowStore(connection).list_refusals(
-                policy_id, from_day or FIRST_REFUSALS[0], to_day or _LAST_DAY, after, limit + 1
-            )
-            return cut_page(lines, limit)
+    Raises PolicyNotFound.
+    """
+    if not await PolicyStore(pool).list_versions(policy_id):
+        raise PolicyNotFound(policy_id)
+    lines = await ShadowStore(pool).list_refusals(
+        policy_id, from_day or FIRST_REFUSALS[0], to_day or _LAST_DAY, after, limit + 1
+    )
+    return cut_page(lines, limit)
