@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from service_chassis.cli.audit_report import Finding
+from service_chassis.database.store import Store
 
 READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of a large ledger takes minutes and disturbs nobody."""
@@ -194,14 +193,11 @@ _VIOLATIONS = (
 )
 
 
-class AuditStore:
+class AuditStore(Store):
     """Streams findings through one connection that the caller holds, in a snapshot, in constant memory.
 
     Closes: everything that changes meanwhile. Costs: hash joins over hold and ledger_entry, linear in their rows.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _COUNT = f"""
         SELECT (SELECT count(*) FROM ({_CLIENTS}) AS client) AS accounts,

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from metering_service.events.decision import Receipt
 from metering_service.events.event_store import OF_A_CHARGE, OF_ITS_VERSION, read_receipt
+from service_chassis.database.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +35,8 @@ class ChargeLine:
         }
 
 
-class ChargeStore:
+class ChargeStore(Store):
     """The table `ledger_entry` as it is looked at by time, through one connection that the caller holds."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     # By the index ledger_entry_by_time, in its order.
     _LIST_CHARGES = f"""

@@ -4,12 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
 from metering_service.events.decision import EventState, Receipt
 from metering_service.events.event import HeldEvent
 from metering_service.policies.store import read_terms
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+from service_chassis.database.store import Store
 
 RECEIPT_COLUMNS = """
     r.policy_id, r.policy_version, v.terms, r.event_type, r.units, abs(r.credits), r.rates_used, r.taken_before,
@@ -27,15 +26,12 @@ def read_receipt(policy_id: str, version: int, terms: str, *rest: Any) -> Receip
     return Receipt(policy_id, version, read_terms(terms), *rest)
 
 
-class EventStore:
+class EventStore(Store):
     """The tables `hold` and `ledger_entry` as they are looked at, through one connection that the caller holds.
 
     Decisions and charges are written by HoldStore. Closes, with the account's lock: a user who is erased while a
     charge of theirs is written.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _FETCH_EVENT = f"""
         SELECT r.event_id, r.hold_id, 'settled', r.held_at, r.at, {OF_A_CHARGE}

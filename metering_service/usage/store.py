@@ -2,24 +2,21 @@
 
 from datetime import date, datetime
 
-import asyncpg
 import orjson
 
 from metering_service.usage.usage import GroupBy, UsageSum, Window
+from service_chassis.database.store import Store
 
 READ_TIMEOUT_SECONDS = 30.0
 
 
-class UsageStore:
+class UsageStore(Store):
     """The tables `usage` and `refusal_count`, and the ledger for what is asked of users, through one connection that
     the caller holds.
 
     `usage` is written by `settle_events`, in the transaction of each charge, so that it equals the ledger;
     `refusal_count` with the refusals, up to a second after each (refusals/store.py).
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LIST_BY_TYPE = """
         WITH charged AS (
