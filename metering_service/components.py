@@ -141,7 +141,14 @@ async def open_components(
                 default_policy=default_policy,
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
-                    charging_pool, policies, rates, watch, refusals, shadow, metrics, default_policy=default_policy
+                    charging_pool,
+                    policies,
+                    rates,
+                    watch,
+                    refusals.log.note,
+                    shadow.note,
+                    metrics,
+                    default_policy=default_policy,
                 ),
                 settlements=SettleEvents(charging_pool, policies, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),

@@ -11,7 +11,7 @@ from metering_service.components import COMPONENTS
 from metering_service.errors import ClientNotFound
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER, is_identifier
 from service_chassis.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthorized
-from service_chassis.http.cursor import decode_cursor
+from service_chassis.http.cursor import Row, decode_cursor, encode_cursor
 from service_chassis.http.json_response import JsonResponse
 from service_chassis.openapi.endpoint import Failure, path, query
 from service_chassis.schema.dump import encode_json
@@ -80,6 +80,19 @@ def read_page(
     return query["limit"] or DEFAULT_PAGE_ENTRIES, first if cursor is None else decode_cursor(cursor, *parsers)
 
 
+def respond_page(
+    name: str,
+    page: tuple[Sequence[Row], Row | None],
+    render: Callable[[Row], Any],
+    find_position: Callable[[Row], Sequence[object]],
+    **more: Any,
+) -> web.Response:
+    """Make the response of a page as `cut_page` returns it: its rows under `name`, and where the next one begins."""
+    rows, last = page
+    next_cursor = None if last is None else encode_cursor(*find_position(last))
+    return respond({**more, name: [render(row) for row in rows], "nextCursor": next_cursor})
+
+
 def parse_id(value: Any) -> str:
     """Return an id that stands in a cursor. Raises ValueError."""
     if not isinstance(value, str) or len(value) > MAX_IDENTIFIER_CHARACTERS or "\x00" in value:
@@ -114,5 +127,7 @@ def describe_missing(error: NotFound) -> Failure:
     return Failure("There is no such thing.", error)
 
 
+CLIENT_ID = describe_identifier("clientId", "The client's id.")
+ADMIN_KEY = describe_refused_keys("admin")
 UNKNOWN_CLIENT = describe_missing(ClientNotFound("demo"))
 WRONG_PAGE = describe_wrong_field("limit", f"Must be an integer from 1 to {MAX_PAGE_ENTRIES}.")

@@ -9,10 +9,8 @@ import typer
 from metering_service.accounts.account import LedgerEntry
 from metering_service.accounts.administer import fetch_balance, mend_accounts, stream_entries
 from metering_service.accounts.assign import AssignPolicies
-from metering_service.accounts.grant import Balance
-from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.cli.identifier import MOMENTS, ClientId, Create, PolicyId, read_moment
-from metering_service.cli.run import run
+from metering_service.cli.run import run, run_about
 from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, show, show_json
 from service_chassis.cli.usage import Commands
@@ -74,12 +72,7 @@ def mend_clock(
 @commands.command("balance")
 def balance(client_id: ClientId, as_json: AsJson = False) -> None:
     """Show what a client was granted, has spent, has held and has available, and its grants with what is left."""
-
-    async def read(pool: asyncpg.Pool) -> Balance:
-        await LedgerStore(pool).require_known(client_id)
-        return await fetch_balance(pool, client_id)
-
-    found = run(read).as_document()
+    found = run_about(client_id, lambda pool: fetch_balance(pool, client_id)).as_document()
     if as_json:
         show_json(found)
         return

@@ -44,13 +44,10 @@ class Receipt:
     def find_limit(self, code: str) -> str:
         """Return the name of the first limit that the event would have gone beyond, '' for none."""
         if code == RATE_LIMITED:
-            rates = zip(self.policy.rates_of(self.event_type), self.rates_used or (), strict=False)
-            return next((rate.name for rate, used in rates if used >= rate.burst), "")
+            return self.policy.find_full_rate(self.event_type, self.rates_used)
         if code == QUOTA_EXCEEDED:
             credits = self.policy.price_of(self.event_type, self.units) or 0
-            for quota, before in zip(self.policy.quotas_of(self.event_type), self.taken_before or (), strict=False):
-                if quota.most is not None and before + quota.count(self.units, credits) > quota.most:
-                    return quota.name
+            return self.policy.find_full_quota(self.event_type, self.units, credits, self.taken_before)
         return ""
 
     def as_document(self) -> dict[str, Any]:

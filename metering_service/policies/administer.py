@@ -103,7 +103,8 @@ def find_warnings(policy: Policy, seen: Sequence[str]) -> list[str]:
     """Return what may be a mistake: types that were never charged, with the one that is most alike."""
     if not seen:
         return []
-    named = {*policy.prices, *(each for limit in policy.limits for each in limit.event_types)} - {ANY_TYPE}
+    limits: Sequence[Rate | Quota] = (*policy.rates, *policy.quotas)
+    named = {*policy.prices, *(each for limit in limits for each in limit.event_types)} - {ANY_TYPE}
     others = [event_type for event_type in seen if event_type not in named]
     warnings = []
     for event_type in sorted(named.difference(seen)):

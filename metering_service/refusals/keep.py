@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 import asyncpg
 
 from metering_service.errors import RefusalNotFound
-from metering_service.events.decision import Decision
-from metering_service.events.event import BillableEvent
 from metering_service.notices.store import NoticeStore
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.refusal import FirstKey, RefusalLine, RefusalLog, list_first
@@ -32,10 +30,6 @@ class KeepRefusals:
     log: RefusalLog = field(default_factory=RefusalLog)
     _told: set[FirstKey] = field(default_factory=set)
     """Of what the database would find written already: most refusals are not the first of their period."""
-
-    def note(self, event: BillableEvent, decision: Decision) -> None:
-        """Count a denied event."""
-        self.log.note(event, decision)
 
     async def run_once(self) -> None:
         """Write what was counted, and a notice of what is the first of its period.
