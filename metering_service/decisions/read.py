@@ -8,7 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from metering_service.decisions.charge_store import ChargeLine, ChargeStore
+from metering_service.events.decision import ChargeLine
+from metering_service.events.event_store import EventStore
 from metering_service.refusals.keep import EARLIEST, LAST_LINE, LATEST
 from metering_service.refusals.refusal import RefusalLine
 from metering_service.refusals.store import RefusalStore
@@ -43,7 +44,7 @@ async def find_decisions(
     Newest first; refusals are kept by minute and stand at its beginning.
     """
     begin, end = since or EARLIEST, until or LATEST
-    charges = await ChargeStore(pool).list_charges(client_id, begin, end, position.charge, limit + 1)
+    charges = await EventStore(pool).list_charges(client_id, begin, end, position.charge, limit + 1)
     refusals = await RefusalStore(pool).list_lines(
         client_id, begin.replace(second=0, microsecond=0), end, position.refusal, limit + 1
     )

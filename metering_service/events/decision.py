@@ -157,3 +157,28 @@ class EventState:
     closed_at: datetime | None
     receipt: Receipt | None
     payers: Sequence[tuple[str, str, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeLine:
+    """The charge of one event. `user_id` is None without a user, and of an erased one."""
+
+    entry_id: int
+    at: datetime
+    event_id: str
+    user_id: str | None
+    receipt: Receipt
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the charge as JSON values, for callers and operators alike."""
+        return {
+            "kind": "charge",
+            "at": self.at,
+            "eventType": self.receipt.event_type,
+            "userId": self.user_id,
+            "eventId": self.event_id,
+            "units": self.receipt.units,
+            "credits": self.receipt.credits,
+            "late": self.receipt.is_late,
+            "receipt": self.receipt.as_document(),
+        }

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from metering_service.events.decision import EventState, Receipt
+from metering_service.events.decision import ChargeLine, EventState, Receipt
 from metering_service.events.event import HeldEvent
 from metering_service.policies.store import read_terms
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
@@ -56,6 +56,25 @@ class EventStore(Store):
             return EventState(event_id, hold_id, state, held_at, closed_at, read_receipt(*receipt))
         row = await self._connection.fetchrow(self._FETCH_RELEASED, client_id, event_id)
         return EventState(*row) if row else None
+
+    # By the index ledger_entry_by_time, in its order.
+    _LIST_CHARGES = f"""
+        SELECT r.entry_id, r.at, r.event_id, nullif(r.user_id, ''), {OF_A_CHARGE}
+        FROM ledger_entry r {OF_ITS_VERSION}
+        WHERE r.client_id = $1 AND r.units IS NOT NULL AND r.at >= $2 AND r.at < $3 AND (r.at, r.entry_id) < ($4, $5)
+        ORDER BY r.at DESC, r.entry_id DESC
+        LIMIT $6
+    """
+
+    async def list_charges(
+        self, client_id: str, since: datetime, until: datetime, before: tuple[datetime, int], limit: int
+    ) -> list[ChargeLine]:
+        """Return a client's charges from `since` up to `until`, newest first, from before (at, entry_id) on."""
+        rows = await self._connection.fetch(self._LIST_CHARGES, client_id, since, until, *before, limit)
+        return [
+            ChargeLine(entry_id, at, event_id, user_id, read_receipt(*receipt))
+            for entry_id, at, event_id, user_id, *receipt in rows
+        ]
 
     _LIST_CLIENTS_OF = (
         "SELECT client_id FROM ledger_entry WHERE kind = 'spend' AND event_id = $1 ORDER BY client_id LIMIT $2"
