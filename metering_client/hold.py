@@ -70,7 +70,8 @@ class Hold:
         self._grant = grant
         self._retention = retention
         self._settle_soon = settle_soon
-        self._is_commit_sent = False
+        self.is_commit_sent = False
+        """Whether COMMIT was sent: from then on only the fence knows what became of the hold."""
 
     @property
     def event_id(self) -> str:
@@ -87,11 +88,6 @@ class Hold:
         """What is left of each limit; empty where none was asked."""
         return self._grant.limits
 
-    @property
-    def is_commit_sent(self) -> bool:
-        """Whether COMMIT was sent: from then on only the fence knows what became of the hold."""
-        return self._is_commit_sent
-
     @asynccontextmanager
     async def charge(
         self, connection: asyncpg.Connection, *, units: int | None = None, at: datetime | None = None
@@ -103,7 +99,7 @@ class Hold:
         and ended here, since COMMIT is a step of the protocol; the connection must be in none. Once it is committed,
         the relay has it charged. What the block raises is raised, and then nothing is stored and nothing charged.
         """
-        if self._is_commit_sent:
+        if self.is_commit_sent:
             raise RuntimeError("charge() was used already: a hold is for one fact")
         if connection.is_in_transaction():
             raise RuntimeError("charge() begins and ends the transaction: the connection must be in none")
@@ -123,7 +119,7 @@ class Hold:
             self._settle_soon(self._event)
 
     async def _commit(self, transaction: asyncpg.transaction.Transaction) -> None:
-        self._is_commit_sent = True
+        self.is_commit_sent = True
         await transaction.commit()
 
 
