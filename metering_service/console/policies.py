@@ -12,12 +12,6 @@ from metering_service.console.forms import load, read_day
 from metering_service.console.links import link
 from metering_service.console.pages import SESSION, go_to, read_form, show, use_cases
 from metering_service.console.terms import (
-    MOST_NOTICES,
-    MOST_PRICES,
-    NOTICE_FIELDS,
-    PRICE_FIELDS,
-    QUOTA_FIELDS,
-    RATE_FIELDS,
     compare,
     describe,
     fill_form,
@@ -28,7 +22,7 @@ from metering_service.console.terms import (
     read_fields,
 )
 from metering_service.errors import PolicyChanged, PolicyNotFound
-from metering_service.policies.policy import MAX_LIMITS, WRONG_IDENTIFIER, Policy, PolicyVersion, is_identifier
+from metering_service.policies.policy import WRONG_IDENTIFIER, Policy, PolicyVersion, is_identifier
 from metering_service.policies.schema import make_policy
 from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS, preview_policy
 from service_chassis.errors import Conflict, InvalidRequest
@@ -199,9 +193,9 @@ async def _ask(
         section="policies",
         policy_id=policy_id,
         fields=fields,
-        prices=list_rows(fields, "price", PRICE_FIELDS, MOST_PRICES),
-        rates=list_rows(fields, "rate", RATE_FIELDS, MAX_LIMITS),
-        quotas=list_rows(fields, "quota", QUOTA_FIELDS, MAX_LIMITS),
-        notices=list_rows(fields, "notice", NOTICE_FIELDS, MOST_NOTICES),
+        prices=list_rows(fields, "price"),
+        rates=list_rows(fields, "rate"),
+        quotas=list_rows(fields, "quota"),
+        notices=list_rows(fields, "notice"),
         errors=errors or {},
     )
