@@ -9,8 +9,6 @@ from pathlib import Path
 import asyncpg
 from aiohttp import web
 
-from metering_service.accounts.assign import AssignPolicies
-from metering_service.accounts.give_credits import GiveCredits
 from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, move_accounts
 from metering_service.events.authorize import AuthorizeEvents
 from metering_service.events.hold_store import CHARGING_SETTINGS
@@ -30,7 +28,7 @@ from metering_service.notices.send import (
     open_session,
     watch_webhooks,
 )
-from metering_service.policies.administer import AdministerPolicies, check_policy
+from metering_service.policies.administer import check_policy
 from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.refusals.by_client import RefusalsByClient
@@ -65,9 +63,6 @@ class Components:
     authorizations: AuthorizeEvents
     settlements: SettleEvents
     releases: ReleaseHolds
-    policies: AdministerPolicies
-    assignments: AssignPolicies
-    credits: GiveCredits
     webhooks: AdministerWebhooks
     admin_audit: ReadAdminAudit
     health: ReadHealth
@@ -152,9 +147,6 @@ async def open_components(
                 ),
                 settlements=SettleEvents(charging_pool, policies, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),
-                policies=AdministerPolicies(pool),
-                assignments=AssignPolicies(pool),
-                credits=GiveCredits(pool),
                 webhooks=AdministerWebhooks(pool, names, clock),
                 admin_audit=ReadAdminAudit(pool),
                 health=ReadHealth(pool, decided, names),

@@ -1,4 +1,7 @@
-"""Give clients policies, from now or a day to come on, for good or for a time."""
+"""Give clients policies, from now or a day to come on, for good or for a time.
+
+`actor` is a service key's, or names the command line.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,71 +39,66 @@ class ClientPolicy:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class AssignPolicies:
-    """Which client has which policy. `actor` is a service key's, or names the command line."""
+async def give_policy(
+    pool: asyncpg.Pool,
+    client_id: str,
+    policy_id: str,
+    *,
+    from_when: datetime | None = None,
+    until: datetime | None = None,
+    then: str | None = None,
+    shadow: str | None = None,
+    reset_periods: bool = False,
+    create: bool = False,
+    actor: str,
+) -> ClientPolicy:
+    """Give a client a policy from `from_when`, None for now, and from `until` on the policy `then`.
 
-    pool: asyncpg.Pool
+    The policy `shadow` decides about the same events meanwhile, and refuses nothing. Takes the place of all that
+    was booked for then or later. Periods that do not follow the calendar go on as they were unless
+    `reset_periods`. Raises ClientNotFound unless the client is known or to be created, UnknownPolicy,
+    PolicyNotBegun, or InvalidRequest naming the field.
+    """
+    async with pool.acquire(client_id=client_id) as connection, connection.transaction():
+        accounts, store = LedgerStore(connection), AssignmentStore(connection)
+        if not create:
+            await accounts.require_known(client_id)
+        await accounts.lock_account(client_id)
+        await accounts.note_moment(client_id)
+        policies = PolicyStore(connection)
+        now = await policies.fetch_now()
+        start = from_when or now
+        _require_order(now, start, until, then)
+        if shadow == policy_id:
+            raise InvalidRequest.field("shadow", "Must be another policy than the one that is enforced.")
+        before = [each for each in await store.list_all(client_id) if each.starts_at <= start]
+        anchored_at = before[-1].anchored_at if before and not reset_periods else start
+        is_same = bool(before) and (before[-1].policy_id, before[-1].shadow_policy_id) == (policy_id, shadow)
+        if is_same and not reset_periods:
+            start = before[-1].starts_at
+        await store.delete_from(client_id, start)
+        await store.insert(client_id, policy_id, start, anchored_at, shadow)
+        if until is not None and then is not None:
+            await store.insert(client_id, then, until, anchored_at)
+        for each in filter(None, (policy_id, then)):
+            await policies.require_begun(each)
+        detail: dict[str, Any] = {
+            "policyId": policy_id,
+            "shadow": shadow,
+            "from": start,
+            "until": until,
+            "then": then,
+        }
+        await AdminAuditStore(connection).insert_line(
+            now, actor, "assign_policy", client_id, **detail, resetPeriods=reset_periods
+        )
+        return await _read(connection, client_id, now)
 
-    async def assign(
-        self,
-        client_id: str,
-        policy_id: str,
-        *,
-        from_when: datetime | None = None,
-        until: datetime | None = None,
-        then: str | None = None,
-        shadow: str | None = None,
-        reset_periods: bool = False,
-        create: bool = False,
-        actor: str,
-    ) -> ClientPolicy:
-        """Give a client a policy from `from_when`, None for now, and from `until` on the policy `then`.
 
-        The policy `shadow` decides about the same events meanwhile, and refuses nothing. Takes the place of all that
-        was booked for then or later. Periods that do not follow the calendar go on as they were unless
-        `reset_periods`. Raises ClientNotFound unless the client is known or to be created, UnknownPolicy,
-        PolicyNotBegun, or InvalidRequest naming the field.
-        """
-        async with self.pool.acquire(client_id=client_id) as connection, connection.transaction():
-            accounts, store = LedgerStore(connection), AssignmentStore(connection)
-            if not create:
-                await accounts.require_known(client_id)
-            await accounts.lock_account(client_id)
-            await accounts.note_moment(client_id)
-            policies = PolicyStore(connection)
-            now = await policies.fetch_now()
-            start = from_when or now
-            _require_order(now, start, until, then)
-            if shadow == policy_id:
-                raise InvalidRequest.field("shadow", "Must be another policy than the one that is enforced.")
-            before = [each for each in await store.list_all(client_id) if each.starts_at <= start]
-            anchored_at = before[-1].anchored_at if before and not reset_periods else start
-            is_same = bool(before) and (before[-1].policy_id, before[-1].shadow_policy_id) == (policy_id, shadow)
-            if is_same and not reset_periods:
-                start = before[-1].starts_at
-            await store.delete_from(client_id, start)
-            await store.insert(client_id, policy_id, start, anchored_at, shadow)
-            if until is not None and then is not None:
-                await store.insert(client_id, then, until, anchored_at)
-            for each in filter(None, (policy_id, then)):
-                await policies.require_begun(each)
-            detail: dict[str, Any] = {
-                "policyId": policy_id,
-                "shadow": shadow,
-                "from": start,
-                "until": until,
-                "then": then,
-            }
-            await AdminAuditStore(connection).insert_line(
-                now, actor, "assign_policy", client_id, **detail, resetPeriods=reset_periods
-            )
-            return await _read(connection, client_id, now)
-
-    async def fetch(self, client_id: str) -> ClientPolicy:
-        """Return a client's policies. Raises ClientNotFound."""
-        await LedgerStore(self.pool).require_known(client_id)
-        return await _read(self.pool, client_id, await PolicyStore(self.pool).fetch_now())
+async def fetch_client_policy(pool: asyncpg.Pool, client_id: str) -> ClientPolicy:
+    """Return a client's policies. Raises ClientNotFound."""
+    await LedgerStore(pool).require_known(client_id)
+    return await _read(pool, client_id, await PolicyStore(pool).fetch_now())
 
 
 async def _read(connection: asyncpg.Connection | asyncpg.Pool, client_id: str, now: datetime) -> ClientPolicy:

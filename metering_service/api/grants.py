@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from metering_service.accounts import give_credits
 from metering_service.api.auth import KEY, for_keys
 from metering_service.api.client_schemas import LedgerEntrySchema
 from metering_service.api.grant_schemas import (
@@ -47,7 +48,7 @@ async def create_grant(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/grants."""
     client_id = read_identifier(request, "clientId")
     terms = await read_body(request, _CREATE_GRANT)
-    grant = await request.app[COMPONENTS].credits.grant(client_id, **terms, actor=request[KEY].name)
+    grant = await give_credits.give(request.app[COMPONENTS].pool, client_id, **terms, actor=request[KEY].name)
     return respond({**grant.as_document(), "clientId": client_id, "at": grant.created_at})
 
 
@@ -56,7 +57,9 @@ async def void_grant(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/grants/{grantId}/void."""
     client_id, grant_id = read_identifier(request, "clientId"), read_identifier(request, "grantId")
     body = await read_body(request, _VOID_GRANT)
-    grant = await request.app[COMPONENTS].credits.void(client_id, grant_id, **body, actor=request[KEY].name)
+    grant = await give_credits.void(
+        request.app[COMPONENTS].pool, client_id, grant_id, **body, actor=request[KEY].name
+    )
     return respond({"clientId": client_id, "grantId": grant_id, "voided": grant.lapsed, "held": grant.pinned})
 
 
@@ -65,7 +68,7 @@ async def create_refund(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/refunds."""
     client_id = read_identifier(request, "clientId")
     body = await read_body(request, _CREATE_REFUND)
-    refund = await request.app[COMPONENTS].credits.refund(client_id, **body, actor=request[KEY].name)
+    refund = await give_credits.refund(request.app[COMPONENTS].pool, client_id, **body, actor=request[KEY].name)
     return respond(
         {
             "clientId": client_id,
@@ -83,7 +86,7 @@ async def create_adjustment(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/adjustments."""
     client_id = read_identifier(request, "clientId")
     body = await read_body(request, _CREATE_ADJUSTMENT)
-    entry = await request.app[COMPONENTS].credits.adjust(client_id, **body, actor=request[KEY].name)
+    entry = await give_credits.adjust(request.app[COMPONENTS].pool, client_id, **body, actor=request[KEY].name)
     return respond(entry.as_document())
 
 

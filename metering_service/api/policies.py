@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from metering_service.accounts.assign import fetch_client_policy, give_policy
 from metering_service.api.auth import KEY, for_keys
 from metering_service.api.policy_schemas import (
     AssignPolicySchema,
@@ -35,6 +36,7 @@ from metering_service.errors import (
     PolicyNotFound,
     UnknownPolicy,
 )
+from metering_service.policies.administer import cancel_version, fetch_history, list_current, put_version
 from metering_service.policies.policy import PolicyVersion
 from metering_service.policies.schema import make_policy
 from service_chassis.http.json_body import read_body
@@ -51,8 +53,12 @@ async def put_policy(request: web.Request) -> web.Response:
     """PUT /internal/policies/{policyId}."""
     policy_id = read_identifier(request, "policyId")
     terms = await read_body(request, _POLICY)
-    version, warnings = await request.app[COMPONENTS].policies.put(
-        policy_id, make_policy(terms), effective_at=terms["effective_at"], actor=request[KEY].name
+    version, warnings = await put_version(
+        request.app[COMPONENTS].pool,
+        policy_id,
+        make_policy(terms),
+        effective_at=terms["effective_at"],
+        actor=request[KEY].name,
     )
     return respond({**version.as_document(), "warnings": warnings})
 
@@ -61,7 +67,7 @@ async def put_policy(request: web.Request) -> web.Response:
 async def cancel_booked_version(request: web.Request) -> web.Response:
     """DELETE /internal/policies/{policyId}/booked."""
     policy_id = read_identifier(request, "policyId")
-    await request.app[COMPONENTS].policies.cancel_booked(policy_id, actor=request[KEY].name)
+    await cancel_version(request.app[COMPONENTS].pool, policy_id, actor=request[KEY].name)
     return respond({"policyId": policy_id})
 
 
@@ -69,14 +75,14 @@ async def cancel_booked_version(request: web.Request) -> web.Response:
 async def list_policies(request: web.Request) -> web.Response:
     """GET /internal/policies."""
     limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), ("",), parse_id)
-    page = await request.app[COMPONENTS].policies.list_current(after, limit)
+    page = await list_current(request.app[COMPONENTS].pool, after, limit)
     return respond_page("policies", page, PolicyVersion.as_document, lambda last: (last.policy_id,))
 
 
 @for_keys("admin")
 async def get_policy(request: web.Request) -> web.Response:
     """GET /internal/policies/{policyId}."""
-    present, versions = await request.app[COMPONENTS].policies.fetch_history(read_identifier(request, "policyId"))
+    present, versions = await fetch_history(request.app[COMPONENTS].pool, read_identifier(request, "policyId"))
     history = [version.as_document() for version in versions]
     return respond({**present.as_document(), "history": history})
 
@@ -86,14 +92,14 @@ async def assign_policy(request: web.Request) -> web.Response:
     """PUT /internal/clients/{clientId}/policy."""
     client_id = read_identifier(request, "clientId")
     terms = await read_body(request, _ASSIGN_POLICY)
-    assigned = await request.app[COMPONENTS].assignments.assign(client_id, **terms, actor=request[KEY].name)
+    assigned = await give_policy(request.app[COMPONENTS].pool, client_id, **terms, actor=request[KEY].name)
     return respond(assigned.as_document())
 
 
 @for_keys("admin")
 async def get_client_policy(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/policy."""
-    found = await request.app[COMPONENTS].assignments.fetch(read_identifier(request, "clientId"))
+    found = await fetch_client_policy(request.app[COMPONENTS].pool, read_identifier(request, "clientId"))
     return respond(found.as_document())
 
 

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from metering_service.accounts import give_credits
 from metering_service.accounts.grant import RecurringTerms
 from metering_service.api.auth import KEY, for_keys
 from metering_service.api.grant_schemas import (
@@ -39,8 +40,8 @@ async def put_recurring_grant(request: web.Request) -> web.Response:
         body["rollover"] and body["rollover"]["max"],
         body["priority"],
     )
-    put = await request.app[COMPONENTS].credits.put_recurring(
-        client_id, recurring_id, terms, create=body["create"], actor=request[KEY].name
+    put = await give_credits.put_recurring(
+        request.app[COMPONENTS].pool, client_id, recurring_id, terms, create=body["create"], actor=request[KEY].name
     )
     return respond(put.as_document())
 
@@ -49,7 +50,7 @@ async def put_recurring_grant(request: web.Request) -> web.Response:
 async def list_recurring_grants(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/recurring-grants."""
     client_id = read_identifier(request, "clientId")
-    found = await request.app[COMPONENTS].credits.list_recurring(client_id)
+    found = await give_credits.list_recurring(request.app[COMPONENTS].pool, client_id)
     return respond({"clientId": client_id, "recurringGrants": [each.as_document() for each in found]})
 
 

@@ -8,7 +8,7 @@ import typer
 
 from metering_service.accounts.account import LedgerEntry
 from metering_service.accounts.administer import fetch_balance, mend_accounts, stream_entries
-from metering_service.accounts.assign import AssignPolicies
+from metering_service.accounts.assign import give_policy
 from metering_service.cli.identifier import MOMENTS, ClientId, Create, PolicyId, read_moment
 from metering_service.cli.run import run, run_about
 from service_chassis.cli.admin_audit import ACTOR
@@ -43,7 +43,8 @@ def assign(
 ) -> None:
     """Give a client a policy, from its next decision on or later, for good or for a time."""
     assigned = run(
-        lambda pool: AssignPolicies(pool).assign(
+        lambda pool: give_policy(
+            pool,
             client_id,
             policy_id,
             from_when=read_moment(from_when),

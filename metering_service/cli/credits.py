@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from metering_service.accounts.give_credits import GiveCredits
+from metering_service.accounts import give_credits
 from metering_service.accounts.grant import DEFAULT_PRIORITY, MAX_PRIORITY, Every, RecurringTerms
 from metering_service.cli.identifier import MOMENTS, ClientId, Create, read_identifier, read_moment, read_note
 from metering_service.cli.run import run
@@ -46,7 +46,8 @@ def grant(
 ) -> None:
     """Grant credits to a client, for good or for a time."""
     given = run(
-        lambda pool: GiveCredits(pool).grant(
+        lambda pool: give_credits.give(
+            pool,
             client_id,
             grant_id,
             credits,
@@ -85,7 +86,7 @@ def grant_recurring(
         *(credits, every, read_moment(starts_at), read_moment(ends_at)), not keep, rollover, priority
     )
     put = run(
-        lambda pool: GiveCredits(pool).put_recurring(client_id, recurring_id, terms, create=create, actor=ACTOR)
+        lambda pool: give_credits.put_recurring(pool, client_id, recurring_id, terms, create=create, actor=ACTOR)
     )
     show(put.as_document(), as_json, _RECURRING_COLUMNS)
 
@@ -93,7 +94,7 @@ def grant_recurring(
 @commands.command("recurring-grants")
 def recurring_grants(client_id: ClientId, as_json: AsJson = False) -> None:
     """List what a client is granted again and again."""
-    found = run(lambda pool: GiveCredits(pool).list_recurring(client_id))
+    found = run(lambda pool: give_credits.list_recurring(pool, client_id))
     show([each.as_document() for each in found], as_json, _RECURRING_COLUMNS)
 
 
@@ -105,7 +106,7 @@ def void_grant(
     as_json: AsJson = False,
 ) -> None:
     """Take what is left of a grant; what live holds lie on they may still spend."""
-    voided = run(lambda pool: GiveCredits(pool).void(client_id, grant_id, reason=reason, actor=ACTOR))
+    voided = run(lambda pool: give_credits.void(pool, client_id, grant_id, reason=reason, actor=ACTOR))
     show({"grantId": grant_id, "voided": voided.lapsed, "held": voided.pinned}, as_json)
 
 
@@ -122,7 +123,7 @@ def refund(
 ) -> None:
     """Give back credits of a charge, as a grant without expiry."""
     given = run(
-        lambda pool: GiveCredits(pool).refund(client_id, refund_id, event_id, credits, reason=reason, actor=ACTOR)
+        lambda pool: give_credits.refund(pool, client_id, refund_id, event_id, credits, reason=reason, actor=ACTOR)
     )
     show({"refundId": refund_id, "eventId": event_id, "credits": given.credits}, as_json)
 
@@ -143,8 +144,8 @@ def adjust(
     if credits == 0:
         raise OperatorError("credits: must not be 0")
     entry = run(
-        lambda pool: GiveCredits(pool).adjust(
-            client_id, adjustment_id, credits, reason=reason, create=create, actor=ACTOR
+        lambda pool: give_credits.adjust(
+            pool, client_id, adjustment_id, credits, reason=reason, create=create, actor=ACTOR
         )
     )
     show(entry.as_document(), as_json, _ENTRY_COLUMNS)

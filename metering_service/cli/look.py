@@ -8,7 +8,7 @@ import typer
 
 from metering_service.accounts.account import QuotaUse
 from metering_service.accounts.administer import fetch_balance
-from metering_service.accounts.assign import AssignPolicies
+from metering_service.accounts.assign import fetch_client_policy
 from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.accounts.quota import list_quotas
 from metering_service.cli.accounts import BALANCE_COLUMNS, GRANT_COLUMNS
@@ -106,7 +106,7 @@ def client(client_id: ClientId, default_policy: DefaultPolicy = "free", as_json:
     """Show one client as one thing: its policy, limits, balance, usage of this month, last refusals and charges."""
 
     async def read(pool: asyncpg.Pool) -> dict[str, Any]:
-        assigned = await AssignPolicies(pool).fetch(client_id)
+        assigned = await fetch_client_policy(pool, client_id)
         shown = (await fetch_balance(pool, client_id)).as_document()
         usage = await fetch_usage(pool, client_id, None, None, window="month")
         refusals, _ = await find_refusals(pool, client_id, None, None, LAST_LINE, _LAST_ENTRIES)

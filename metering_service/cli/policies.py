@@ -7,7 +7,7 @@ import typer
 
 from metering_service.cli.identifier import MOMENTS, FromDay, PolicyId, ToDay, read_day, read_moment
 from metering_service.cli.run import run
-from metering_service.policies.administer import AdministerPolicies
+from metering_service.policies.administer import cancel_version, fetch_history, list_current, put_version
 from metering_service.policies.schema import PolicySchema, make_policy
 from metering_service.shadow.keep import FIRST_REFUSALS, report_shadow
 from service_chassis.cli.admin_audit import ACTOR
@@ -31,7 +31,7 @@ def list_all(as_json: AsJson = False) -> None:
 
     found = run(
         lambda pool: read_pages(
-            lambda after: AdministerPolicies(pool).list_current(after, _PAGE_ENTRIES),
+            lambda after: list_current(pool, after, _PAGE_ENTRIES),
             "",
             lambda version: version.policy_id,
         ),
@@ -43,7 +43,7 @@ def list_all(as_json: AsJson = False) -> None:
 @commands.command("show")
 def show_history(policy_id: PolicyId, as_json: AsJson = False) -> None:
     """Show all versions of a policy, newest first."""
-    _, versions = run(lambda pool: AdministerPolicies(pool).fetch_history(policy_id), command="policies")
+    _, versions = run(lambda pool: fetch_history(pool, policy_id), command="policies")
     show([version.as_document() for version in versions], as_json, ("version", "effectiveAt", *_TERMS))
 
 
@@ -62,9 +62,7 @@ def put(
     except InvalidRequest as error:
         raise OperatorError(f"{file.name}: {say(error)}") from None
     version, warnings = run(
-        lambda pool: AdministerPolicies(pool).put(
-            policy_id, policy, effective_at=read_moment(effective_at), actor=ACTOR
-        ),
+        lambda pool: put_version(pool, policy_id, policy, effective_at=read_moment(effective_at), actor=ACTOR),
         command="policies",
     )
     document = {**version.as_document(), **({"warnings": warnings} if as_json else {})}
@@ -77,7 +75,7 @@ def put(
 @commands.command("cancel-booked")
 def cancel_booked(policy_id: PolicyId, as_json: AsJson = False) -> None:
     """Take back the version of a policy that is booked for later."""
-    run(lambda pool: AdministerPolicies(pool).cancel_booked(policy_id, actor=ACTOR), command="policies")
+    run(lambda pool: cancel_version(pool, policy_id, actor=ACTOR), command="policies")
     show({"policyId": policy_id}, as_json)
 
 

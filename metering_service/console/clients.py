@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from metering_service.accounts import give_credits
 from metering_service.accounts.administer import fetch_balance
 from metering_service.accounts.quota import list_quotas
 from metering_service.api.responses import parse_id, read_known_client
@@ -91,7 +92,7 @@ async def show_client(request: web.Request) -> web.Response:
         spent=sum(day.spent for day in days),
         days=days,
         balance_chart=draw_balance(days) if is_paid else None,
-        recurring=await cases.credits.list_recurring(client_id),
+        recurring=await give_credits.list_recurring(cases.pool, client_id),
         lines=lines,
         is_first=not cursor,
         next_cursor=encode_cursor(*last.charge, *last.refusal) if last else None,

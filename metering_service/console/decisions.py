@@ -4,6 +4,7 @@ import uuid
 
 from aiohttp import web
 
+from metering_service.accounts import give_credits
 from metering_service.api.responses import parse_id, read_identifier, read_known_client
 from metering_service.console.links import link
 from metering_service.console.pages import SESSION, go_to, show, use_cases
@@ -13,6 +14,7 @@ from metering_service.events.decision import Decision
 from metering_service.events.event import SENTENCES, BillableEvent
 from metering_service.events.event_store import EventStore
 from metering_service.events.read import fetch_event
+from metering_service.policies.administer import fetch_history
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, Policy, is_identifier
 from metering_service.refusals.keep import fetch_refusals
 from service_chassis.http.cursor import decode_cursor
@@ -50,7 +52,7 @@ async def show_event(request: web.Request) -> web.Response:
     state = await fetch_event(cases.pool, client_id, event_id)
     receipt = state.receipt and state.receipt.as_document()
     refundable = (
-        (await cases.credits.count_refundable(client_id, event_id))[1]
+        (await give_credits.count_refundable(cases.pool, client_id, event_id))[1]
         if state.state == "settled" and state.receipt
         else 0
     )
@@ -90,7 +92,7 @@ async def show_refusal(request: web.Request) -> web.Response:
 
 async def _find_terms(request: web.Request, policy_id: str, number: int) -> Policy | None:
     try:
-        _, versions = await use_cases(request).policies.fetch_history(policy_id)
+        _, versions = await fetch_history(use_cases(request).pool, policy_id)
     except PolicyNotFound:
         return None
     return next((each.policy for each in versions if each.version == number), None)

@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from metering_service.accounts import give_credits
 from metering_service.accounts.administer import fetch_balance
 from metering_service.api.grant_schemas import CreateGrantSchema
 from metering_service.api.responses import read_known_client
@@ -50,8 +51,8 @@ async def grant(request: web.Request) -> web.Response:
         return await _ask(request, client_id, written, errors)
     is_asked = form.get("step") != "do"
     try:
-        given = await use_cases(request).credits.grant(
-            client_id, **terms, dry_run=is_asked, actor=request[SESSION].actor
+        given = await give_credits.give(
+            use_cases(request).pool, client_id, **terms, dry_run=is_asked, actor=request[SESSION].actor
         )
     except InvalidRequest:
         return await _ask(request, client_id, written, {"expires": "Must be a day to come."})

@@ -22,6 +22,7 @@ from metering_service.console.terms import (
     read_fields,
 )
 from metering_service.errors import PolicyChanged, PolicyNotFound
+from metering_service.policies.administer import fetch_history, list_current, put_version
 from metering_service.policies.policy import WRONG_IDENTIFIER, Policy, PolicyVersion, is_identifier
 from metering_service.policies.schema import make_policy
 from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS, preview_policy
@@ -38,7 +39,7 @@ async def list_policies(request: web.Request) -> web.Response:
     """GET /console/policies."""
     cursor = request.query.get("cursor")
     (after,) = decode_cursor(cursor, parse_id) if cursor else ("",)
-    versions, last = await use_cases(request).policies.list_current(after, PAGE_LINES)
+    versions, last = await list_current(use_cases(request).pool, after, PAGE_LINES)
     return await show(
         request,
         "policies.html",
@@ -52,7 +53,7 @@ async def list_policies(request: web.Request) -> web.Response:
 async def show_policy(request: web.Request) -> web.Response:
     """GET /console/policies/of/{policyId}."""
     policy_id = read_identifier(request, "policyId")
-    present, versions = await use_cases(request).policies.fetch_history(policy_id)
+    present, versions = await fetch_history(use_cases(request).pool, policy_id)
     earlier: list[PolicyVersion | None] = [*versions[1:], None]
     history = [
         (version, [term for term in compare(before.policy if before else None, version.policy) if term.is_changed])
@@ -78,7 +79,7 @@ async def show_new(request: web.Request) -> web.Response:
 async def show_edit(request: web.Request) -> web.Response:
     """GET /console/policies/of/{policyId}/edit."""
     policy_id = read_identifier(request, "policyId")
-    present, versions = await use_cases(request).policies.fetch_history(policy_id)
+    present, versions = await fetch_history(use_cases(request).pool, policy_id)
     fields = fill_form(present.policy)
     terms, errors = _load(read_fields(fields))
     if errors or make_policy(terms) != present.policy:
@@ -104,8 +105,8 @@ async def preview(request: web.Request) -> web.Response:
     draft = make_policy(terms)
     is_asked = form.get("step") != "do"
     try:
-        version, warnings = await use_cases(request).policies.put(
-            *(policy_id, draft),
+        version, warnings = await put_version(
+            *(use_cases(request).pool, policy_id, draft),
             effective_at=terms["effective_at"],
             base=fields.get("base", ""),
             dry_run=is_asked,
@@ -167,7 +168,7 @@ def _load(fields: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
 async def _find_versions(request: web.Request, policy_id: str) -> tuple[PolicyVersion | None, PolicyVersion | None]:
     """Return the present version and the newest, which may be booked; None and None for no such policy."""
     try:
-        present, versions = await use_cases(request).policies.fetch_history(policy_id)
+        present, versions = await fetch_history(use_cases(request).pool, policy_id)
     except PolicyNotFound:
         return None, None
     return present, versions[0]
