@@ -3,7 +3,6 @@
 `actor` is a service key's, or names the command line.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,29 +13,6 @@ from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.policies.store import PolicyStore
 from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.errors import InvalidRequest
-
-
-@dataclass(frozen=True, slots=True)
-class ClientPolicy:
-    """A client's policies: the present one, None for the default, what is booked, and what was."""
-
-    client_id: str
-    present: Assignment | None
-    booked: list[Assignment]
-    past: list[Assignment]
-
-    def as_document(self) -> dict[str, Any]:
-        """Return them as JSON values, for callers and operators alike."""
-        present = self.present
-        return {
-            "clientId": self.client_id,
-            "policyId": present.policy_id if present else None,
-            "from": present.starts_at if present else None,
-            "until": present.ends_at if present else None,
-            "shadow": present.shadow_policy_id if present else None,
-            "booked": [_render(assignment) for assignment in self.booked],
-            "past": [_render(assignment) for assignment in self.past],
-        }
 
 
 async def give_policy(
@@ -51,13 +27,15 @@ async def give_policy(
     reset_periods: bool = False,
     create: bool = False,
     actor: str,
-) -> ClientPolicy:
+) -> dict[str, Any]:
     """Give a client a policy from `from_when`, None for now, and from `until` on the policy `then`.
 
     The policy `shadow` decides about the same events meanwhile, and refuses nothing. Takes the place of all that
     was booked for then or later. Periods that do not follow the calendar go on as they were unless
     `reset_periods`. Raises ClientNotFound unless the client is known or to be created, UnknownPolicy,
     PolicyNotBegun, or InvalidRequest naming the field.
+
+    Returns, as JSON values, the client's present policy, null for the default, what is booked, and what was.
     """
     async with pool.acquire(client_id=client_id) as connection, connection.transaction():
         accounts, store = LedgerStore(connection), AssignmentStore(connection)
@@ -95,17 +73,18 @@ async def give_policy(
         return await _read(connection, client_id, now)
 
 
-async def fetch_client_policy(pool: asyncpg.Pool, client_id: str) -> ClientPolicy:
-    """Return a client's policies. Raises ClientNotFound."""
+async def fetch_client_policy(pool: asyncpg.Pool, client_id: str) -> dict[str, Any]:
+    """Return a client's policies, as `give_policy`. Raises ClientNotFound."""
     await LedgerStore(pool).require_known(client_id)
     return await _read(pool, client_id, await PolicyStore(pool).fetch_now())
 
 
-async def _read(connection: asyncpg.Connection | asyncpg.Pool, client_id: str, now: datetime) -> ClientPolicy:
+async def _read(connection: asyncpg.Connection | asyncpg.Pool, client_id: str, now: datetime) -> dict[str, Any]:
     assignments = await AssignmentStore(connection).list_all(client_id)
-    begun = [assignment for assignment in assignments if assignment.starts_at <= now]
-    booked = [assignment for assignment in assignments if assignment.starts_at > now]
-    return ClientPolicy(client_id, begun[-1] if begun else None, booked, begun[:-1])
+    begun = [_render(assignment) for assignment in assignments if assignment.starts_at <= now]
+    booked = [_render(assignment) for assignment in assignments if assignment.starts_at > now]
+    default: dict[str, Any] = {"policyId": None, "from": None, "until": None, "shadow": None}
+    return {"clientId": client_id, **(begun[-1] if begun else default), "booked": booked, "past": begun[:-1]}
 
 
 def _require_order(now: datetime, start: datetime, until: datetime | None, then: str | None) -> None:

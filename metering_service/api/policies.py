@@ -93,14 +93,14 @@ async def assign_policy(request: web.Request) -> web.Response:
     client_id = read_identifier(request, "clientId")
     terms = await read_body(request, _ASSIGN_POLICY)
     assigned = await give_policy(request.app[COMPONENTS].pool, client_id, **terms, actor=request[KEY].name)
-    return respond(assigned.as_document())
+    return respond(assigned)
 
 
 @for_keys("admin")
 async def get_client_policy(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/policy."""
     found = await fetch_client_policy(request.app[COMPONENTS].pool, read_identifier(request, "clientId"))
-    return respond(found.as_document())
+    return respond(found)
 
 
 _POLICY_EXAMPLE = {

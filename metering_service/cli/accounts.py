@@ -57,7 +57,7 @@ def assign(
         ),
         command="assign",
     )
-    show(assigned.as_document(), as_json, _POLICY_COLUMNS)
+    show(assigned, as_json, _POLICY_COLUMNS)
 
 
 @commands.command("mend-clock")

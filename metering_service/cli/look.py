@@ -112,7 +112,7 @@ def client(client_id: ClientId, default_policy: DefaultPolicy = "free", as_json:
         refusals, _ = await find_refusals(pool, client_id, None, None, LAST_LINE, _LAST_ENTRIES)
         entries = await LedgerStore(pool).list_last_entries(client_id, _LAST_ENTRIES)
         return {
-            "policy": assigned.as_document(),
+            "policy": assigned,
             "quotas": [use.as_document() for use in await _list_quotas(pool, default_policy, client_id, None)],
             "balance": shown,
             "grants": shown.pop("grants"),
