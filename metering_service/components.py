@@ -1,7 +1,7 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,13 +85,20 @@ async def open_components(
     metrics = MeteringMetrics(app[METRICS])
     default_policy = settings.default_policy
     size = settings.postgres_pool_size
-    open_counted = partial(_open_pool, settings, PoolMetrics(app[METRICS]))
+    dsn, charging_dsn = settings.postgres_dsn, settings.postgres_charging_dsn or settings.postgres_dsn
+    open_counted = partial(
+        open_pool,
+        application_name="metering_service",
+        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+        is_behind_pooler=settings.postgres_pooler,
+        metrics=PoolMetrics(app[METRICS]),
+    )
     async with (
-        open_counted("charging", size, CHARGING_SETTINGS, settings.postgres_charging_dsn) as charging_pool,
+        open_counted(charging_dsn, size=size, name="charging", settings=CHARGING_SETTINGS) as charging_pool,
         # For everything that no request for a charge waits for.
-        open_counted("others", max(2, size // 2), {}) as pool,
+        open_counted(dsn, size=max(2, size // 2), name="others") as pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
-        open_counted("readiness", 1, {}) as readiness_pool,
+        open_counted(dsn, size=1, name="readiness") as readiness_pool,
         aclosing(
             RateLimiter(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds, metrics=metrics)
         ) as rates,
@@ -152,23 +159,3 @@ async def open_components(
                 health=ReadHealth(pool, decided, names),
                 sessions=ConsoleSessions(pool, service_keys),
             )
-
-
-def _open_pool(
-    settings: MeteringSettings,
-    metrics: PoolMetrics,
-    name: str,
-    size: int,
-    server_settings: Mapping[str, str],
-    dsn: str = "",
-) -> AbstractAsyncContextManager[asyncpg.Pool]:
-    return open_pool(
-        dsn or settings.postgres_dsn,
-        size=size,
-        application_name="metering_service",
-        settings=server_settings,
-        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
-        is_behind_pooler=settings.postgres_pooler,
-        name=name,
-        metrics=metrics,
-    )
