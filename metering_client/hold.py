@@ -23,15 +23,21 @@ class Charge:
     """A fact about to be committed, with its event. `units` may be set until the block ends."""
 
     def __init__(
-        self, connection: asyncpg.Connection, event: BillableEvent, grant: Grant, retention: timedelta
+        self,
+        connection: asyncpg.Connection,
+        event: BillableEvent,
+        grant: Grant,
+        retention: timedelta,
+        units: int,
+        at: datetime | None,
     ) -> None:
         self._connection = connection
         self._event = event
         self._grant = grant
         self._retention = retention
         self._is_asked = grant.is_settled
-        self.units = event.units
-        self.at: datetime | None = None
+        self.units = units
+        self.at = at
 
     async def fence(self) -> bool:
         """Write the fence now; return whether the event is to be charged: False where it was before, or may not be.
@@ -103,9 +109,8 @@ class Hold:
             raise RuntimeError("charge() was used already: a hold is for one fact")
         if connection.is_in_transaction():
             raise RuntimeError("charge() begins and ends the transaction: the connection must be in none")
-        charge = Charge(connection, self._event, self._grant, self._retention)
-        charge.units = self._event.units if units is None else units
-        charge.at = at
+        units = self._event.units if units is None else units
+        charge = Charge(connection, self._event, self._grant, self._retention, units, at)
         transaction = connection.transaction()
         await transaction.start()
         try:

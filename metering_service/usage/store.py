@@ -1,6 +1,6 @@
 """Usage in PostgreSQL, as it is read."""
 
-from datetime import date, datetime
+from datetime import date
 
 import orjson
 
@@ -56,7 +56,10 @@ class UsageStore(Store):
         rows = await self._connection.fetch(
             statement, client_id, from_day, to_day, window, timeout=READ_TIMEOUT_SECONDS
         )
-        return [_read_sum(*row) for row in rows]
+        return [
+            UsageSum(day, group, charged, units, credits, overage, refused and orjson.loads(refused), last_at)
+            for day, group, charged, units, credits, overage, refused, last_at in rows
+        ]
 
     _IS_FINAL = """
         SELECT (utc_now() AT TIME ZONE 'UTC')::date >= $3 AND NOT EXISTS (
@@ -66,17 +69,3 @@ class UsageStore(Store):
     async def is_final(self, client_id: str, from_day: date, to_day: date) -> bool:
         """Return whether the days from `from_day` up to `to_day` are over and nothing of them is held any more."""
         return bool(await self._connection.fetchval(self._IS_FINAL, client_id, from_day, to_day))
-
-
-def _read_sum(
-    window: date,
-    group: str | None,
-    charged: int,
-    units: int,
-    credits: int,
-    overage: int | None,
-    refused: str | None,
-    last_at: datetime,
-) -> UsageSum:
-    by_code = None if refused is None else orjson.loads(refused)
-    return UsageSum(window, group, charged, units, credits, overage, by_code, last_at)
