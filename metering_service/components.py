@@ -16,7 +16,6 @@ from metering_service.events.release import ReleaseHolds
 from metering_service.events.settle import SettleEvents
 from metering_service.events.watch import WATCH_INTERVAL_SECONDS, watch_holds
 from metering_service.health.decisions import SAMPLE_INTERVAL_SECONDS, WatchDecisions
-from metering_service.health.read import ReadHealth
 from metering_service.metrics import MeteringMetrics
 from metering_service.notices.address import AddressGuard
 from metering_service.notices.administer import AdministerWebhooks
@@ -65,7 +64,7 @@ class Components:
     releases: ReleaseHolds
     webhooks: AdministerWebhooks
     admin_audit: ReadAdminAudit
-    health: ReadHealth
+    decided: WatchDecisions
     sessions: ConsoleSessions
 
 
@@ -156,6 +155,6 @@ async def open_components(
                 releases=ReleaseHolds(charging_pool),
                 webhooks=AdministerWebhooks(pool, names, clock),
                 admin_audit=ReadAdminAudit(pool),
-                health=ReadHealth(pool, decided, names),
+                decided=decided,
                 sessions=ConsoleSessions(pool, service_keys),
             )

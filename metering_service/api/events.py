@@ -142,18 +142,12 @@ async def get_event(request: web.Request) -> web.Response:
 async def list_held_events(request: web.Request) -> web.Response:
     """GET /internal/events?state=held."""
     wanted = read_query(request, _HELD_PARAMETERS)
-    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, read_moment, _parse_uuid)
+    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, read_moment, UUID)
     service = request[KEY].name if request[KEY].scope == "events" else None
     page = await list_held(
         request.app[COMPONENTS].pool, service, wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
     )
     return respond_page("events", page, _render_held, lambda last: (last.held_at, last.hold_id))
-
-
-def _parse_uuid(value: Any) -> UUID:
-    if not isinstance(value, str):
-        raise TypeError
-    return UUID(value)
 
 
 def _read_until(request: web.Request) -> float:

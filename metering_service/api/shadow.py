@@ -1,7 +1,6 @@
 """What shadow policies would have refused."""
 
 from datetime import date
-from typing import Any
 
 from aiohttp import web
 from marshmallow import Schema, fields
@@ -59,7 +58,7 @@ async def get_shadow_report(request: web.Request) -> web.Response:
     """GET /internal/policies/{policyId}/shadow-report."""
     policy_id = read_identifier(request, "policyId")
     asked = read_query(request, _PARAMETERS)
-    limit, after = read_page(asked, FIRST_REFUSALS, _parse_day, parse_id, parse_id, parse_id)
+    limit, after = read_page(asked, FIRST_REFUSALS, date.fromisoformat, parse_id, parse_id, parse_id)
     page = await report_shadow(
         request.app[COMPONENTS].pool, policy_id, asked["from"], asked["to"], tuple(after), limit
     )
@@ -70,12 +69,6 @@ async def get_shadow_report(request: web.Request) -> web.Response:
         lambda last: (last.day, last.client_id, last.code, last.limit),
         policyId=policy_id,
     )
-
-
-def _parse_day(value: Any) -> date:
-    if not isinstance(value, str):
-        raise TypeError
-    return date.fromisoformat(value)
 
 
 ENDPOINTS = (

@@ -117,8 +117,7 @@ class Isolated(Generic[Event, Outcome]):
             self._tell(asyncpg.LockNotAvailableError(), client)
 
     async def _find_lock_holders(self, clients: Sequence[str]) -> dict[str, str]:
-        async with self._pool.acquire() as connection:
-            return await HoldStore(connection).find_lock_holders(clients)
+        return await HoldStore(self._pool).find_lock_holders(clients)
 
     async def _run_after(self, error: Exception, batch: "_Batch[Event, Outcome]", numbers: Sequence[int]) -> None:
         """Tell what made `numbers` fail together, and run them by halves."""
