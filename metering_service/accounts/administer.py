@@ -4,6 +4,7 @@ An account is moved on before it is read.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 import asyncpg
 
@@ -12,7 +13,6 @@ from metering_service.accounts.grant import Balance
 from metering_service.accounts.grant_store import GrantStore
 from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.accounts.move_on import move_account
-from service_chassis.clock import system_clock
 from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.database.pool import open_snapshot
 from service_chassis.http.cursor import cut_page
@@ -21,7 +21,7 @@ STREAMED_ENTRIES = 1000
 """Read at once of a ledger that is wanted whole."""
 
 
-async def mend_accounts(pool: asyncpg.Pool, client_id: str | None, *, actor: str) -> list[str]:
+async def mend_accounts(pool: asyncpg.Pool, client_id: str | None, *, now: datetime, actor: str) -> list[str]:
     """Set the moments and counters right of accounts that were counted at a moment to come; return whose.
 
     For one client or, without, for all: after the database's clock was ahead, and was set right. Raises
@@ -37,7 +37,7 @@ async def mend_accounts(pool: asyncpg.Pool, client_id: str | None, *, actor: str
             await store.lock_account(each)
             if each in ahead and await store.mend_moments(each):
                 mended.append(each)
-                await AdminAuditStore(connection).insert_line(system_clock(), actor, "mend_clock", each)
+                await AdminAuditStore(connection).insert_line(now, actor, "mend_clock", each)
     return mended
 
 

@@ -14,6 +14,7 @@ from metering_service.cli.run import run, run_about
 from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, show, show_json
 from service_chassis.cli.usage import Commands
+from service_chassis.clock import system_clock
 
 commands = Commands()
 
@@ -66,7 +67,7 @@ def mend_clock(
     as_json: AsJson = False,
 ) -> None:
     """Set right what was counted at a moment to come, after the database's clock was ahead. `audit` lists it."""
-    mended = run(lambda pool: mend_accounts(pool, client_id, actor=ACTOR))
+    mended = run(lambda pool: mend_accounts(pool, client_id, now=system_clock(), actor=ACTOR))
     show([{"clientId": each} for each in mended], as_json, ("clientId",))
 
 
