@@ -14,11 +14,10 @@ from metering_service.api.responses import (
     parse_id,
     read_identifier,
     read_page,
-    respond,
+    respond_page,
 )
 from metering_service.components import COMPONENTS
 from metering_service.decisions.read import Position, as_document, find_decisions
-from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Success
 
@@ -64,11 +63,8 @@ async def list_decisions(request: web.Request) -> web.Response:
     parsers = (read_moment, int, read_moment, parse_id, parse_id, parse_id, parse_id)
     limit, (at, entry_id, *refusal) = read_page(asked, (*_FIRST.charge, *_FIRST.refusal), *parsers)
     position = Position((at, entry_id), tuple(refusal))
-    lines, ended = await find_decisions(
-        request.app[COMPONENTS].pool, client_id, asked["from"], asked["to"], position, limit
-    )
-    cursor = encode_cursor(*ended.charge, *ended.refusal) if ended else None
-    return respond({"decisions": [as_document(line) for line in lines], "nextCursor": cursor})
+    page = await find_decisions(request.app[COMPONENTS].pool, client_id, asked["from"], asked["to"], position, limit)
+    return respond_page("decisions", page, as_document, lambda ended: (*ended.charge, *ended.refusal))
 
 
 ENDPOINTS = (

@@ -90,7 +90,6 @@ async def create_adjustment(request: web.Request) -> web.Response:
     return respond(entry.as_document())
 
 
-_GRANT_ID = describe_identifier("grantId", "The grant's id.")
 _AT = "2026-07-01T09:00:00Z"
 _GRANT_BODY = {
     "grantId": "order-1001",
@@ -134,7 +133,7 @@ ENDPOINTS = (
         description="Takes what is left of a grant. What live holds lie on they may still spend; what they give back "
         "lapses. A voided grant again changes nothing.",
         tag="accounts",
-        parameters=(CLIENT_ID, _GRANT_ID),
+        parameters=(CLIENT_ID, describe_identifier("grantId", "The grant's id.")),
         body=VoidGrantSchema,
         body_examples={"An order that was cancelled": {"reason": "The order was cancelled"}},
         responses={

@@ -139,7 +139,6 @@ _VERSION_EXAMPLE = {
     **_POLICY_EXAMPLE,
 }
 _POLICY_ID = describe_identifier("policyId", "The policy's id.")
-_NOT_FOUND = describe_missing(PolicyNotFound("starter"))
 _NOT_BEGUN = Failure("A client would have the policy before any version is in force.", PolicyNotBegun("starter"))
 _CLIENT_POLICY_EXAMPLE = {
     "clientId": "demo",
@@ -203,7 +202,7 @@ ENDPOINTS = (
         responses={
             200: Success("The policy.", PolicyHistorySchema, {**_VERSION_EXAMPLE, "history": [_VERSION_EXAMPLE]})
         },
-        failures=[_NOT_FOUND, *ADMIN_KEY],
+        failures=[describe_missing(PolicyNotFound("starter")), *ADMIN_KEY],
     ),
     Endpoint(
         "PUT",

@@ -54,7 +54,6 @@ async def list_recurring_grants(request: web.Request) -> web.Response:
     return respond({"clientId": client_id, "recurringGrants": [each.as_document() for each in found]})
 
 
-_RECURRING_ID = describe_identifier("recurringId", "The recurring grant's id.")
 _RECURRING_BODY = {
     "credits": 1000,
     "every": "month",
@@ -77,7 +76,7 @@ ENDPOINTS = (
         "not. A change counts from the next period on. `rollover`: so much of what is left when a period ends, at "
         "the most, comes on top of the next grant.",
         tag="accounts",
-        parameters=(CLIENT_ID, _RECURRING_ID),
+        parameters=(CLIENT_ID, describe_identifier("recurringId", "The recurring grant's id.")),
         body=PutRecurringGrantSchema,
         body_examples={"A monthly allowance": _RECURRING_BODY},
         responses={200: Success("The recurring grant.", RecurringGrantSchema, _RECURRING_EXAMPLE)},

@@ -11,7 +11,7 @@ from metering_service.components import COMPONENTS
 from metering_service.errors import ClientNotFound
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER, is_identifier
 from service_chassis.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthorized
-from service_chassis.http.cursor import Row, decode_cursor, encode_cursor
+from service_chassis.http.cursor import Position, Row, decode_cursor, encode_cursor
 from service_chassis.http.json_response import JsonResponse
 from service_chassis.openapi.endpoint import Failure, path, query
 from service_chassis.schema.dump import encode_json
@@ -82,14 +82,17 @@ def read_page(
 
 def respond_page(
     name: str,
-    page: tuple[Sequence[Row], Row | None],
+    page: tuple[Sequence[Row], Position | None],
     render: Callable[[Row], Any],
-    find_position: Callable[[Row], Sequence[object]],
+    find_position: Callable[[Position], Sequence[object]],
     **more: Any,
 ) -> web.Response:
-    """Make the response of a page as `cut_page` returns it: its rows under `name`, and where the next one begins."""
-    rows, last = page
-    next_cursor = None if last is None else encode_cursor(*find_position(last))
+    """Make the response of a page: its rows under `name`, and where the next one begins.
+
+    `page` is rows and what says where they ended, None for the last: of `cut_page`, its last row.
+    """
+    rows, ended = page
+    next_cursor = None if ended is None else encode_cursor(*find_position(ended))
     return respond({**more, name: [render(row) for row in rows], "nextCursor": next_cursor})
 
 

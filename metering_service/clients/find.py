@@ -35,7 +35,7 @@ async def find_clients(
     async with pool.acquire() as connection:
         store, policies = ClientStore(connection), PolicyStore(connection)
         today = (await policies.fetch_now()).date()
-        since, pace_since = _days_ago(today, SEEN_DAYS), _days_ago(today, PACE_DAYS)
+        since, pace_since = (today - timedelta(days=days - 1) for days in (SEEN_DAYS, PACE_DAYS))
         counted_since = pace_since if order == "ending" else since
         found, last = cut_page(await store.list_ordered(order, part, counted_since, after, limit + 1), limit)
         lines = await store.list_lines([client_id for client_id, _ in found], since, pace_since)
@@ -58,7 +58,3 @@ async def list_balance_days(pool: asyncpg.Pool, usage: Usage, balance: Balance) 
     given = await LedgerStore(pool).list_given(usage.client_id, begin)
     days = [usage.from_day + timedelta(days=n) for n in range((usage.to_day - usage.from_day).days)]
     return run_down(days, balance.available + balance.held, spent, given)
-
-
-def _days_ago(today: date, days: int) -> date:
-    return today - timedelta(days=days - 1)

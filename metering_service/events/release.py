@@ -1,12 +1,10 @@
 """Release (void): give back what was held, once it is known that the fact did not happen."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import asyncpg
 
 from metering_service.events.event import NOT_DECIDED, Release, ReleasedEvent
-from metering_service.events.hold_store import HoldStore
 from metering_service.events.isolation import Isolated
 
 
@@ -24,8 +22,7 @@ class ReleaseHolds:
         """
         isolated = self._isolated.get(service)
         if isolated is None:
-            isolated = self._isolated[service] = Isolated(self._pool, partial(self._ask, service), "release")
+            isolated = self._isolated[service] = Isolated(
+                self._pool, lambda store, events: store.release(events, service=service), "release"
+            )
         return [outcome or Release("error", NOT_DECIDED) for outcome in await isolated.run(events)]
-
-    async def _ask(self, service: str, store: HoldStore, events: Sequence[ReleasedEvent]) -> list[Release | None]:
-        return await store.release(events, service=service)
