@@ -45,7 +45,7 @@ class Rate:
 
     @property
     def period_microseconds(self) -> int:
-        """The period, in microseconds: also the ticks in which one request's worth comes back (rates/gcra.lua)."""
+        """The period, in microseconds: also the ticks in which one request's worth comes back (rates/gcra.py)."""
         return self.period_seconds * 1_000_000
 
     @cached_property

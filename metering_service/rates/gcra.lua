@@ -1,4 +1,4 @@
--- The generic cell rate algorithm for a batch of requests, as tests/metering_service/gcra.py specifies it.
+-- The generic cell rate algorithm for a batch of requests, as gcra.py specifies it.
 -- KEYS[i]: a bucket, once each.
 -- ARGV[1]: 1 to take places, 0 only to look.
 -- ARGV[5i-3 ...]: whole microseconds and ticks in which one request's worth comes back; ticks in a microsecond; whole

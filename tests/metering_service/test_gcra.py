@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from metering_service.policies.policy import Rate
+from metering_service.rates import gcra
 from metering_service.rates.connections import SCRIPT
-from tests.metering_service import gcra
 
 
 class At:

@@ -1,4 +1,4 @@
-"""The generic cell rate algorithm (ITU-T I.371) for several requests and buckets: what `rates/gcra.lua` is held to.
+"""The generic cell rate algorithm (ITU-T I.371) for several requests and buckets: the specification of `gcra.lua`.
 
 A bucket holds one number, the theoretical arrival time: the moment from which on nothing of the burst is in use. One
 request's worth of the burst comes back in `period / limit`, which need not be a whole number of microseconds:
