@@ -103,21 +103,11 @@ def _read_limit(entry: dict[str, Any]) -> Limit:
     return Limit(take_text(entry, "name"), *numbers)
 
 
-def read_settlements(document: Any, events: Sequence[BillableEvent]) -> list[str]:
-    """Return the state that metering says each of `events` is in now."""
-    entries = take_entries(document, "results", len(events))
-    for entry, event in zip(entries, events, strict=True):
-        if take_text(entry, "eventId") != event.event_id:
-            raise MalformedResponse("a settlement of another event")
-    return [take_text(entry, "state") for entry in entries]
-
-
-def read_releases(document: Any, events: Sequence[BillableEvent]) -> list[str]:
-    """Return the state of the hold of each of `events`."""
-    entries = take_entries(document, "results", len(events))
-    for entry, event in zip(entries, events, strict=True):
-        if take_text(entry, "holdId") != event.hold_id:
-            raise MalformedResponse("a release of another hold")
+def read_states(document: Any, name: str, ids: Sequence[str]) -> list[str]:
+    """Return the state of each event or hold of `ids`, in order. Each result says under `name` which it is of."""
+    entries = take_entries(document, "results", len(ids))
+    if [take_text(entry, name) for entry in entries] != list(ids):
+        raise MalformedResponse(f"a result of another {name}")
     return [take_text(entry, "state") for entry in entries]
 
 

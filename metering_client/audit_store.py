@@ -8,17 +8,15 @@ import asyncpg
 
 from metering_client.event import Fact
 from metering_client.outbox_store import UnsettledEvent
+from service_chassis.database.store import Store
 
 READ_TIMEOUT_SECONDS = 3600.0
 """An audit of many facts takes minutes and disturbs nobody."""
 _PREFETCHED_ROWS = 1000
 
 
-class AuditStore:
+class AuditStore(Store):
     """Streams what the checks want, through one connection that the caller holds, in a transaction."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _WAITING = """
         SELECT hold_id, event_id, client_id, created_at, parked_at, attempts, last_error FROM billable_event

@@ -160,11 +160,8 @@ class Billing:
             if await self.sweeper.await_release(event):
                 raise HoldAbandoned from error
             raise HoldTaken from error
-        if outcome is not Outcome.ABANDONED:
-            async with self._pool.acquire() as connection:
-                is_there = await OutboxStore(connection).list_happened([event])
-            if is_there:
-                raise FactExists from error
+        if outcome is not Outcome.ABANDONED and await OutboxStore(self._pool).list_happened([event]):
+            raise FactExists from error
         if isinstance(error, FenceRefused):
             raise HoldTaken from error
 

@@ -19,8 +19,7 @@ from metering_client.answers import (
     HeldPage,
     read_decisions,
     read_held_page,
-    read_releases,
-    read_settlements,
+    read_states,
 )
 from metering_client.errors import (
     EventNotSold,
@@ -33,8 +32,7 @@ from metering_client.errors import (
 )
 from metering_client.event import BillableEvent, Grant, require_event
 from metering_client.metrics import BillingMetrics
-from metering_client.usage import ClientSummary, DecisionPage
-from metering_client.usage_answers import read_decision_page, read_summary
+from metering_client.usage import ClientSummary, DecisionPage, read_decision_page, read_summary
 from service_chassis.batching import Batcher
 from service_chassis.errors import InvalidRequest, ServiceError
 from service_chassis.http.outgoing import OutgoingCall, show_address
@@ -170,21 +168,30 @@ class MeteringClient:
         metering knows nothing of them. Raises MeteringRefusedCall when metering does not accept the call as a whole,
         MeteringFault when it fails.
         """
-        tell = _as_whole if whole else _as_charge
-        body = {"events": [tell(event) for event in events]}
-        origins = _list_origins(events)
-        return await self._ask(
-            "settle", lambda document: read_settlements(document, events), body=body, origins=origins, is_part=False
-        )
+        ids = [event.event_id for event in events]
+        return await self._tell_of("settle", events, _as_whole if whole else _as_charge, "eventId", ids)
 
     async def release(self, events: Sequence[BillableEvent]) -> list[str]:
         """Give back the holds of `events`, up to 500, whose fact will never be; return the state of each, in
         order.
         """
-        body = {"events": [_as_ids(event) for event in events]}
-        origins = _list_origins(events)
+        return await self._tell_of("release", events, _as_ids, "holdId", [event.hold_id for event in events])
+
+    async def _tell_of(
+        self,
+        call: str,
+        events: Sequence[BillableEvent],
+        tell: Callable[[BillableEvent], object],
+        name: str,
+        ids: Sequence[str],
+    ) -> list[str]:
+        """Tell what became of `events`, each as `tell` has it; return their states, answered by their `ids`."""
         return await self._ask(
-            "release", lambda document: read_releases(document, events), body=body, origins=origins, is_part=False
+            call,
+            lambda document: read_states(document, name, ids),
+            body={"events": [tell(event) for event in events]},
+            origins=_list_origins(events),
+            is_part=False,
         )
 
     async def list_held(self, older_than_seconds: int, cursor: str | None) -> HeldPage:

@@ -23,15 +23,21 @@ class Charge:
     """A fact about to be committed, with its event. `units` may be set until the block ends."""
 
     def __init__(
-        self, connection: asyncpg.Connection, event: BillableEvent, grant: Grant, retention: timedelta
+        self,
+        connection: asyncpg.Connection,
+        event: BillableEvent,
+        grant: Grant,
+        retention: timedelta,
+        units: int,
+        at: datetime | None,
     ) -> None:
         self._connection = connection
         self._event = event
         self._grant = grant
         self._retention = retention
         self._is_asked = grant.is_settled
-        self.units = event.units
-        self.at: datetime | None = None
+        self.units = units
+        self.at = at
 
     async def fence(self) -> bool:
         """Write the fence now; return whether the event is to be charged: False where it was before, or may not be.
@@ -70,7 +76,8 @@ class Hold:
         self._grant = grant
         self._retention = retention
         self._settle_soon = settle_soon
-        self._is_commit_sent = False
+        self.is_commit_sent = False
+        """Whether COMMIT was sent: from then on only the fence knows what became of the hold."""
 
     @property
     def event_id(self) -> str:
@@ -87,11 +94,6 @@ class Hold:
         """What is left of each limit; empty where none was asked."""
         return self._grant.limits
 
-    @property
-    def is_commit_sent(self) -> bool:
-        """Whether COMMIT was sent: from then on only the fence knows what became of the hold."""
-        return self._is_commit_sent
-
     @asynccontextmanager
     async def charge(
         self, connection: asyncpg.Connection, *, units: int | None = None, at: datetime | None = None
@@ -103,13 +105,12 @@ class Hold:
         and ended here, since COMMIT is a step of the protocol; the connection must be in none. Once it is committed,
         the relay has it charged. What the block raises is raised, and then nothing is stored and nothing charged.
         """
-        if self._is_commit_sent:
+        if self.is_commit_sent:
             raise RuntimeError("charge() was used already: a hold is for one fact")
         if connection.is_in_transaction():
             raise RuntimeError("charge() begins and ends the transaction: the connection must be in none")
-        charge = Charge(connection, self._event, self._grant, self._retention)
-        charge.units = self._event.units if units is None else units
-        charge.at = at
+        units = self._event.units if units is None else units
+        charge = Charge(connection, self._event, self._grant, self._retention, units, at)
         transaction = connection.transaction()
         await transaction.start()
         try:
@@ -123,7 +124,7 @@ class Hold:
             self._settle_soon(self._event)
 
     async def _commit(self, transaction: asyncpg.transaction.Transaction) -> None:
-        self._is_commit_sent = True
+        self.is_commit_sent = True
         await transaction.commit()
 
 

@@ -12,6 +12,7 @@ import orjson
 from metering_client.event import BillableEvent, Fenced, Grant, Outcome
 from metering_client.fence_store import LEASE_SECONDS, insert_fences
 from service_chassis.database.pool import count_changed
+from service_chassis.database.store import Store
 from service_chassis.http.request_context import Origin
 
 BATCH_EVENTS = 500
@@ -47,16 +48,13 @@ class UnsettledEvent:
 _COLUMNS = "hold_id::text, event_id, client_id, event_type, user_id, units, created_at, request_id, traceparent"
 
 
-class OutboxStore:
+class OutboxStore(Store):
     """Reads and resolves what the fence holds, through one connection that the caller holds. Needs no transaction.
 
     Closes: the sweeper or a request that gives up against a request that commits (the primary key: whoever inserts
     first decides), two relays at once (a claimed event is nobody else's for a while). Leaves to metering: an event
     settled twice, which charges once. All moments are the database's (`utc_now()`).
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _INSERT_HAPPENED = f"""
         WITH item AS (

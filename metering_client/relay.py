@@ -67,8 +67,7 @@ class Relay:
         """Settle what is due in the outbox: left behind by a process that died, or postponed."""
         after = NO_HOLD
         while True:
-            async with self.pool.acquire() as connection:
-                events = await OutboxStore(connection).claim_due(after)
+            events = await OutboxStore(self.pool).claim_due(after)
             if events:
                 await self.settle(events)
                 after = events[-1].hold_id
@@ -118,8 +117,7 @@ class Relay:
 
         Not a part of settling: they must be true also while metering is away and nothing is settled.
         """
-        async with self.pool.acquire() as connection:
-            state = await OutboxStore(connection).fetch_state()
+        state = await OutboxStore(self.pool).fetch_state()
         self.metrics.unsettled.set(state.unsettled)
         self.metrics.oldest_unsettled.set(max(state.oldest_age_seconds or 0.0, 0.0))
         self.metrics.parked.set(state.parked)

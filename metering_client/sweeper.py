@@ -81,8 +81,7 @@ class Sweeper:
             cursor = page.next_cursor
         if failure is not None:
             raise failure
-        async with self.pool.acquire() as connection:
-            await OutboxStore(connection).delete_expired(self.retention, EXPIRED_HOLDS_A_ROUND)
+        await OutboxStore(self.pool).delete_expired(self.retention, EXPIRED_HOLDS_A_ROUND)
 
     async def give_up(self, event: BillableEvent) -> Outcome | None:
         """Give up the hold of `event` through the fence, and return what now stands there; None when that failed.
@@ -165,8 +164,7 @@ class Sweeper:
         happened: AbstractSet[str] = set()
         if settled:
             # Normal where the fact is there after all: metering was restored, and charged it under this hold.
-            async with self.pool.acquire() as connection:
-                happened = await OutboxStore(connection).list_happened(settled)
+            happened = await OutboxStore(self.pool).list_happened(settled)
         for hold_id, state in state_of.items():
             if state in ("released", NOT_NOW):
                 self.metrics.holds_resolved.labels(state).inc()

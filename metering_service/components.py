@@ -1,60 +1,41 @@
 """What the service is made of: built once at start, found by the API under one key."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import asyncpg
 from aiohttp import web
 
-from metering_service.accounts.administer import AdministerAccounts
-from metering_service.accounts.assign import AssignPolicies
-from metering_service.accounts.forget_receipts import FORGET_RECEIPTS_INTERVAL_SECONDS, ForgetReceipts
-from metering_service.accounts.give_credits import GiveCredits
-from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, MoveAccounts
-from metering_service.accounts.quota import ReadQuotas
-from metering_service.clients.find import FindClients
-from metering_service.decisions.read import ReadDecisions
+from metering_service.accounts.move_on import MOVE_INTERVAL_SECONDS, move_accounts
 from metering_service.events.authorize import AuthorizeEvents
-from metering_service.events.forget_counters import FORGET_COUNTERS_INTERVAL_SECONDS, ForgetCounters
 from metering_service.events.hold_store import CHARGING_SETTINGS
-from metering_service.events.read import ReadEvents
-from metering_service.events.release import FORGET_INTERVAL_SECONDS, ForgetReleased, ReleaseHolds
+from metering_service.events.release import ReleaseHolds
 from metering_service.events.settle import SettleEvents
-from metering_service.events.watch import WATCH_INTERVAL_SECONDS, WatchHolds
-from metering_service.exports.export import ExportClients
+from metering_service.events.watch import WATCH_INTERVAL_SECONDS, watch_holds
 from metering_service.health.decisions import SAMPLE_INTERVAL_SECONDS, WatchDecisions
-from metering_service.health.read import ReadHealth
 from metering_service.metrics import MeteringMetrics
 from metering_service.notices.address import AddressGuard
 from metering_service.notices.administer import AdministerWebhooks
-from metering_service.notices.keep import EXPIRY_INTERVAL_SECONDS, FORGET_NOTICES_INTERVAL_SECONDS, KeepNotices
+from metering_service.notices.expiring import EXPIRY_INTERVAL_SECONDS, note_expiring
 from metering_service.notices.send import (
     SEND_INTERVAL_SECONDS,
     WATCH_WEBHOOKS_INTERVAL_SECONDS,
     SendWebhooks,
-    WatchWebhooks,
     open_session,
+    watch_webhooks,
 )
-from metering_service.policies.administer import AdministerPolicies, check_policy
+from metering_service.policies.administer import check_policy
 from metering_service.policies.cache import PolicyCache
 from metering_service.rates.limiter import RateLimiter
 from metering_service.refusals.by_client import RefusalsByClient
-from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals, ReadRefusals
-from metering_service.replay.preview import PreviewPolicies
+from metering_service.refusals.keep import WRITE_INTERVAL_SECONDS, KeepRefusals
+from metering_service.retention.forget import Round, list_rounds
 from metering_service.sessions.log_in import ConsoleSessions
 from metering_service.settings import MeteringSettings, read_networks, read_receivers
-from metering_service.shadow.keep import (
-    FORGET_SHADOW_INTERVAL_SECONDS,
-    JUDGE_INTERVAL_SECONDS,
-    KeepShadow,
-    ReadShadow,
-)
-from metering_service.usage.read import ReadUsage
-from metering_service.usage.summarize import SummarizeClients
+from metering_service.shadow.keep import JUDGE_INTERVAL_SECONDS, KeepShadow
 from service_chassis.application import METRICS, READINESS
 from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.background import BackgroundTask, run_tasks
@@ -73,29 +54,17 @@ ACQUIRE_TIMEOUT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The use cases that calls need, and the keys that callers have, by their SHA-256."""
+    """What calls need: the use cases that are made once, what others read by, and callers' keys by their SHA-256."""
 
+    pool: asyncpg.Pool
+    default_policy: str
     service_keys: Mapping[bytes, ServiceKey]
     authorizations: AuthorizeEvents
     settlements: SettleEvents
     releases: ReleaseHolds
-    events: ReadEvents
-    policies: AdministerPolicies
-    assignments: AssignPolicies
-    accounts: AdministerAccounts
-    credits: GiveCredits
-    quotas: ReadQuotas
-    usage: ReadUsage
-    summaries: SummarizeClients
-    refusals: ReadRefusals
-    shadow: ReadShadow
-    decisions: ReadDecisions
-    exports: ExportClients
     webhooks: AdministerWebhooks
     admin_audit: ReadAdminAudit
-    clients: FindClients
-    previews: PreviewPolicies
-    health: ReadHealth
+    decided: WatchDecisions
     sessions: ConsoleSessions
 
 
@@ -115,13 +84,20 @@ async def open_components(
     metrics = MeteringMetrics(app[METRICS])
     default_policy = settings.default_policy
     size = settings.postgres_pool_size
-    open_counted = partial(_open_pool, settings, PoolMetrics(app[METRICS]))
+    dsn, charging_dsn = settings.postgres_dsn, settings.postgres_charging_dsn or settings.postgres_dsn
+    open_counted = partial(
+        open_pool,
+        application_name="metering_service",
+        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
+        is_behind_pooler=settings.postgres_pooler,
+        metrics=PoolMetrics(app[METRICS]),
+    )
     async with (
-        open_counted("charging", size, CHARGING_SETTINGS, settings.postgres_charging_dsn) as charging_pool,
+        open_counted(charging_dsn, size=size, name="charging", settings=CHARGING_SETTINGS) as charging_pool,
         # For everything that no request for a charge waits for.
-        open_counted("others", max(2, size // 2), {}) as pool,
+        open_counted(dsn, size=max(2, size // 2), name="others") as pool,
         # Of its own: however busy requests keep theirs, the process is not taken out of rotation for it.
-        open_counted("readiness", 1, {}) as readiness_pool,
+        open_counted(dsn, size=1, name="readiness") as readiness_pool,
         aclosing(
             RateLimiter(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds, metrics=metrics)
         ) as rates,
@@ -137,84 +113,48 @@ async def open_components(
         watch = ClockWatch(readiness_pool, clock, metrics.clock_apart)
         app[READINESS].require("clock", watch.check)
         policies = PolicyCache(charging_pool, default_policy=default_policy)
-        refusals = KeepRefusals(
-            pool, timedelta(days=settings.refusal_retention_days), RefusalsByClient(metrics.refusals)
-        )
-        shadow = KeepShadow(pool, policies, default_policy, metrics, timedelta(days=settings.shadow_retention_days))
-        notices = KeepNotices(pool)
+        refusals = KeepRefusals(pool, RefusalsByClient(metrics.refusals))
+        shadow = KeepShadow(pool, policies, default_policy, metrics)
         decided = WatchDecisions(metrics.count_decisions)
-        receipts = ForgetReceipts(pool, timedelta(days=settings.receipt_retention_days))
-        released = ForgetReleased(pool, timedelta(seconds=settings.hold_retention_seconds))
-        rounds: list[tuple[str, Callable[[], Awaitable[None]], float]] = [
+        rounds: list[Round] = [
             ("clock watch", watch.run_once, CLOCK_WATCH_INTERVAL_SECONDS),
-            ("watch holds", WatchHolds(pool, metrics).run_once, WATCH_INTERVAL_SECONDS),
+            ("watch holds", partial(watch_holds, pool, metrics), WATCH_INTERVAL_SECONDS),
             ("sample decisions", decided.run_once, SAMPLE_INTERVAL_SECONDS),
-            ("move accounts on", MoveAccounts(pool).run_once, MOVE_INTERVAL_SECONDS),
+            ("move accounts on", partial(move_accounts, pool), MOVE_INTERVAL_SECONDS),
             ("write refusals", refusals.run_once, WRITE_INTERVAL_SECONDS),
             ("judge by shadow policies", shadow.run_once, JUDGE_INTERVAL_SECONDS),
-            ("note expiring grants", notices.note_expiring, EXPIRY_INTERVAL_SECONDS),
-            ("forget released holds", released.run_once, FORGET_INTERVAL_SECONDS),
-            ("forget counters", ForgetCounters(pool).run_once, FORGET_COUNTERS_INTERVAL_SECONDS),
-            ("forget receipts", receipts.run_once, FORGET_RECEIPTS_INTERVAL_SECONDS),
-            ("forget refusals", refusals.forget_old, FORGET_INTERVAL_SECONDS),
-            ("forget shadow refusals", shadow.forget_old, FORGET_SHADOW_INTERVAL_SECONDS),
-            ("forget notices", notices.forget_old, FORGET_NOTICES_INTERVAL_SECONDS),
+            ("note expiring grants", partial(note_expiring, pool), EXPIRY_INTERVAL_SECONDS),
+            *list_rounds(pool, settings),
         ]
         for receiver in receivers:
             send = SendWebhooks(pool, session, receiver, names, metrics, clock).run_once
             rounds.append((f"send webhooks to {receiver.name}", send, SEND_INTERVAL_SECONDS))
         if receivers:
-            waiting = WatchWebhooks(pool, names, metrics).run_once
+            waiting = partial(watch_webhooks, pool, names, metrics)
             rounds.append(("watch webhooks", waiting, WATCH_WEBHOOKS_INTERVAL_SECONDS))
         tasks = [
             BackgroundTask(name, run_once, interval_seconds=seconds, rounds=metrics.background_rounds)
             for name, run_once, seconds in rounds
         ]
-        accounts, quotas, usage = AdministerAccounts(pool, clock), ReadQuotas(pool, default_policy), ReadUsage(pool)
         async with run_tasks(tasks):
             yield Components(
+                pool=pool,
+                default_policy=default_policy,
                 service_keys=service_keys,
                 authorizations=AuthorizeEvents(
-                    charging_pool, policies, rates, watch, refusals, shadow, metrics, default_policy=default_policy
+                    charging_pool,
+                    policies,
+                    rates,
+                    watch,
+                    refusals.log.note,
+                    shadow.note,
+                    metrics,
+                    default_policy=default_policy,
                 ),
                 settlements=SettleEvents(charging_pool, policies, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),
-                events=ReadEvents(pool),
-                policies=AdministerPolicies(pool),
-                assignments=AssignPolicies(pool),
-                accounts=accounts,
-                credits=GiveCredits(pool),
-                quotas=quotas,
-                usage=usage,
-                summaries=SummarizeClients(pool, usage, quotas, accounts, default_policy),
-                refusals=ReadRefusals(pool),
-                shadow=ReadShadow(pool),
-                decisions=ReadDecisions(pool),
-                exports=ExportClients(accounts, usage),
                 webhooks=AdministerWebhooks(pool, names, clock),
                 admin_audit=ReadAdminAudit(pool),
-                clients=FindClients(pool, quotas, default_policy),
-                previews=PreviewPolicies(pool, default_policy),
-                health=ReadHealth(pool, decided, names),
+                decided=decided,
                 sessions=ConsoleSessions(pool, service_keys),
             )
-
-
-def _open_pool(
-    settings: MeteringSettings,
-    metrics: PoolMetrics,
-    name: str,
-    size: int,
-    server_settings: Mapping[str, str],
-    dsn: str = "",
-) -> AbstractAsyncContextManager[asyncpg.Pool]:
-    return open_pool(
-        dsn or settings.postgres_dsn,
-        size=size,
-        application_name="metering_service",
-        settings=server_settings,
-        acquire_seconds=ACQUIRE_TIMEOUT_SECONDS,
-        is_behind_pooler=settings.postgres_pooler,
-        name=name,
-        metrics=metrics,
-    )

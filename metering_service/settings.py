@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
 from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
@@ -42,24 +41,6 @@ _SECRET_BYTES = range(24, 65)
 """Of a webhook's secret: what Standard Webhooks asks for."""
 
 
-def _webhooks_variable() -> Any:
-    return variable(
-        "WEBHOOKS",
-        "Receivers of notices, a line each or comma separated: name, URL and secret with blanks between them. The "
-        "secret is `whsec_` and 24 to 64 random bytes in base64; several sign side by side, for rotation.",
-        default=(),
-    )
-
-
-def _webhook_networks_variable() -> Any:
-    return variable(
-        "WEBHOOK_NETWORKS",
-        "Private networks that webhooks may be sent into, such as 10.1.0.0/16, comma separated. Only with it are "
-        "http:// URLs accepted.",
-        default=(),
-    )
-
-
 class DatabaseSettings(process_settings.DatabaseSettings):
     """What operators' commands need: the database and nothing else."""
 
@@ -70,15 +51,23 @@ class DatabaseSettings(process_settings.DatabaseSettings):
 class WebhookSettings(DatabaseSettings):
     """What operators' commands about webhooks need."""
 
-    webhooks: tuple[str, ...] = _webhooks_variable()
-    webhook_networks: tuple[str, ...] = _webhook_networks_variable()
+    webhooks: tuple[str, ...] = variable(
+        "WEBHOOKS",
+        "Receivers of notices, a line each or comma separated: name, URL and secret with blanks between them. The "
+        "secret is `whsec_` and 24 to 64 random bytes in base64; several sign side by side, for rotation.",
+        default=(),
+    )
+    webhook_networks: tuple[str, ...] = variable(
+        "WEBHOOK_NETWORKS",
+        "Private networks that webhooks may be sent into, such as 10.1.0.0/16, comma separated. Only with it are "
+        "http:// URLs accepted.",
+        default=(),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeteringSettings(process_settings.AdminSettings):
+class MeteringSettings(WebhookSettings, process_settings.AdminSettings):
     """The metering service's settings, each read from its environment variable."""
-
-    prefix = PREFIX
 
     port: int = port_variable(8083)
     ops_port: int = ops_port_variable(8086)
@@ -141,8 +130,6 @@ class MeteringSettings(process_settings.AdminSettings):
         "Keys that callers may use: scope:name:sha256 of the key in hex, comma separated; scope is events or admin. "
         "A hold is the name's that made it. Two keys of a name may live at once, for rotation.",
     )
-    webhooks: tuple[str, ...] = _webhooks_variable()
-    webhook_networks: tuple[str, ...] = _webhook_networks_variable()
 
     def name_other_dsns(self) -> Mapping[str, str]:
         """Return the URLs of sessions that differ from the others by their variable; empty where there is none."""
@@ -184,7 +171,7 @@ def _unwrap(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
     return network
 
 
-def read_receivers(settings: MeteringSettings | WebhookSettings) -> Sequence[Receiver]:
+def read_receivers(settings: WebhookSettings) -> Sequence[Receiver]:
     """Return the receivers of `name url secret ...` entries. Raises InvalidSettings, which quotes none of it."""
     receivers: list[Receiver] = []
     for number, entry in enumerate(settings.webhooks, 1):

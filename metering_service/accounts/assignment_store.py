@@ -6,6 +6,7 @@ from datetime import datetime
 import asyncpg
 
 from metering_service.errors import UnknownPolicy
+from service_chassis.database.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,11 @@ class Assignment:
     shadow_policy_id: str | None = None
 
 
-class AssignmentStore:
+class AssignmentStore(Store):
     """The table `assignment`, through one connection that the caller holds.
 
     Whoever writes holds the account's lock, in a transaction: no decision is made by half of a change.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LIST_ALL = """
         SELECT policy_id, starts_at, lead(starts_at) OVER (ORDER BY starts_at), anchored_at, shadow_policy_id

@@ -4,9 +4,8 @@ from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-import asyncpg
-
 from metering_service.accounts.grant import Balance, Grant, RecurringGrant, RecurringTerms
+from service_chassis.database.store import Store
 
 _COLUMNS = """kind, grant_id, event_id, credits, effective_at, expires_at, priority, source, note, created_at, state,
     pinned, lapsed, number"""
@@ -24,15 +23,12 @@ FIRST_EXPIRING = Expiring(datetime(2000, 1, 1, tzinfo=UTC), "", 0)
 """Where a list of them begins."""
 
 
-class GrantStore:
+class GrantStore(Store):
     """The tables `credit_grant` and `recurring_grant`, through one connection that the caller holds.
 
     Whoever writes holds the account's lock, in a transaction: grants and account change together, and no decision is
     made by half of a change. By themselves grants begin and end in `move_account` (sql/), under the same lock.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LAY_SPENT = "SELECT lay_spent($1)"
 

@@ -4,29 +4,26 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from difflib import get_close_matches
 
-import asyncpg
 import orjson
 
 from metering_service.accounts.account import Charge, LedgerEntry, QuotaUse
 from metering_service.errors import ClientNotFound
 from metering_service.policies.policy import Quota
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+from service_chassis.database.store import Store
 
 _COLUMNS = """entry_id, kind, reference, credits, event_id, event_type, source, note,
     kind = 'spend' AND held_at IS NULL AS late, at, nullif(user_id, '') AS user_id, units, counted_on AS day,
     posted_at, coalesce(actor, service) AS actor"""
 
 
-class LedgerStore:
+class LedgerStore(Store):
     """The tables `account` and `ledger_entry`, through one connection that the caller holds.
 
     Whoever writes holds the account's lock, in a transaction: what is written rests on what was read, and the numbers
     of a client's entries are the order in which they become visible, so that a page never misses a later commit.
     Spends are written by `settle_events`, under the same lock (events/hold_store.py).
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LOCK_ACCOUNT = "SELECT lock_accounts($1::text[])"
     _FETCH_MOMENT = "SELECT greatest(utc_now(), last_at) FROM account WHERE client_id = $1"

@@ -2,20 +2,16 @@
 
 from datetime import timedelta
 
-import asyncpg
-
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS
+from service_chassis.database.store import Store
 
 
-class ReceiptStore:
+class ReceiptStore(Store):
     """The table `receipt_forgotten` and such columns of `ledger_entry`, through a connection that the caller holds.
 
     A line stays, with its event's id, its price and its day: what was charged is known for ever, and charged once.
     Whoever writes holds the account's lock, in a transaction.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LIST_CLIENTS = """
         SELECT a.client_id, EXISTS (

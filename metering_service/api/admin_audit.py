@@ -3,18 +3,17 @@
 from aiohttp import web
 from marshmallow import Schema, fields
 
-from metering_service.api.auth import authenticate
+from metering_service.api.auth import for_keys
 from metering_service.api.responses import (
+    ADMIN_KEY,
     PAGE_PARAMETERS,
     WRONG_PAGE,
-    describe_refused_keys,
     read_page,
-    respond,
+    respond_page,
 )
 from metering_service.components import COMPONENTS
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
 from service_chassis.database.admin_audit import LAST_LINE, AdminAuditLine
-from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
 
@@ -46,15 +45,13 @@ class AdminAuditSchema(Schema):
     next_cursor = fields.String(data_key="nextCursor", allow_none=True, required=True)
 
 
+@for_keys("admin")
 async def list_admin_audit(request: web.Request) -> web.Response:
     """GET /internal/admin-audit."""
-    authenticate(request, "admin")
     wanted = read_query(request, _PARAMETERS)
     limit, (before,) = read_page(wanted, (LAST_LINE,), int)
-    lines, last = await request.app[COMPONENTS].admin_audit.list_lines(wanted["target"], before, limit)
-    return respond(
-        {"entries": [_render(line) for line in lines], "nextCursor": last and encode_cursor(last.audit_id)}
-    )
+    page = await request.app[COMPONENTS].admin_audit.list_lines(wanted["target"], before, limit)
+    return respond_page("entries", page, _render, lambda last: (last.audit_id,))
 
 
 def _render(line: AdminAuditLine) -> dict[str, object]:
@@ -96,6 +93,6 @@ ENDPOINTS = (
                 },
             )
         },
-        failures=[WRONG_PAGE, *describe_refused_keys("admin")],
+        failures=[WRONG_PAGE, *ADMIN_KEY],
     ),
 )

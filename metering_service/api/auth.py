@@ -1,8 +1,10 @@
 """Who is calling: the service key of a request, or the refusal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from metering_service.components import COMPONENTS
 from service_chassis.auth.bearer import find_service_key
@@ -11,6 +13,22 @@ from service_chassis.errors import Forbidden
 
 ACCEPTED_SCOPES = web.AppKey[Sequence[str]]("accepted_scopes")
 """Of the keys that an application takes: the one of administration takes no others than its own."""
+KEY = web.RequestKey("service_key", ServiceKey)
+"""The key of a request to a handler `for_keys`."""
+
+
+def for_keys(*scopes: str) -> Callable[[Handler], Handler]:
+    """Have a handler called for a key of one of `scopes` only, as `authenticate` finds it."""
+
+    def guard(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def authenticated(request: web.Request) -> web.StreamResponse:
+            request[KEY] = authenticate(request, *scopes)
+            return await handler(request)
+
+        return authenticated
+
+    return guard
 
 
 def authenticate(request: web.Request, *scopes: str) -> ServiceKey:

@@ -2,27 +2,29 @@
 
 from aiohttp import web
 
-from metering_service.accounts.grant import Balance
-from metering_service.api.auth import authenticate
+from metering_service.accounts.account import LedgerEntry
+from metering_service.accounts.administer import fetch_balance, list_entries
+from metering_service.accounts.quota import list_quotas
+from metering_service.api.auth import for_keys
 from metering_service.api.client_schemas import (
     BalanceSchema,
     LedgerSchema,
     QuotasSchema,
 )
 from metering_service.api.responses import (
+    ADMIN_KEY,
+    CLIENT_ID,
     PAGE_PARAMETERS,
     UNKNOWN_CLIENT,
     WRONG_PAGE,
-    describe_identifier,
-    describe_refused_keys,
     describe_wrong_field,
     read_known_client,
     read_page,
     respond,
+    respond_page,
 )
 from metering_service.components import COMPONENTS
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER
-from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
 
@@ -35,35 +37,33 @@ _QUOTA_PARAMETERS = (
 )
 
 
+@for_keys("admin")
 async def get_balance(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/balance."""
-    authenticate(request, "admin")
     client_id = await read_known_client(request)
-    balance = await request.app[COMPONENTS].accounts.fetch_balance(client_id) or Balance(client_id)
+    balance = await fetch_balance(request.app[COMPONENTS].pool, client_id)
     return respond(balance.as_document())
 
 
+@for_keys("admin")
 async def get_quota(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/quota."""
-    authenticate(request, "admin")
     user_id = read_query(request, _QUOTA_PARAMETERS)["userId"]
     client_id = await read_known_client(request)
-    quotas = await request.app[COMPONENTS].quotas.list_of(client_id, user_id)
-    return respond({"clientId": client_id, "quotas": [quota.as_document() for quota in quotas]})
+    components = request.app[COMPONENTS]
+    quotas = await list_quotas(components.pool, components.default_policy, [client_id], user_id)
+    return respond({"clientId": client_id, "quotas": [quota.as_document() for quota in quotas[client_id]]})
 
 
+@for_keys("admin")
 async def list_ledger(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/ledger."""
-    authenticate(request, "admin")
     limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), (0,), int)
     client_id = await read_known_client(request)
-    entries, last = await request.app[COMPONENTS].accounts.list_entries(client_id, after, limit)
-    next_cursor = encode_cursor(last.entry_id) if last else None
-    return respond({"entries": [entry.as_document() for entry in entries], "nextCursor": next_cursor})
+    page = await list_entries(request.app[COMPONENTS].pool, client_id, after, limit)
+    return respond_page("entries", page, LedgerEntry.as_document, lambda last: (last.entry_id,))
 
 
-_CLIENT_ID = describe_identifier("clientId", "The client's id.")
-_ADMIN = describe_refused_keys("admin")
 _AT = "2026-07-01T09:00:00Z"
 _QUOTA_EXAMPLE = {
     "name": "monthly plays",
@@ -119,7 +119,7 @@ ENDPOINTS = (
         summary="Get a balance",
         description="Read at one moment: granted + adjusted = spent + held + expired + available.",
         tag="accounts",
-        parameters=(_CLIENT_ID,),
+        parameters=(CLIENT_ID,),
         responses={
             200: Success(
                 "The balance.",
@@ -127,7 +127,7 @@ ENDPOINTS = (
                 _BALANCE_EXAMPLE,
             )
         },
-        failures=[UNKNOWN_CLIENT, *_ADMIN],
+        failures=[UNKNOWN_CLIENT, *ADMIN_KEY],
     ),
     Endpoint(
         "GET",
@@ -136,9 +136,9 @@ ENDPOINTS = (
         summary="Get the quotas of the present period",
         description="Each quota of the client's policy, with what is charged and what is held of it.",
         tag="accounts",
-        parameters=(_CLIENT_ID, *_QUOTA_PARAMETERS),
+        parameters=(CLIENT_ID, *_QUOTA_PARAMETERS),
         responses={200: Success("The quotas.", QuotasSchema, {"clientId": "demo", "quotas": [_QUOTA_EXAMPLE]})},
-        failures=[describe_wrong_field("userId", WRONG_IDENTIFIER), UNKNOWN_CLIENT, *_ADMIN],
+        failures=[describe_wrong_field("userId", WRONG_IDENTIFIER), UNKNOWN_CLIENT, *ADMIN_KEY],
     ),
     Endpoint(
         "GET",
@@ -148,8 +148,8 @@ ENDPOINTS = (
         description="What was granted, refunded and adjusted, spent, and what expired or was voided. A free event "
         "is a spend of 0 credits.",
         tag="accounts",
-        parameters=(_CLIENT_ID, *PAGE_PARAMETERS),
+        parameters=(CLIENT_ID, *PAGE_PARAMETERS),
         responses={200: Success("Entries, oldest first.", LedgerSchema, {"entries": [_SPEND], "nextCursor": None})},
-        failures=[WRONG_PAGE, UNKNOWN_CLIENT, *_ADMIN],
+        failures=[WRONG_PAGE, UNKNOWN_CLIENT, *ADMIN_KEY],
     ),
 )

@@ -11,7 +11,7 @@ from uuid import UUID
 from aiohttp import web
 from marshmallow import ValidationError
 
-from metering_service.api.auth import authenticate
+from metering_service.api.auth import KEY, authenticate, for_keys
 from metering_service.api.event_schemas import (
     BillableEventSchema,
     DecisionsSchema,
@@ -36,6 +36,7 @@ from metering_service.api.responses import (
     read_identifier,
     read_page,
     respond,
+    respond_page,
 )
 from metering_service.components import COMPONENTS
 from metering_service.errors import EventNotFound
@@ -49,10 +50,9 @@ from metering_service.events.event import (
     SettledEvent,
     Settlement,
 )
-from metering_service.events.read import FIRST_HELD
+from metering_service.events.read import FIRST_HELD, fetch_event, list_held
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER
 from service_chassis.errors import InvalidRequest
-from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_moment, read_query
 from service_chassis.http.request_context import name_requests_in_log
@@ -130,30 +130,24 @@ async def release_holds(request: web.Request) -> web.Response:
     return respond({"results": _merge(rendered, faults, "state")})
 
 
+@for_keys("events", "admin")
 async def get_event(request: web.Request) -> web.Response:
     """GET /internal/events/{eventId}."""
-    authenticate(request, "events", "admin")
     event_id = read_identifier(request, "eventId")
     client_id = read_query(request, (_CLIENT,))["clientId"]
-    return respond(_render_state(await request.app[COMPONENTS].events.fetch(client_id, event_id)))
+    return respond(_render_state(await fetch_event(request.app[COMPONENTS].pool, client_id, event_id)))
 
 
+@for_keys("events", "admin")
 async def list_held_events(request: web.Request) -> web.Response:
     """GET /internal/events?state=held."""
-    key = authenticate(request, "events", "admin")
     wanted = read_query(request, _HELD_PARAMETERS)
-    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, read_moment, _parse_uuid)
-    events, last = await request.app[COMPONENTS].events.list_held(
-        key.name if key.scope == "events" else None, wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
+    limit, (held_at, hold_id) = read_page(wanted, FIRST_HELD, read_moment, UUID)
+    service = request[KEY].name if request[KEY].scope == "events" else None
+    page = await list_held(
+        request.app[COMPONENTS].pool, service, wanted["olderThanSeconds"] or 0, (held_at, hold_id), limit
     )
-    next_cursor = encode_cursor(last.held_at, last.hold_id) if last else None
-    return respond({"events": [_render_held(event) for event in events], "nextCursor": next_cursor})
-
-
-def _parse_uuid(value: Any) -> UUID:
-    if not isinstance(value, str):
-        raise TypeError
-    return UUID(value)
+    return respond_page("events", page, _render_held, lambda last: (last.held_at, last.hold_id))
 
 
 def _read_until(request: web.Request) -> float:

@@ -5,18 +5,18 @@ from typing import Any
 
 from aiohttp import web
 
-from metering_service.api.auth import authenticate
+from metering_service.api.auth import for_keys
 from metering_service.api.responses import (
-    describe_identifier,
+    ADMIN_KEY,
+    CLIENT_ID,
     describe_missing,
-    describe_refused_keys,
     describe_wrong_field,
     read_identifier,
 )
 from metering_service.api.usage import RANGE_PARAMETERS
 from metering_service.components import COMPONENTS
 from metering_service.errors import ClientNotFound
-from metering_service.exports.export import LEDGER_COLUMNS, USAGE_COLUMNS
+from metering_service.exports.export import LEDGER_COLUMNS, USAGE_COLUMNS, stream_ledger, stream_usage
 from service_chassis.http.query import read_query
 from service_chassis.http.stream import send_stream
 from service_chassis.openapi.endpoint import Endpoint, Success, query
@@ -39,21 +39,21 @@ _LEDGER_PARAMETERS = (
 _USAGE_PARAMETERS = (*RANGE_PARAMETERS, _FORMAT)
 
 
+@for_keys("admin")
 async def export_ledger(request: web.Request) -> web.StreamResponse:
     """GET /internal/clients/{clientId}/ledger/export."""
-    authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     asked = read_query(request, _LEDGER_PARAMETERS)
-    batches = request.app[COMPONENTS].exports.stream_ledger(client_id, asked["after"] or 0)
+    batches = stream_ledger(request.app[COMPONENTS].pool, client_id, asked["after"] or 0)
     return await _send(request, asked, "ledger", LEDGER_COLUMNS, batches)
 
 
+@for_keys("admin")
 async def export_usage(request: web.Request) -> web.StreamResponse:
     """GET /internal/clients/{clientId}/usage/export."""
-    authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     asked = read_query(request, _USAGE_PARAMETERS)
-    batches = request.app[COMPONENTS].exports.stream_usage(client_id, asked["from"], asked["to"])
+    batches = stream_usage(request.app[COMPONENTS].pool, client_id, asked["from"], asked["to"])
     return await _send(request, asked, "usage", USAGE_COLUMNS, batches)
 
 
@@ -93,7 +93,7 @@ ENDPOINTS = (
         "lines of one client become visible in the order of their numbers, so none that commits late is missed. "
         + _COMMON_WORDS,
         tag="accounts",
-        parameters=(describe_identifier("clientId", "The client's id."), *_LEDGER_PARAMETERS),
+        parameters=(CLIENT_ID, *_LEDGER_PARAMETERS),
         responses={
             200: Success(
                 "The lines.",
@@ -109,7 +109,7 @@ ENDPOINTS = (
         },
         failures=[
             describe_wrong_field("format", "Must be one of: csv, ndjson."),
-            *describe_refused_keys("admin"),
+            *ADMIN_KEY,
             describe_missing(ClientNotFound("demo")),
         ],
     ),
@@ -121,7 +121,7 @@ ENDPOINTS = (
         description="A row for each UTC day and event type, day by day. A day's rows change until it is over and "
         "nothing of it is held, as `final` of the usage says, and by late charges. " + _COMMON_WORDS,
         tag="accounts",
-        parameters=(describe_identifier("clientId", "The client's id."), *_USAGE_PARAMETERS),
+        parameters=(CLIENT_ID, *_USAGE_PARAMETERS),
         responses={
             200: Success(
                 "The rows.",
@@ -138,7 +138,7 @@ ENDPOINTS = (
         },
         failures=[
             describe_wrong_field("from", "Must be a day, such as 2026-07-01."),
-            *describe_refused_keys("admin"),
+            *ADMIN_KEY,
             describe_missing(ClientNotFound("demo")),
         ],
     ),

@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from metering_service.api.auth import authenticate
+from metering_service.accounts import give_credits
+from metering_service.api.auth import KEY, for_keys
 from metering_service.api.client_schemas import LedgerEntrySchema
 from metering_service.api.grant_schemas import (
     CreateAdjustmentSchema,
@@ -14,10 +15,11 @@ from metering_service.api.grant_schemas import (
     VoidGrantSchema,
 )
 from metering_service.api.responses import (
+    ADMIN_KEY,
+    CLIENT_ID,
     UNKNOWN_CLIENT,
     describe_identifier,
     describe_missing,
-    describe_refused_keys,
     describe_wrong_field,
     read_identifier,
     respond,
@@ -41,30 +43,32 @@ _CREATE_REFUND = CreateRefundSchema()
 _CREATE_ADJUSTMENT = CreateAdjustmentSchema()
 
 
+@for_keys("admin")
 async def create_grant(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/grants."""
-    key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     terms = await read_body(request, _CREATE_GRANT)
-    grant = await request.app[COMPONENTS].credits.grant(client_id, **terms, actor=key.name)
+    grant = await give_credits.give(request.app[COMPONENTS].pool, client_id, **terms, actor=request[KEY].name)
     return respond({**grant.as_document(), "clientId": client_id, "at": grant.created_at})
 
 
+@for_keys("admin")
 async def void_grant(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/grants/{grantId}/void."""
-    key = authenticate(request, "admin")
     client_id, grant_id = read_identifier(request, "clientId"), read_identifier(request, "grantId")
     body = await read_body(request, _VOID_GRANT)
-    grant = await request.app[COMPONENTS].credits.void(client_id, grant_id, **body, actor=key.name)
+    grant = await give_credits.void(
+        request.app[COMPONENTS].pool, client_id, grant_id, **body, actor=request[KEY].name
+    )
     return respond({"clientId": client_id, "grantId": grant_id, "voided": grant.lapsed, "held": grant.pinned})
 
 
+@for_keys("admin")
 async def create_refund(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/refunds."""
-    key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     body = await read_body(request, _CREATE_REFUND)
-    refund = await request.app[COMPONENTS].credits.refund(client_id, **body, actor=key.name)
+    refund = await give_credits.refund(request.app[COMPONENTS].pool, client_id, **body, actor=request[KEY].name)
     return respond(
         {
             "clientId": client_id,
@@ -77,18 +81,15 @@ async def create_refund(request: web.Request) -> web.Response:
     )
 
 
+@for_keys("admin")
 async def create_adjustment(request: web.Request) -> web.Response:
     """POST /internal/clients/{clientId}/adjustments."""
-    key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     body = await read_body(request, _CREATE_ADJUSTMENT)
-    entry = await request.app[COMPONENTS].credits.adjust(client_id, **body, actor=key.name)
+    entry = await give_credits.adjust(request.app[COMPONENTS].pool, client_id, **body, actor=request[KEY].name)
     return respond(entry.as_document())
 
 
-_CLIENT_ID = describe_identifier("clientId", "The client's id.")
-_GRANT_ID = describe_identifier("grantId", "The grant's id.")
-_ADMIN = describe_refused_keys("admin")
 _AT = "2026-07-01T09:00:00Z"
 _GRANT_BODY = {
     "grantId": "order-1001",
@@ -113,13 +114,13 @@ ENDPOINTS = (
         "of `priority`, soonest expiry and age. A client that metering does not know is refused unless `create` is "
         "true.",
         tag="accounts",
-        parameters=(_CLIENT_ID,),
+        parameters=(CLIENT_ID,),
         body=CreateGrantSchema,
         body_examples={"An order": _GRANT_BODY},
         responses={200: Success("The grant.", GrantSchema, {**_GRANT_BODY, "clientId": "demo", "at": _AT})},
         failures=[
             describe_wrong_field("credits", REQUIRED),
-            *_ADMIN,
+            *ADMIN_KEY,
             UNKNOWN_CLIENT,
             Failure("The grantId was used with other content.", ReferenceReused("order-1001")),
         ],
@@ -132,7 +133,7 @@ ENDPOINTS = (
         description="Takes what is left of a grant. What live holds lie on they may still spend; what they give back "
         "lapses. A voided grant again changes nothing.",
         tag="accounts",
-        parameters=(_CLIENT_ID, _GRANT_ID),
+        parameters=(CLIENT_ID, describe_identifier("grantId", "The grant's id.")),
         body=VoidGrantSchema,
         body_examples={"An order that was cancelled": {"reason": "The order was cancelled"}},
         responses={
@@ -144,7 +145,7 @@ ENDPOINTS = (
         },
         failures=[
             describe_wrong_field("reason", REQUIRED),
-            *_ADMIN,
+            *ADMIN_KEY,
             describe_missing(GrantNotFound("order-1001")),
             Failure("Nothing is left of the grant.", GrantEnded("order-1001", "expired")),
         ],
@@ -157,13 +158,13 @@ ENDPOINTS = (
         description="Gives back credits of an event's charge, as a grant without expiry, once per `refundId`; all "
         "refunds of an event together are at most what it was charged. What it used of quotas stays used.",
         tag="accounts",
-        parameters=(_CLIENT_ID,),
+        parameters=(CLIENT_ID,),
         body=CreateRefundSchema,
         body_examples={"A play that failed": _REFUND_BODY},
         responses={200: Success("The refund.", RefundSchema, {"clientId": "demo", **_REFUND_BODY, "at": _AT})},
         failures=[
             describe_wrong_field("eventId", REQUIRED),
-            *_ADMIN,
+            *ADMIN_KEY,
             describe_missing(EventNotCharged("plan_play.created:0198f2a4")),
             Failure(
                 "The refundId was used with other content, or it is more than was charged.",
@@ -180,7 +181,7 @@ ENDPOINTS = (
         description="Corrects a client's credits, up or down, once per `adjustmentId`: the same adjustment again "
         "changes nothing. Never takes what is available below 0.",
         tag="accounts",
-        parameters=(_CLIENT_ID,),
+        parameters=(CLIENT_ID,),
         body=CreateAdjustmentSchema,
         body_examples={"A correction": _ADJUSTMENT_BODY},
         responses={
@@ -200,7 +201,7 @@ ENDPOINTS = (
         },
         failures=[
             describe_wrong_field("credits", "Must not be 0."),
-            *_ADMIN,
+            *ADMIN_KEY,
             UNKNOWN_CLIENT,
             Failure(
                 "The adjustmentId was used with other content, or there are too few credits.",

@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from metering_service.api.auth import authenticate
+from metering_service.accounts.assign import fetch_client_policy, give_policy
+from metering_service.api.auth import KEY, for_keys
 from metering_service.api.policy_schemas import (
     AssignPolicySchema,
     ClientPolicySchema,
@@ -13,17 +14,19 @@ from metering_service.api.policy_schemas import (
     PutPolicySchema,
 )
 from metering_service.api.responses import (
+    ADMIN_KEY,
+    CLIENT_ID,
     PAGE_PARAMETERS,
     UNKNOWN_CLIENT,
     WRONG_PAGE,
     describe_identifier,
     describe_missing,
-    describe_refused_keys,
     describe_wrong_field,
     parse_id,
     read_identifier,
     read_page,
     respond,
+    respond_page,
 )
 from metering_service.components import COMPONENTS
 from metering_service.errors import (
@@ -33,8 +36,9 @@ from metering_service.errors import (
     PolicyNotFound,
     UnknownPolicy,
 )
+from metering_service.policies.administer import cancel_version, fetch_history, list_current, put_version
+from metering_service.policies.policy import PolicyVersion
 from metering_service.policies.schema import make_policy
-from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success
@@ -44,57 +48,59 @@ _POLICY = PutPolicySchema()
 _ASSIGN_POLICY = AssignPolicySchema()
 
 
+@for_keys("admin")
 async def put_policy(request: web.Request) -> web.Response:
     """PUT /internal/policies/{policyId}."""
-    key = authenticate(request, "admin")
     policy_id = read_identifier(request, "policyId")
     terms = await read_body(request, _POLICY)
-    version, warnings = await request.app[COMPONENTS].policies.put(
-        policy_id, make_policy(terms), effective_at=terms["effective_at"], actor=key.name
+    version, warnings = await put_version(
+        request.app[COMPONENTS].pool,
+        policy_id,
+        make_policy(terms),
+        effective_at=terms["effective_at"],
+        actor=request[KEY].name,
     )
     return respond({**version.as_document(), "warnings": warnings})
 
 
+@for_keys("admin")
 async def cancel_booked_version(request: web.Request) -> web.Response:
     """DELETE /internal/policies/{policyId}/booked."""
-    key = authenticate(request, "admin")
     policy_id = read_identifier(request, "policyId")
-    policies = request.app[COMPONENTS].policies
-    await policies.cancel_booked(policy_id, actor=key.name)
+    await cancel_version(request.app[COMPONENTS].pool, policy_id, actor=request[KEY].name)
     return respond({"policyId": policy_id})
 
 
+@for_keys("admin")
 async def list_policies(request: web.Request) -> web.Response:
     """GET /internal/policies."""
-    authenticate(request, "admin")
     limit, (after,) = read_page(read_query(request, PAGE_PARAMETERS), ("",), parse_id)
-    versions, last = await request.app[COMPONENTS].policies.list_current(after, limit)
-    next_cursor = encode_cursor(last.policy_id) if last else None
-    return respond({"policies": [version.as_document() for version in versions], "nextCursor": next_cursor})
+    page = await list_current(request.app[COMPONENTS].pool, after, limit)
+    return respond_page("policies", page, PolicyVersion.as_document, lambda last: (last.policy_id,))
 
 
+@for_keys("admin")
 async def get_policy(request: web.Request) -> web.Response:
     """GET /internal/policies/{policyId}."""
-    authenticate(request, "admin")
-    present, versions = await request.app[COMPONENTS].policies.fetch_history(read_identifier(request, "policyId"))
+    present, versions = await fetch_history(request.app[COMPONENTS].pool, read_identifier(request, "policyId"))
     history = [version.as_document() for version in versions]
     return respond({**present.as_document(), "history": history})
 
 
+@for_keys("admin")
 async def assign_policy(request: web.Request) -> web.Response:
     """PUT /internal/clients/{clientId}/policy."""
-    key = authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
     terms = await read_body(request, _ASSIGN_POLICY)
-    assigned = await request.app[COMPONENTS].assignments.assign(client_id, **terms, actor=key.name)
-    return respond(assigned.as_document())
+    assigned = await give_policy(request.app[COMPONENTS].pool, client_id, **terms, actor=request[KEY].name)
+    return respond(assigned)
 
 
+@for_keys("admin")
 async def get_client_policy(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/policy."""
-    authenticate(request, "admin")
-    found = await request.app[COMPONENTS].assignments.fetch(read_identifier(request, "clientId"))
-    return respond(found.as_document())
+    found = await fetch_client_policy(request.app[COMPONENTS].pool, read_identifier(request, "clientId"))
+    return respond(found)
 
 
 _POLICY_EXAMPLE = {
@@ -132,11 +138,8 @@ _VERSION_EXAMPLE = {
     "effectiveAt": "2026-07-01T09:00:00Z",
     **_POLICY_EXAMPLE,
 }
-_ADMIN = describe_refused_keys("admin")
 _POLICY_ID = describe_identifier("policyId", "The policy's id.")
-_NOT_FOUND = describe_missing(PolicyNotFound("starter"))
 _NOT_BEGUN = Failure("A client would have the policy before any version is in force.", PolicyNotBegun("starter"))
-_CLIENT_ID = describe_identifier("clientId", "The client's id.")
 _CLIENT_POLICY_EXAMPLE = {
     "clientId": "demo",
     "policyId": "trial",
@@ -161,7 +164,7 @@ ENDPOINTS = (
         body=PutPolicySchema,
         body_examples={"All gates": _POLICY_EXAMPLE, "No gate at all": {"prices": {"*": 0}}},
         responses={200: Success("The version.", PutPolicyResultSchema, {**_VERSION_EXAMPLE, "warnings": []})},
-        failures=[describe_wrong_field("rates.0.limit", REQUIRED), _NOT_BEGUN, *_ADMIN],
+        failures=[describe_wrong_field("rates.0.limit", REQUIRED), _NOT_BEGUN, *ADMIN_KEY],
     ),
     Endpoint(
         "DELETE",
@@ -172,7 +175,7 @@ ENDPOINTS = (
         tag="policies",
         parameters=(_POLICY_ID,),
         responses={200: Success("It is cancelled.", PolicyIdSchema, {"policyId": "starter"})},
-        failures=[describe_missing(NothingBooked("starter")), _NOT_BEGUN, *_ADMIN],
+        failures=[describe_missing(NothingBooked("starter")), _NOT_BEGUN, *ADMIN_KEY],
     ),
     Endpoint(
         "GET",
@@ -186,7 +189,7 @@ ENDPOINTS = (
         responses={
             200: Success("Policies, by id.", PoliciesSchema, {"policies": [_VERSION_EXAMPLE], "nextCursor": None})
         },
-        failures=[WRONG_PAGE, *_ADMIN],
+        failures=[WRONG_PAGE, *ADMIN_KEY],
     ),
     Endpoint(
         "GET",
@@ -199,7 +202,7 @@ ENDPOINTS = (
         responses={
             200: Success("The policy.", PolicyHistorySchema, {**_VERSION_EXAMPLE, "history": [_VERSION_EXAMPLE]})
         },
-        failures=[_NOT_FOUND, *_ADMIN],
+        failures=[describe_missing(PolicyNotFound("starter")), *ADMIN_KEY],
     ),
     Endpoint(
         "PUT",
@@ -211,7 +214,7 @@ ENDPOINTS = (
         "trial, a promotion, a downgrade at the month's end. A client that metering does not know is refused unless "
         "`create` is true.",
         tag="policies",
-        parameters=(_CLIENT_ID,),
+        parameters=(CLIENT_ID,),
         body=AssignPolicySchema,
         body_examples={
             "Assign": {"policyId": "starter"},
@@ -222,7 +225,7 @@ ENDPOINTS = (
             describe_wrong_field("from", "Must not be in the past."),
             Failure("There is no such policy, or no such client.", UnknownPolicy("starter"), ClientNotFound("demo")),
             _NOT_BEGUN,
-            *_ADMIN,
+            *ADMIN_KEY,
         ],
     ),
     Endpoint(
@@ -232,8 +235,8 @@ ENDPOINTS = (
         summary="Get a client's policy",
         description="The present one, those that are booked, and the past ones.",
         tag="policies",
-        parameters=(_CLIENT_ID,),
+        parameters=(CLIENT_ID,),
         responses={200: Success("The client's policies.", ClientPolicySchema, _CLIENT_POLICY_EXAMPLE)},
-        failures=[UNKNOWN_CLIENT, *_ADMIN],
+        failures=[UNKNOWN_CLIENT, *ADMIN_KEY],
     ),
 )

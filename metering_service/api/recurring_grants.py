@@ -2,17 +2,19 @@
 
 from aiohttp import web
 
+from metering_service.accounts import give_credits
 from metering_service.accounts.grant import RecurringTerms
-from metering_service.api.auth import authenticate
+from metering_service.api.auth import KEY, for_keys
 from metering_service.api.grant_schemas import (
     PutRecurringGrantSchema,
     RecurringGrantSchema,
     RecurringGrantsSchema,
 )
 from metering_service.api.responses import (
+    ADMIN_KEY,
+    CLIENT_ID,
     UNKNOWN_CLIENT,
     describe_identifier,
-    describe_refused_keys,
     describe_wrong_field,
     read_identifier,
     respond,
@@ -24,9 +26,9 @@ from service_chassis.openapi.endpoint import Endpoint, Success
 _PUT_RECURRING_GRANT = PutRecurringGrantSchema()
 
 
+@for_keys("admin")
 async def put_recurring_grant(request: web.Request) -> web.Response:
     """PUT /internal/clients/{clientId}/recurring-grants/{recurringId}."""
-    key = authenticate(request, "admin")
     client_id, recurring_id = read_identifier(request, "clientId"), read_identifier(request, "recurringId")
     body = await read_body(request, _PUT_RECURRING_GRANT)
     terms = RecurringTerms(
@@ -38,23 +40,20 @@ async def put_recurring_grant(request: web.Request) -> web.Response:
         body["rollover"] and body["rollover"]["max"],
         body["priority"],
     )
-    put = await request.app[COMPONENTS].credits.put_recurring(
-        client_id, recurring_id, terms, create=body["create"], actor=key.name
+    put = await give_credits.put_recurring(
+        request.app[COMPONENTS].pool, client_id, recurring_id, terms, create=body["create"], actor=request[KEY].name
     )
     return respond(put.as_document())
 
 
+@for_keys("admin")
 async def list_recurring_grants(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/recurring-grants."""
-    authenticate(request, "admin")
     client_id = read_identifier(request, "clientId")
-    found = await request.app[COMPONENTS].credits.list_recurring(client_id)
+    found = await give_credits.list_recurring(request.app[COMPONENTS].pool, client_id)
     return respond({"clientId": client_id, "recurringGrants": [each.as_document() for each in found]})
 
 
-_CLIENT_ID = describe_identifier("clientId", "The client's id.")
-_RECURRING_ID = describe_identifier("recurringId", "The recurring grant's id.")
-_ADMIN = describe_refused_keys("admin")
 _RECURRING_BODY = {
     "credits": 1000,
     "every": "month",
@@ -77,11 +76,11 @@ ENDPOINTS = (
         "not. A change counts from the next period on. `rollover`: so much of what is left when a period ends, at "
         "the most, comes on top of the next grant.",
         tag="accounts",
-        parameters=(_CLIENT_ID, _RECURRING_ID),
+        parameters=(CLIENT_ID, describe_identifier("recurringId", "The recurring grant's id.")),
         body=PutRecurringGrantSchema,
         body_examples={"A monthly allowance": _RECURRING_BODY},
         responses={200: Success("The recurring grant.", RecurringGrantSchema, _RECURRING_EXAMPLE)},
-        failures=[describe_wrong_field("endsAt", "Must be after startsAt."), *_ADMIN, UNKNOWN_CLIENT],
+        failures=[describe_wrong_field("endsAt", "Must be after startsAt."), *ADMIN_KEY, UNKNOWN_CLIENT],
     ),
     Endpoint(
         "GET",
@@ -90,7 +89,7 @@ ENDPOINTS = (
         summary="List recurring grants",
         description="Of one client, ended ones too.",
         tag="accounts",
-        parameters=(_CLIENT_ID,),
+        parameters=(CLIENT_ID,),
         responses={
             200: Success(
                 "They, by id.",
@@ -98,6 +97,6 @@ ENDPOINTS = (
                 {"clientId": "demo", "recurringGrants": [_RECURRING_EXAMPLE]},
             )
         },
-        failures=[*_ADMIN, UNKNOWN_CLIENT],
+        failures=[*ADMIN_KEY, UNKNOWN_CLIENT],
     ),
 )

@@ -6,11 +6,12 @@ from typing import Any
 from aiohttp import web
 from marshmallow import Schema, fields
 
+from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.components import COMPONENTS
 from metering_service.errors import ClientNotFound
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, WRONG_IDENTIFIER, is_identifier
 from service_chassis.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthorized
-from service_chassis.http.cursor import decode_cursor
+from service_chassis.http.cursor import Position, Row, decode_cursor, encode_cursor
 from service_chassis.http.json_response import JsonResponse
 from service_chassis.openapi.endpoint import Failure, path, query
 from service_chassis.schema.dump import encode_json
@@ -63,7 +64,7 @@ def read_identifier(request: web.Request, name: str) -> str:
 async def read_known_client(request: web.Request) -> str:
     """Return the client's id from the path. Raises ClientNotFound for one that metering has never heard of."""
     client_id = read_identifier(request, "clientId")
-    await request.app[COMPONENTS].accounts.require_known(client_id)
+    await LedgerStore(request.app[COMPONENTS].pool).require_known(client_id)
     return client_id
 
 
@@ -77,6 +78,22 @@ def read_page(
     """
     cursor = query["cursor"]
     return query["limit"] or DEFAULT_PAGE_ENTRIES, first if cursor is None else decode_cursor(cursor, *parsers)
+
+
+def respond_page(
+    name: str,
+    page: tuple[Sequence[Row], Position | None],
+    render: Callable[[Row], Any],
+    find_position: Callable[[Position], Sequence[object]],
+    **more: Any,
+) -> web.Response:
+    """Make the response of a page: its rows under `name`, and where the next one begins.
+
+    `page` is rows and what says where they ended, None for the last: of `cut_page`, its last row.
+    """
+    rows, ended = page
+    next_cursor = None if ended is None else encode_cursor(*find_position(ended))
+    return respond({**more, name: [render(row) for row in rows], "nextCursor": next_cursor})
 
 
 def parse_id(value: Any) -> str:
@@ -113,5 +130,7 @@ def describe_missing(error: NotFound) -> Failure:
     return Failure("There is no such thing.", error)
 
 
+CLIENT_ID = describe_identifier("clientId", "The client's id.")
+ADMIN_KEY = describe_refused_keys("admin")
 UNKNOWN_CLIENT = describe_missing(ClientNotFound("demo"))
 WRONG_PAGE = describe_wrong_field("limit", f"Must be an integer from 1 to {MAX_PAGE_ENTRIES}.")

@@ -1,27 +1,26 @@
 """What shadow policies would have refused."""
 
 from datetime import date
-from typing import Any
 
 from aiohttp import web
+from marshmallow import Schema, fields
 
-from metering_service.api.auth import authenticate
+from metering_service.api.auth import for_keys
 from metering_service.api.responses import (
+    ADMIN_KEY,
     PAGE_PARAMETERS,
     WRONG_PAGE,
     describe_identifier,
     describe_missing,
-    describe_refused_keys,
     parse_id,
     read_identifier,
     read_page,
-    respond,
+    respond_page,
 )
-from metering_service.api.shadow_schemas import ShadowReportSchema
 from metering_service.components import COMPONENTS
 from metering_service.errors import PolicyNotFound
-from metering_service.shadow.keep import FIRST_REFUSALS
-from service_chassis.http.cursor import encode_cursor
+from metering_service.shadow.keep import FIRST_REFUSALS, report_shadow
+from metering_service.shadow.verdict import ShadowRefusals
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
 
@@ -33,24 +32,43 @@ _PARAMETERS = (
 )
 
 
+class ShadowRefusalsSchema(Schema):
+    """What a policy would have refused of a client on a UTC day for one reason."""
+
+    day = fields.Date(required=True)
+    client_id = fields.String(data_key="clientId", required=True)
+    code = fields.String(required=True)
+    limit = fields.String(
+        required=True, allow_none=True, metadata={"description": "The rate or quota; null: neither of them."}
+    )
+    would_refuse = fields.Integer(data_key="wouldRefuse", required=True)
+    credits = fields.Integer(required=True, metadata={"description": "What they were worth by the policy's prices."})
+
+
+class ShadowReportSchema(Schema):
+    """Lines by day, client, code and limit."""
+
+    policy_id = fields.String(data_key="policyId", required=True)
+    refusals = fields.List(fields.Nested(ShadowRefusalsSchema), required=True)
+    next_cursor = fields.String(data_key="nextCursor", allow_none=True, required=True)
+
+
+@for_keys("admin")
 async def get_shadow_report(request: web.Request) -> web.Response:
     """GET /internal/policies/{policyId}/shadow-report."""
-    authenticate(request, "admin")
     policy_id = read_identifier(request, "policyId")
     asked = read_query(request, _PARAMETERS)
-    limit, after = read_page(asked, FIRST_REFUSALS, _parse_day, parse_id, parse_id, parse_id)
-    lines, last = await request.app[COMPONENTS].shadow.report(
-        policy_id, asked["from"], asked["to"], tuple(after), limit
+    limit, after = read_page(asked, FIRST_REFUSALS, date.fromisoformat, parse_id, parse_id, parse_id)
+    page = await report_shadow(
+        request.app[COMPONENTS].pool, policy_id, asked["from"], asked["to"], tuple(after), limit
     )
-    cursor = encode_cursor(last.day, last.client_id, last.code, last.limit) if last else None
-    refusals = [line.as_document() for line in lines]
-    return respond({"policyId": policy_id, "refusals": refusals, "nextCursor": cursor})
-
-
-def _parse_day(value: Any) -> date:
-    if not isinstance(value, str):
-        raise TypeError
-    return date.fromisoformat(value)
+    return respond_page(
+        "refusals",
+        page,
+        ShadowRefusals.as_document,
+        lambda last: (last.day, last.client_id, last.code, last.limit),
+        policyId=policy_id,
+    )
 
 
 ENDPOINTS = (
@@ -85,6 +103,6 @@ ENDPOINTS = (
                 },
             )
         },
-        failures=[WRONG_PAGE, describe_missing(PolicyNotFound("stricter")), *describe_refused_keys("admin")],
+        failures=[WRONG_PAGE, describe_missing(PolicyNotFound("stricter")), *ADMIN_KEY],
     ),
 )

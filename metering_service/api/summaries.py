@@ -3,17 +3,18 @@
 from aiohttp import web
 from marshmallow import Schema, fields
 
-from metering_service.api.auth import authenticate
+from metering_service.api.auth import for_keys
 from metering_service.api.client_schemas import BalanceSchema, QuotaUseSchema
 from metering_service.api.responses import (
-    describe_identifier,
+    CLIENT_ID,
     describe_refused_keys,
     describe_wrong_field,
     read_identifier,
     respond,
 )
-from metering_service.api.usage_schemas import UsageSumSchema
+from metering_service.api.usage import UsageSumSchema
 from metering_service.components import COMPONENTS
+from metering_service.usage.summarize import summarize
 from service_chassis.http.query import MONTH, read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
 
@@ -39,13 +40,13 @@ class SummarySchema(Schema):
     )
 
 
+@for_keys("events", "admin")
 async def summarize_client(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/summary."""
-    authenticate(request, "events", "admin")
     client_id = read_identifier(request, "clientId")
     month = read_query(request, _PARAMETERS)["month"]
-    summary = await request.app[COMPONENTS].summaries.summarize(client_id, month)
-    return respond(summary.as_document())
+    components = request.app[COMPONENTS]
+    return respond(await summarize(components.pool, components.default_policy, client_id, month))
 
 
 ENDPOINTS = (
@@ -58,7 +59,7 @@ ENDPOINTS = (
         "quotas and balance. Of a client never heard of: the default policy, and nothing used. Scope `events` or "
         "`admin`.",
         tag="accounts",
-        parameters=(describe_identifier("clientId", "The client's id."), *_PARAMETERS),
+        parameters=(CLIENT_ID, *_PARAMETERS),
         responses={
             200: Success(
                 "The summary.",

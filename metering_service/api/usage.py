@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 
 from aiohttp import web
+from marshmallow import Schema, fields
 
-from metering_service.api.auth import authenticate
+from metering_service.api.auth import for_keys
 from metering_service.api.responses import (
+    ADMIN_KEY,
+    CLIENT_ID,
     UNKNOWN_CLIENT,
-    describe_identifier,
-    describe_refused_keys,
     describe_wrong_field,
     read_known_client,
     respond,
 )
-from metering_service.api.usage_schemas import UsageSchema
 from metering_service.components import COMPONENTS
+from metering_service.usage.read import fetch_usage
 from metering_service.usage.usage import GroupBy, Window
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
@@ -35,14 +36,45 @@ _PARAMETERS = (
 )
 
 
+class UsageSumSchema(Schema):
+    """Charges and refusals of one event type, or charges of one user, in one day or month, told as its first day."""
+
+    window = fields.Date(required=True)
+    event_type = fields.String(data_key="eventType")
+    user_id = fields.String(data_key="userId", allow_none=True)
+    charged = fields.Integer(required=True)
+    units = fields.Integer(required=True)
+    credits = fields.Integer(required=True)
+    overage = fields.Integer(metadata={"description": "Above the limits of quotas, in what each of them counts."})
+    refused = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"description": "How many events were refused, by code; those of the last second may be missing."},
+    )
+    last_at = fields.DateTime(
+        data_key="lastAt", required=True, metadata={"description": "Of the last charge or refusal."}
+    )
+
+
+class UsageSchema(Schema):
+    """Sums of a client's charges and refusals. `final`: the days are over, and nothing of them is held any more."""
+
+    client_id = fields.String(data_key="clientId", required=True)
+    from_day = fields.Date(data_key="from", required=True)
+    to_day = fields.Date(data_key="to", required=True)
+    final = fields.Boolean(required=True)
+    usage = fields.List(fields.Nested(UsageSumSchema), required=True)
+
+
+@for_keys("admin")
 async def get_usage(request: web.Request) -> web.Response:
     """GET /internal/clients/{clientId}/usage."""
-    authenticate(request, "admin")
     asked = read_query(request, _PARAMETERS)
     client_id = await read_known_client(request)
     window: Window = asked["window"] or _WINDOWS[0]
     group_by: GroupBy = asked["groupBy"] or _GROUPS[0]
-    usage = await request.app[COMPONENTS].usage.fetch(
+    usage = await fetch_usage(
+        request.app[COMPONENTS].pool,
         client_id,
         asked["from"],
         asked["to"],
@@ -70,7 +102,7 @@ ENDPOINTS = (
         "transactions that charge; and by event type how many events were refused, by code and by the UTC day of the "
         "refusal, written once a second.",
         tag="accounts",
-        parameters=(describe_identifier("clientId", "The client's id."), *_PARAMETERS),
+        parameters=(CLIENT_ID, *_PARAMETERS),
         responses={
             200: Success(
                 "The usage.",
@@ -98,7 +130,7 @@ ENDPOINTS = (
         failures=[
             describe_wrong_field("from", "Must be a day, such as 2026-07-01."),
             UNKNOWN_CLIENT,
-            *describe_refused_keys("admin"),
+            *ADMIN_KEY,
         ],
     ),
 )

@@ -4,23 +4,23 @@ from uuid import UUID
 
 from aiohttp import web
 
-from metering_service.api.auth import authenticate
+from metering_service.api.auth import KEY, for_keys
 from metering_service.api.responses import (
+    ADMIN_KEY,
     PAGE_PARAMETERS,
     WRONG_PAGE,
-    describe_refused_keys,
     parse_id,
     read_page,
     respond,
+    respond_page,
 )
 from metering_service.api.webhook_schemas import ReplayedSchema, ReplaySchema, WebhooksSchema
 from metering_service.components import COMPONENTS
 from metering_service.errors import NoticeNotFound, UnknownReceiver
 from metering_service.notices.administer import LAST_WEBHOOK
-from metering_service.notices.notice import State
+from metering_service.notices.notice import State, Webhook
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
 from service_chassis.errors import InvalidRequest
-from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.json_body import read_body
 from service_chassis.http.query import read_moment, read_query
 from service_chassis.openapi.endpoint import Endpoint, Failure, Success, path, query
@@ -33,27 +33,31 @@ _PARAMETERS = (
 )
 
 
+@for_keys("admin")
 async def list_webhooks(request: web.Request) -> web.Response:
     """GET /internal/webhooks."""
-    authenticate(request, "admin")
     asked = read_query(request, _PARAMETERS)
     limit, (at, notice_id, receiver) = read_page(asked, LAST_WEBHOOK, read_moment, UUID, parse_id)
-    found, last = await request.app[COMPONENTS].webhooks.list_of(
+    page = await request.app[COMPONENTS].webhooks.list_of(
         asked["clientId"], asked["state"], (at, notice_id, receiver), limit
     )
-    cursor = encode_cursor(last.notice.at, last.notice.notice_id, last.receiver or "") if last else None
-    return respond({"webhooks": [webhook.as_document() for webhook in found], "nextCursor": cursor})
+    return respond_page(
+        "webhooks",
+        page,
+        Webhook.as_document,
+        lambda last: (last.notice.at, last.notice.notice_id, last.receiver or ""),
+    )
 
 
+@for_keys("admin")
 async def replay_notice(request: web.Request) -> web.Response:
     """POST /internal/notices/{noticeId}/replay."""
-    key = authenticate(request, "admin")
     try:
         notice_id = UUID(request.match_info["noticeId"])
     except ValueError:
         raise InvalidRequest.field("noticeId", "Must be a UUID.") from None
     body = await read_body(request, _REPLAY, optional=True)
-    receivers = await request.app[COMPONENTS].webhooks.replay(notice_id, body["receiver"], actor=key.name)
+    receivers = await request.app[COMPONENTS].webhooks.replay(notice_id, body["receiver"], actor=request[KEY].name)
     return respond({"noticeId": notice_id, "receivers": receivers})
 
 
@@ -91,7 +95,6 @@ _EXAMPLE = {
         },
     },
 }
-_ADMIN = describe_refused_keys("admin")
 
 ENDPOINTS = (
     Endpoint(
@@ -104,7 +107,7 @@ ENDPOINTS = (
         tag="webhooks",
         parameters=_PARAMETERS,
         responses={200: Success("Webhooks.", WebhooksSchema, {"webhooks": [_EXAMPLE], "nextCursor": None})},
-        failures=[WRONG_PAGE, *_ADMIN],
+        failures=[WRONG_PAGE, *ADMIN_KEY],
     ),
     Endpoint(
         "POST",
@@ -122,7 +125,7 @@ ENDPOINTS = (
             Failure(
                 "There is no such notice, or no such receiver.", NoticeNotFound(_NOTICE_ID), UnknownReceiver("crm")
             ),
-            *_ADMIN,
+            *ADMIN_KEY,
         ],
     ),
 )

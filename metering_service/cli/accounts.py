@@ -1,20 +1,20 @@
 """Give clients policies, show what they have, set right what a wrong clock dated."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
+import asyncpg
 import typer
 
 from metering_service.accounts.account import LedgerEntry
-from metering_service.accounts.administer import AdministerAccounts
-from metering_service.accounts.assign import AssignPolicies
-from metering_service.accounts.grant import Balance
+from metering_service.accounts.administer import fetch_balance, mend_accounts, stream_entries
+from metering_service.accounts.assign import give_policy
 from metering_service.cli.identifier import MOMENTS, ClientId, Create, PolicyId, read_moment
-from metering_service.settings import DatabaseSettings
+from metering_service.cli.run import run, run_about
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
+from service_chassis.cli.commands import AsJson, show, show_json
 from service_chassis.cli.usage import Commands
+from service_chassis.clock import system_clock
 
 commands = Commands()
 
@@ -43,9 +43,9 @@ def assign(
     as_json: AsJson = False,
 ) -> None:
     """Give a client a policy, from its next decision on or later, for good or for a time."""
-    assigned = run_with_pool(
-        DatabaseSettings,
-        lambda pool: AssignPolicies(pool).assign(
+    assigned = run(
+        lambda pool: give_policy(
+            pool,
             client_id,
             policy_id,
             from_when=read_moment(from_when),
@@ -56,9 +56,9 @@ def assign(
             create=create,
             actor=ACTOR,
         ),
-        command="metering_service assign",
+        command="assign",
     )
-    show(assigned.as_document(), as_json, _POLICY_COLUMNS)
+    show(assigned, as_json, _POLICY_COLUMNS)
 
 
 @commands.command("mend-clock")
@@ -67,19 +67,14 @@ def mend_clock(
     as_json: AsJson = False,
 ) -> None:
     """Set right what was counted at a moment to come, after the database's clock was ahead. `audit` lists it."""
-
-    async def mend(accounts: AdministerAccounts) -> list[str]:
-        if client_id is not None:
-            await accounts.require_known(client_id)
-        return await accounts.mend_clock(client_id, actor=ACTOR)
-
-    show([{"clientId": each} for each in _run(mend)], as_json, ("clientId",))
+    mended = run(lambda pool: mend_accounts(pool, client_id, now=system_clock(), actor=ACTOR))
+    show([{"clientId": each} for each in mended], as_json, ("clientId",))
 
 
 @commands.command("balance")
 def balance(client_id: ClientId, as_json: AsJson = False) -> None:
     """Show what a client was granted, has spent, has held and has available, and its grants with what is left."""
-    found = _run(lambda accounts: _fetch_balance(accounts, client_id)).as_document()
+    found = run_about(client_id, lambda pool: fetch_balance(pool, client_id)).as_document()
     if as_json:
         show_json(found)
         return
@@ -88,23 +83,11 @@ def balance(client_id: ClientId, as_json: AsJson = False) -> None:
     show(found["grants"], False, GRANT_COLUMNS)
 
 
-async def _fetch_balance(accounts: AdministerAccounts, client_id: str) -> Balance:
-    await accounts.require_known(client_id)
-    return await accounts.fetch_balance(client_id) or Balance(client_id)
-
-
 @commands.command("ledger")
 def ledger(client_id: ClientId, as_json: AsJson = False) -> None:
     """Show every line of a client's ledger, oldest first."""
 
-    async def read(accounts: AdministerAccounts) -> list[LedgerEntry]:
-        await accounts.require_known(client_id)
-        return [entry async for entries in accounts.stream_entries(client_id) for entry in entries]
+    async def read(pool: asyncpg.Pool) -> list[LedgerEntry]:
+        return [entry async for entries in stream_entries(pool, client_id) for entry in entries]
 
-    show([entry.as_document() for entry in _run(read)], as_json, _LEDGER_COLUMNS)
-
-
-def _run(work: Callable[[AdministerAccounts], Awaitable[Result]]) -> Result:
-    return run_with_pool(
-        DatabaseSettings, lambda pool: work(AdministerAccounts(pool)), command="metering_service command"
-    )
+    show([entry.as_document() for entry in run(read)], as_json, _LEDGER_COLUMNS)

@@ -6,10 +6,10 @@ import asyncpg
 import typer
 
 from metering_service.audit.run import audit_ledger, note_audit
-from metering_service.settings import DatabaseSettings
+from metering_service.cli.run import run
 from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.audit_report import AuditReport, show_report
-from service_chassis.cli.commands import AsJson, audit_errors, run_with_pool
+from service_chassis.cli.commands import AsJson, audit_errors
 from service_chassis.clock import system_clock
 from service_chassis.database.pool import UNHURRIED
 
@@ -32,12 +32,7 @@ def audit(
         return report
 
     with audit_errors():
-        report = run_with_pool(
-            DatabaseSettings,
-            look,
-            command="metering_service audit",
-            settings=UNHURRIED,
-        )
+        report = run(look, command="audit", settings=UNHURRIED)
         show_report(report, as_json=as_json)
     if not report.is_sound:
         raise typer.Exit(1)

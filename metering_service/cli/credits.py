@@ -1,18 +1,17 @@
 """Give clients credits, and take them back."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from metering_service.accounts.give_credits import GiveCredits
+from metering_service.accounts import give_credits
 from metering_service.accounts.grant import DEFAULT_PRIORITY, MAX_PRIORITY, Every, RecurringTerms
 from metering_service.cli.identifier import MOMENTS, ClientId, Create, read_identifier, read_moment, read_note
+from metering_service.cli.run import run
 from metering_service.policies.policy import MAX_GRANT_CREDITS
-from metering_service.settings import DatabaseSettings
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.commands import AsJson, show
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
 
@@ -46,8 +45,9 @@ def grant(
     as_json: AsJson = False,
 ) -> None:
     """Grant credits to a client, for good or for a time."""
-    given = _run(
-        lambda give: give.grant(
+    given = run(
+        lambda pool: give_credits.give(
+            pool,
             client_id,
             grant_id,
             credits,
@@ -85,14 +85,16 @@ def grant_recurring(
     terms = RecurringTerms(
         *(credits, every, read_moment(starts_at), read_moment(ends_at)), not keep, rollover, priority
     )
-    put = _run(lambda give: give.put_recurring(client_id, recurring_id, terms, create=create, actor=ACTOR))
+    put = run(
+        lambda pool: give_credits.put_recurring(pool, client_id, recurring_id, terms, create=create, actor=ACTOR)
+    )
     show(put.as_document(), as_json, _RECURRING_COLUMNS)
 
 
 @commands.command("recurring-grants")
 def recurring_grants(client_id: ClientId, as_json: AsJson = False) -> None:
     """List what a client is granted again and again."""
-    found = _run(lambda give: give.list_recurring(client_id))
+    found = run(lambda pool: give_credits.list_recurring(pool, client_id))
     show([each.as_document() for each in found], as_json, _RECURRING_COLUMNS)
 
 
@@ -104,7 +106,7 @@ def void_grant(
     as_json: AsJson = False,
 ) -> None:
     """Take what is left of a grant; what live holds lie on they may still spend."""
-    voided = _run(lambda give: give.void(client_id, grant_id, reason=reason, actor=ACTOR))
+    voided = run(lambda pool: give_credits.void(pool, client_id, grant_id, reason=reason, actor=ACTOR))
     show({"grantId": grant_id, "voided": voided.lapsed, "held": voided.pinned}, as_json)
 
 
@@ -120,7 +122,9 @@ def refund(
     as_json: AsJson = False,
 ) -> None:
     """Give back credits of a charge, as a grant without expiry."""
-    given = _run(lambda give: give.refund(client_id, refund_id, event_id, credits, reason=reason, actor=ACTOR))
+    given = run(
+        lambda pool: give_credits.refund(pool, client_id, refund_id, event_id, credits, reason=reason, actor=ACTOR)
+    )
     show({"refundId": refund_id, "eventId": event_id, "credits": given.credits}, as_json)
 
 
@@ -139,11 +143,9 @@ def adjust(
     """Correct a client's credits, up or down; never below what is available."""
     if credits == 0:
         raise OperatorError("credits: must not be 0")
-    entry = _run(
-        lambda give: give.adjust(client_id, adjustment_id, credits, reason=reason, create=create, actor=ACTOR)
+    entry = run(
+        lambda pool: give_credits.adjust(
+            pool, client_id, adjustment_id, credits, reason=reason, create=create, actor=ACTOR
+        )
     )
     show(entry.as_document(), as_json, _ENTRY_COLUMNS)
-
-
-def _run(work: Callable[[GiveCredits], Awaitable[Result]]) -> Result:
-    return run_with_pool(DatabaseSettings, lambda pool: work(GiveCredits(pool)), command="metering_service command")

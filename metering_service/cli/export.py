@@ -7,12 +7,9 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from metering_service.accounts.administer import AdministerAccounts
 from metering_service.cli.identifier import ClientId, FromDay, ToDay, read_day
-from metering_service.exports.export import LEDGER_COLUMNS, USAGE_COLUMNS, ExportClients
-from metering_service.settings import DatabaseSettings
-from metering_service.usage.read import ReadUsage
-from service_chassis.cli.commands import run_with_pool
+from metering_service.cli.run import run
+from metering_service.exports.export import LEDGER_COLUMNS, USAGE_COLUMNS, stream_ledger, stream_usage
 from service_chassis.cli.usage import Commands
 from service_chassis.database.pool import UNHURRIED
 from service_chassis.rows import Batches, RowFormat, RowWriter
@@ -33,7 +30,7 @@ def ledger(
     form: AsFormat = RowFormat.CSV,
 ) -> None:
     """Write the lines of a client's ledger to standard output, oldest first, in constant memory."""
-    _write(lambda exports: exports.stream_ledger(client_id, after), LEDGER_COLUMNS, form)
+    _write(lambda pool: stream_ledger(pool, client_id, after), LEDGER_COLUMNS, form)
 
 
 @commands.command("usage")
@@ -44,14 +41,15 @@ def usage(
     form: AsFormat = RowFormat.CSV,
 ) -> None:
     """Write a client's usage to standard output, a line for each day and event type."""
-    _write(lambda exports: exports.stream_usage(client_id, read_day(from_day), read_day(to_day)), USAGE_COLUMNS, form)
+    begin, end = read_day(from_day), read_day(to_day)
+    _write(lambda pool: stream_usage(pool, client_id, begin, end), USAGE_COLUMNS, form)
 
 
-def _write(read: Callable[[ExportClients], Batches], columns: Sequence[str], form: RowFormat) -> None:
+def _write(read: Callable[[asyncpg.Pool], Batches], columns: Sequence[str], form: RowFormat) -> None:
     async def work(pool: asyncpg.Pool) -> int:
         writer = RowWriter(form, columns)
         head, count, told = writer.head, 0, 0
-        async for batch in read(ExportClients(AdministerAccounts(pool), ReadUsage(pool))):
+        async for batch in read(pool):
             sys.stdout.buffer.write(head + writer.write(batch))
             head = b""
             count += len(batch)
@@ -60,6 +58,6 @@ def _write(read: Callable[[ExportClients], Batches], columns: Sequence[str], for
                 told = count
         return count
 
-    count = run_with_pool(DatabaseSettings, work, command="metering_service export", settings=UNHURRIED)
+    count = run(work, command="export", settings=UNHURRIED)
     sys.stdout.buffer.flush()
     typer.echo(f"{count:,} lines, all there are", err=True)

@@ -1,6 +1,5 @@
 """What operators look at: quotas, holds that nobody resolves, and who changed what."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,21 +7,19 @@ import asyncpg
 import typer
 
 from metering_service.accounts.account import QuotaUse
-from metering_service.accounts.administer import AdministerAccounts
-from metering_service.accounts.assign import AssignPolicies
-from metering_service.accounts.grant import Balance
-from metering_service.accounts.quota import ReadQuotas
+from metering_service.accounts.administer import fetch_balance
+from metering_service.accounts.assign import fetch_client_policy
+from metering_service.accounts.ledger_store import LedgerStore
+from metering_service.accounts.quota import list_quotas
 from metering_service.cli.accounts import BALANCE_COLUMNS, GRANT_COLUMNS
 from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_moment
-from metering_service.decisions.read import DecisionLine, Position, ReadDecisions, as_document
-from metering_service.events.event import HeldEvent
-from metering_service.events.read import FIRST_HELD, ReadEvents
-from metering_service.refusals.keep import LAST_LINE, ReadRefusals
-from metering_service.refusals.refusal import RefusalLine
-from metering_service.settings import DatabaseSettings
-from metering_service.usage.read import ReadUsage
-from metering_service.usage.usage import Usage
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show, show_json
+from metering_service.cli.run import run, run_about
+from metering_service.decisions.read import Position, as_document, find_decisions
+from metering_service.events.read import FIRST_HELD, list_held
+from metering_service.refusals.keep import LAST_LINE, find_refusals
+from metering_service.usage.read import fetch_usage
+from metering_service.usage.usage import GroupBy, Window
+from service_chassis.cli.commands import AsJson, show, show_json
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import OperatorError
 
@@ -61,12 +58,8 @@ def quota(
     as_json: AsJson = False,
 ) -> None:
     """Show how much of its quotas a client has used and holds in their present periods."""
-
-    async def read(pool: asyncpg.Pool) -> list[QuotaUse]:
-        await AdministerAccounts(pool).require_known(client_id)
-        return await _list_quotas(pool, default_policy, client_id, user)
-
-    show([use.as_document() for use in _run(read)], as_json, _QUOTA_COLUMNS)
+    found = run_about(client_id, lambda pool: _list_quotas(pool, default_policy, client_id, user))
+    show([use.as_document() for use in found], as_json, _QUOTA_COLUMNS)
 
 
 @commands.command("usage")
@@ -79,18 +72,13 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """Show what a client was charged for, in sums, by the UTC day on which it happened."""
-
-    async def read(pool: asyncpg.Pool) -> Usage:
-        await AdministerAccounts(pool).require_known(client_id)
-        return await ReadUsage(pool).fetch(
-            client_id,
-            read_day(from_day),
-            read_day(to_day),
-            window="month" if by_month else "day",
-            group_by="user" if by_user else "eventType",
-        )
-
-    show([each.as_document("user" if by_user else "eventType") for each in _run(read).sums], as_json)
+    begin, end = read_day(from_day), read_day(to_day)
+    window: Window = "month" if by_month else "day"
+    group_by: GroupBy = "user" if by_user else "eventType"
+    found = run_about(
+        client_id, lambda pool: fetch_usage(pool, client_id, begin, end, window=window, group_by=group_by)
+    )
+    show([each.as_document(group_by) for each in found.sums], as_json)
 
 
 @commands.command("refusals")
@@ -98,15 +86,9 @@ def refusals(
     client_id: ClientId, since: Since = None, until: Until = None, limit: Most = 100, as_json: AsJson = False
 ) -> None:
     """List why a client was refused, newest first, by minute, event type, limit and user. Kept for some weeks."""
-
-    async def read(pool: asyncpg.Pool) -> Sequence[RefusalLine]:
-        await AdministerAccounts(pool).require_known(client_id)
-        lines, _ = await ReadRefusals(pool).list_of(
-            client_id, read_moment(since), read_moment(until), LAST_LINE, limit
-        )
-        return lines
-
-    show([line.as_document() for line in _run(read)], as_json, _REFUSAL_COLUMNS)
+    begin, end = read_moment(since), read_moment(until)
+    lines, _ = run_about(client_id, lambda pool: find_refusals(pool, client_id, begin, end, LAST_LINE, limit))
+    show([line.as_document() for line in lines], as_json, _REFUSAL_COLUMNS)
 
 
 @commands.command("decisions")
@@ -114,15 +96,9 @@ def decisions(
     client_id: ClientId, since: Since = None, until: Until = None, limit: Most = 100, as_json: AsJson = False
 ) -> None:
     """List what was charged to a client and why it was refused, newest first; with --json with the receipts."""
-
-    async def read(pool: asyncpg.Pool) -> Sequence[DecisionLine]:
-        await AdministerAccounts(pool).require_known(client_id)
-        found, _ = await ReadDecisions(pool).list_of(
-            client_id, read_moment(since), read_moment(until), Position(), limit
-        )
-        return found
-
-    show([as_document(line) for line in _run(read)], as_json, _DECISION_COLUMNS)
+    begin, end = read_moment(since), read_moment(until)
+    lines, _ = run_about(client_id, lambda pool: find_decisions(pool, client_id, begin, end, Position(), limit))
+    show([as_document(line) for line in lines], as_json, _DECISION_COLUMNS)
 
 
 @commands.command("client")
@@ -130,24 +106,22 @@ def client(client_id: ClientId, default_policy: DefaultPolicy = "free", as_json:
     """Show one client as one thing: its policy, limits, balance, usage of this month, last refusals and charges."""
 
     async def read(pool: asyncpg.Pool) -> dict[str, Any]:
-        accounts = AdministerAccounts(pool)
-        assigned = await AssignPolicies(pool).fetch(client_id)
-        balance = await accounts.fetch_balance(client_id) or Balance(client_id)
-        shown = balance.as_document()
-        usage = await ReadUsage(pool).fetch(client_id, None, None, window="month")
+        assigned = await fetch_client_policy(pool, client_id)
+        shown = (await fetch_balance(pool, client_id)).as_document()
+        usage = await fetch_usage(pool, client_id, None, None, window="month")
+        refusals, _ = await find_refusals(pool, client_id, None, None, LAST_LINE, _LAST_ENTRIES)
+        entries = await LedgerStore(pool).list_last_entries(client_id, _LAST_ENTRIES)
         return {
-            "policy": assigned.as_document(),
+            "policy": assigned,
             "quotas": [use.as_document() for use in await _list_quotas(pool, default_policy, client_id, None)],
             "balance": shown,
             "grants": shown.pop("grants"),
             "usage": [each.as_document("eventType") for each in usage.sums],
-            "lastRefusals": [line.as_document() for line in await _list_last_refusals(pool, client_id)],
-            "lastEntries": [
-                entry.as_document() for entry in await accounts.list_last_entries(client_id, _LAST_ENTRIES)
-            ],
+            "lastRefusals": [line.as_document() for line in refusals],
+            "lastEntries": [entry.as_document() for entry in entries],
         }
 
-    found = _run(read)
+    found = run(read)
     if as_json:
         show_json(found)
         return
@@ -168,11 +142,7 @@ def holds(
     as_json: AsJson = False,
 ) -> None:
     """List holds that nobody has settled or released, oldest first. None is the rule."""
-
-    async def read(pool: asyncpg.Pool) -> list[HeldEvent]:
-        found, _ = await ReadEvents(pool).list_held(service, older_than_seconds, FIRST_HELD, limit)
-        return list(found)
-
+    found, _ = run(lambda pool: list_held(pool, service, older_than_seconds, FIRST_HELD, limit))
     rows = [
         {
             "heldAt": held.held_at,
@@ -182,22 +152,13 @@ def holds(
             "holdId": held.hold_id,
             "eventId": held.event_id,
         }
-        for held in _run(read)
+        for held in found
     ]
     show(rows, as_json)
 
 
-async def _list_last_refusals(pool: asyncpg.Pool, client_id: str) -> Sequence[RefusalLine]:
-    lines, _ = await ReadRefusals(pool).list_of(client_id, None, None, LAST_LINE, _LAST_ENTRIES)
-    return lines
-
-
 async def _list_quotas(pool: asyncpg.Pool, default_policy: str, client_id: str, user: str | None) -> list[QuotaUse]:
     try:
-        return await ReadQuotas(pool, default_policy).list_of(client_id, user)
+        return (await list_quotas(pool, default_policy, [client_id], user))[client_id]
     except LookupError:
         raise OperatorError(f"there is no policy {default_policy}; say --default-policy") from None
-
-
-def _run(work: Callable[[asyncpg.Pool], Awaitable[Result]]) -> Result:
-    return run_with_pool(DatabaseSettings, work, command="metering_service command")

@@ -1,20 +1,17 @@
 """Policies and their versions."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
-import asyncpg
 import typer
 
 from metering_service.cli.identifier import MOMENTS, FromDay, PolicyId, ToDay, read_day, read_moment
-from metering_service.policies.administer import AdministerPolicies
+from metering_service.cli.run import run
+from metering_service.policies.administer import cancel_version, fetch_history, list_current, put_version
 from metering_service.policies.schema import PolicySchema, make_policy
-from metering_service.settings import DatabaseSettings
-from metering_service.shadow.keep import FIRST_REFUSALS, ReadShadow
-from metering_service.shadow.verdict import ShadowRefusals
+from metering_service.shadow.keep import FIRST_REFUSALS, report_shadow
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, Result, run_with_pool, show
+from service_chassis.cli.commands import AsJson, show
 from service_chassis.cli.usage import Commands
 from service_chassis.errors import InvalidRequest, OperatorError, say
 from service_chassis.http.cursor import read_pages
@@ -32,10 +29,13 @@ _COLUMNS = ("policyId", "version", *_TERMS)
 def list_all(as_json: AsJson = False) -> None:
     """List the current version of every policy."""
 
-    found = _run(
-        lambda policies: read_pages(
-            lambda after: policies.list_current(after, _PAGE_ENTRIES), "", lambda version: version.policy_id
-        )
+    found = run(
+        lambda pool: read_pages(
+            lambda after: list_current(pool, after, _PAGE_ENTRIES),
+            "",
+            lambda version: version.policy_id,
+        ),
+        command="policies",
     )
     show([version.as_document() for version in found], as_json, _COLUMNS)
 
@@ -43,7 +43,7 @@ def list_all(as_json: AsJson = False) -> None:
 @commands.command("show")
 def show_history(policy_id: PolicyId, as_json: AsJson = False) -> None:
     """Show all versions of a policy, newest first."""
-    _, versions = _run(lambda policies: policies.fetch_history(policy_id))
+    _, versions = run(lambda pool: fetch_history(pool, policy_id), command="policies")
     show([version.as_document() for version in versions], as_json, ("version", "effectiveAt", *_TERMS))
 
 
@@ -61,8 +61,9 @@ def put(
         policy = make_policy(load(PolicySchema(), parse_json_text(read_text(file.read(), file.name), file.name)))
     except InvalidRequest as error:
         raise OperatorError(f"{file.name}: {say(error)}") from None
-    version, warnings = _run(
-        lambda policies: policies.put(policy_id, policy, effective_at=read_moment(effective_at), actor=ACTOR)
+    version, warnings = run(
+        lambda pool: put_version(pool, policy_id, policy, effective_at=read_moment(effective_at), actor=ACTOR),
+        command="policies",
     )
     document = {**version.as_document(), **({"warnings": warnings} if as_json else {})}
     show(document, as_json, ("policyId", "version", "effectiveAt"))
@@ -74,7 +75,7 @@ def put(
 @commands.command("cancel-booked")
 def cancel_booked(policy_id: PolicyId, as_json: AsJson = False) -> None:
     """Take back the version of a policy that is booked for later."""
-    _run(lambda policies: policies.cancel_booked(policy_id, actor=ACTOR))
+    run(lambda pool: cancel_version(pool, policy_id, actor=ACTOR), command="policies")
     show({"policyId": policy_id}, as_json)
 
 
@@ -83,22 +84,13 @@ def shadow_report(
     policy_id: PolicyId, from_day: FromDay = None, to_day: ToDay = None, as_json: AsJson = False
 ) -> None:
     """Show what a policy would have refused, by day, client and limit, where it is a client's shadow policy."""
-
-    async def read(pool: asyncpg.Pool) -> list[ShadowRefusals]:
-        begin, end = read_day(from_day), read_day(to_day)
-        return await read_pages(
-            lambda after: ReadShadow(pool).report(policy_id, begin, end, after, _PAGE_ENTRIES),
+    begin, end = read_day(from_day), read_day(to_day)
+    found = run(
+        lambda pool: read_pages(
+            lambda after: report_shadow(pool, policy_id, begin, end, after, _PAGE_ENTRIES),
             FIRST_REFUSALS,
             lambda line: (line.day, line.client_id, line.code, line.limit),
-        )
-
-    show(
-        [line.as_document() for line in run_with_pool(DatabaseSettings, read, command="metering_service policies")],
-        as_json,
+        ),
+        command="policies",
     )
-
-
-def _run(work: Callable[[AdministerPolicies], Awaitable[Result]]) -> Result:
-    return run_with_pool(
-        DatabaseSettings, lambda pool: work(AdministerPolicies(pool)), command="metering_service policies"
-    )
+    show([line.as_document() for line in found], as_json)

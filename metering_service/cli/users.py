@@ -1,14 +1,13 @@
 """What operators do for a person: hand out what is held about a user, and erase it."""
 
-from collections.abc import Awaitable, Callable
-
 import typer
 
-from metering_service.privacy.personal_data import PersonalData
-from metering_service.settings import DatabaseSettings
+from metering_service.cli.run import run
+from metering_service.privacy.personal_data import erase_user, export_user
 from service_chassis.cli.admin_audit import ACTOR
-from service_chassis.cli.commands import AsJson, OfClient, OfUser, Result, Sure, run_with_pool, show, show_json
+from service_chassis.cli.commands import AsJson, OfClient, OfUser, Sure, show, show_json
 from service_chassis.cli.usage import Commands
+from service_chassis.clock import system_clock
 from service_chassis.database.pool import UNHURRIED
 
 commands = Commands(help="Export or erase what is held about one user.", no_args_is_help=True)
@@ -17,7 +16,13 @@ commands = Commands(help="Export or erase what is held about one user.", no_args
 @commands.command("export")
 def export(client_id: OfClient, user_id: OfUser) -> None:
     """Print all that is held about a user, as JSON: charges, holds, quotas, refusals, notices."""
-    show_json(_run(lambda data: data.export(client_id, user_id)))
+    show_json(
+        run(
+            lambda pool: export_user(pool, client_id, user_id, now=system_clock()),
+            command="users",
+            settings=UNHURRIED,
+        )
+    )
 
 
 @commands.command("erase")
@@ -28,14 +33,9 @@ def erase(client_id: OfClient, user_id: OfUser, sure: Sure = False, as_json: AsJ
     """
     if not sure:
         typer.confirm("Erase this user's id in this service? It cannot be undone.", abort=True)
-    events = _run(lambda data: data.erase(client_id, user_id, actor=ACTOR))
-    show({"events": events}, as_json)
-
-
-def _run(work: Callable[[PersonalData], Awaitable[Result]]) -> Result:
-    return run_with_pool(
-        DatabaseSettings,
-        lambda pool: work(PersonalData(pool)),
-        command="metering_service users",
+    events = run(
+        lambda pool: erase_user(pool, client_id, user_id, now=system_clock(), actor=ACTOR),
+        command="users",
         settings=UNHURRIED,
     )
+    show({"events": events}, as_json)

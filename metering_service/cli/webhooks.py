@@ -1,7 +1,7 @@
 """Notices, and the webhooks that tell them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -10,7 +10,7 @@ import typer
 from metering_service.cli.identifier import read_identifier
 from metering_service.notices.address import AddressGuard
 from metering_service.notices.administer import LAST_WEBHOOK, AdministerWebhooks
-from metering_service.notices.notice import State, Webhook
+from metering_service.notices.notice import State
 from metering_service.notices.send import Failure, make_test_event, open_session, post
 from metering_service.settings import WebhookSettings, read_networks, read_receivers
 from service_chassis.cli.admin_audit import ACTOR
@@ -37,12 +37,8 @@ def list_all(
     as_json: AsJson = False,
 ) -> None:
     """List what was told of clients, newest first, and what became of it at each receiver; with --json the events."""
-
-    async def read(webhooks: AdministerWebhooks) -> Sequence[Webhook]:
-        found, _ = await webhooks.list_of(client_id, state, LAST_WEBHOOK, limit)
-        return found
-
-    show([webhook.as_document() for webhook in _run(read)], as_json, _COLUMNS)
+    found, _ = _run(lambda webhooks: webhooks.list_of(client_id, state, LAST_WEBHOOK, limit))
+    show([webhook.as_document() for webhook in found], as_json, _COLUMNS)
 
 
 @commands.command("replay")

@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 from datetime import date
 
-import asyncpg
-
 from metering_service.clients.client import PACE_DAYS, ClientLine, Order
+from service_chassis.database.store import Store
 
 
-class ClientStore:
+class ClientStore(Store):
     """The tables `account`, `usage` and `refusal_count` as they are looked at side by side, through one connection
     that the caller holds. Writes nothing.
 
     No statement reads the ledger, or the usage of other days than it is about.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     # By no index of its own: any part of an id is found by walking through those that are there, 30 ms for 100,000
     # ids in account_pkey. An index of trigrams would want an extension and still walk for what has two characters.

@@ -4,6 +4,7 @@ import uuid
 
 from aiohttp import web
 
+from metering_service.accounts import give_credits
 from metering_service.api.responses import parse_id, read_identifier, read_known_client
 from metering_service.console.links import link
 from metering_service.console.pages import SESSION, go_to, show, use_cases
@@ -11,7 +12,11 @@ from metering_service.console.receipts import list_gates, say_when
 from metering_service.errors import EventNotFound, PolicyNotFound
 from metering_service.events.decision import Decision
 from metering_service.events.event import SENTENCES, BillableEvent
+from metering_service.events.event_store import EventStore
+from metering_service.events.read import fetch_event
+from metering_service.policies.administer import fetch_history
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS, Policy, is_identifier
+from metering_service.refusals.keep import fetch_refusals
 from service_chassis.http.cursor import decode_cursor
 from service_chassis.http.query import read_moment
 
@@ -27,12 +32,12 @@ async def find_event(request: web.Request) -> web.Response:
     found: list[str] = []
     if is_identifier(event_id) and client_id and is_identifier(client_id):
         try:
-            await use_cases(request).events.fetch(client_id, event_id)
+            await fetch_event(use_cases(request).pool, client_id, event_id)
             found = [client_id]
         except EventNotFound:
             pass
     elif is_identifier(event_id) and not client_id:
-        found = await use_cases(request).events.list_clients_of(event_id, _MOST_CLIENTS)
+        found = await EventStore(use_cases(request).pool).list_clients_of(event_id, _MOST_CLIENTS)
     if len(found) == 1:
         return go_to(link("clients", found[0], "events", event_id))
     return await show(
@@ -44,10 +49,10 @@ async def show_event(request: web.Request) -> web.Response:
     """GET /console/clients/{clientId}/events/{eventId}."""
     client_id, event_id = await read_known_client(request), read_identifier(request, "eventId")
     cases = use_cases(request)
-    state = await cases.events.fetch(client_id, event_id)
+    state = await fetch_event(cases.pool, client_id, event_id)
     receipt = state.receipt and state.receipt.as_document()
     refundable = (
-        (await cases.credits.count_refundable(client_id, event_id))[1]
+        (await give_credits.count_refundable(cases.pool, client_id, event_id))[1]
         if state.state == "settled" and state.receipt
         else 0
     )
@@ -67,7 +72,7 @@ async def show_refusal(request: web.Request) -> web.Response:
     """GET /console/clients/{clientId}/refusals/{line}."""
     client_id = await read_known_client(request)
     minute, *rest = decode_cursor(request.match_info["line"], read_moment, parse_id, parse_id, parse_id, parse_id)
-    line = await use_cases(request).refusals.fetch(client_id, (minute, *rest))
+    line = await fetch_refusals(use_cases(request).pool, client_id, (minute, *rest))
     receipt = line.last_receipt
     policy = await _find_terms(request, receipt["policyId"], receipt["policyVersion"])
     return await show(
@@ -87,7 +92,7 @@ async def show_refusal(request: web.Request) -> web.Response:
 
 async def _find_terms(request: web.Request, policy_id: str, number: int) -> Policy | None:
     try:
-        _, versions = await use_cases(request).policies.fetch_history(policy_id)
+        _, versions = await fetch_history(use_cases(request).pool, policy_id)
     except PolicyNotFound:
         return None
     return next((each.policy for each in versions if each.version == number), None)

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
+from service_chassis.http.json_body import list_faults
 from service_chassis.schema.fields import NO_MOMENT
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
@@ -51,15 +52,5 @@ def load(schema: Schema, document: Mapping[str, Any]) -> tuple[dict[str, Any], d
     try:
         return schema.load(document), {}
     except ValidationError as error:
-        return {}, dict(_flatten(error.messages_dict, ""))
-
-
-def _flatten(messages: Any, path: str) -> list[tuple[str, str]]:
-    if isinstance(messages, Mapping):
-        return [
-            pair
-            for name, inner in messages.items()
-            for pair in _flatten(inner, f"{path}.{name}" if path else str(name))
-        ]
-    # A form asks for days where the API takes moments.
-    return [(path, " ".join(map(str, messages)).replace(NO_MOMENT, _NO_DAY))]
+        # A form asks for days where the API takes moments.
+        return {}, {each.field: each.message.replace(NO_MOMENT, _NO_DAY) for each in list_faults(error.messages_dict)}

@@ -5,7 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
-from metering_service.accounts.grant import Balance
+from metering_service.accounts import give_credits
+from metering_service.accounts.administer import fetch_balance
 from metering_service.api.grant_schemas import CreateGrantSchema
 from metering_service.api.responses import read_known_client
 from metering_service.console.formats import format_moment, format_number
@@ -50,8 +51,8 @@ async def grant(request: web.Request) -> web.Response:
         return await _ask(request, client_id, written, errors)
     is_asked = form.get("step") != "do"
     try:
-        given = await use_cases(request).credits.grant(
-            client_id, **terms, dry_run=is_asked, actor=request[SESSION].actor
+        given = await give_credits.give(
+            use_cases(request).pool, client_id, **terms, dry_run=is_asked, actor=request[SESSION].actor
         )
     except InvalidRequest:
         return await _ask(request, client_id, written, {"expires": "Must be a day to come."})
@@ -60,7 +61,7 @@ async def grant(request: web.Request) -> web.Response:
     if is_asked and given.was_there:
         return await _ask(request, client_id, written, {"": given.say_done()})
     if is_asked:
-        balance = await use_cases(request).accounts.fetch_balance(client_id) or Balance(client_id)
+        balance = await fetch_balance(use_cases(request).pool, client_id)
         return await show(
             request,
             "confirm.html",

@@ -12,12 +12,6 @@ from metering_service.console.forms import load, read_day
 from metering_service.console.links import link
 from metering_service.console.pages import SESSION, go_to, read_form, show, use_cases
 from metering_service.console.terms import (
-    MOST_NOTICES,
-    MOST_PRICES,
-    NOTICE_FIELDS,
-    PRICE_FIELDS,
-    QUOTA_FIELDS,
-    RATE_FIELDS,
     compare,
     describe,
     fill_form,
@@ -28,9 +22,10 @@ from metering_service.console.terms import (
     read_fields,
 )
 from metering_service.errors import PolicyChanged, PolicyNotFound
-from metering_service.policies.policy import MAX_LIMITS, WRONG_IDENTIFIER, Policy, PolicyVersion, is_identifier
+from metering_service.policies.administer import fetch_history, list_current, put_version
+from metering_service.policies.policy import WRONG_IDENTIFIER, Policy, PolicyVersion, is_identifier
 from metering_service.policies.schema import make_policy
-from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS
+from metering_service.replay.preview import MOST_CLIENTS, MOST_LINES, REPLAYED_DAYS, preview_policy
 from service_chassis.errors import Conflict, InvalidRequest
 from service_chassis.http.cursor import decode_cursor, encode_cursor
 
@@ -44,7 +39,7 @@ async def list_policies(request: web.Request) -> web.Response:
     """GET /console/policies."""
     cursor = request.query.get("cursor")
     (after,) = decode_cursor(cursor, parse_id) if cursor else ("",)
-    versions, last = await use_cases(request).policies.list_current(after, PAGE_LINES)
+    versions, last = await list_current(use_cases(request).pool, after, PAGE_LINES)
     return await show(
         request,
         "policies.html",
@@ -58,7 +53,7 @@ async def list_policies(request: web.Request) -> web.Response:
 async def show_policy(request: web.Request) -> web.Response:
     """GET /console/policies/of/{policyId}."""
     policy_id = read_identifier(request, "policyId")
-    present, versions = await use_cases(request).policies.fetch_history(policy_id)
+    present, versions = await fetch_history(use_cases(request).pool, policy_id)
     earlier: list[PolicyVersion | None] = [*versions[1:], None]
     history = [
         (version, [term for term in compare(before.policy if before else None, version.policy) if term.is_changed])
@@ -84,7 +79,7 @@ async def show_new(request: web.Request) -> web.Response:
 async def show_edit(request: web.Request) -> web.Response:
     """GET /console/policies/of/{policyId}/edit."""
     policy_id = read_identifier(request, "policyId")
-    present, versions = await use_cases(request).policies.fetch_history(policy_id)
+    present, versions = await fetch_history(use_cases(request).pool, policy_id)
     fields = fill_form(present.policy)
     terms, errors = _load(read_fields(fields))
     if errors or make_policy(terms) != present.policy:
@@ -110,8 +105,8 @@ async def preview(request: web.Request) -> web.Response:
     draft = make_policy(terms)
     is_asked = form.get("step") != "do"
     try:
-        version, warnings = await use_cases(request).policies.put(
-            *(policy_id, draft),
+        version, warnings = await put_version(
+            *(use_cases(request).pool, policy_id, draft),
             effective_at=terms["effective_at"],
             base=fields.get("base", ""),
             dry_run=is_asked,
@@ -140,7 +135,8 @@ async def _show_preview(
     present, newest = await _find_versions(request, policy_id)
     if newest is not None and newest.mark != fields.get("base"):
         return await _say_changed(request, known_id, fields)  # also where the draft itself would change nothing
-    shown = await use_cases(request).previews.preview(policy_id, draft)
+    cases = use_cases(request)
+    shown = await preview_policy(cases.pool, cases.default_policy, policy_id, draft)
     return await show(
         request,
         "policy_preview.html",
@@ -172,7 +168,7 @@ def _load(fields: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
 async def _find_versions(request: web.Request, policy_id: str) -> tuple[PolicyVersion | None, PolicyVersion | None]:
     """Return the present version and the newest, which may be booked; None and None for no such policy."""
     try:
-        present, versions = await use_cases(request).policies.fetch_history(policy_id)
+        present, versions = await fetch_history(use_cases(request).pool, policy_id)
     except PolicyNotFound:
         return None, None
     return present, versions[0]
@@ -198,9 +194,9 @@ async def _ask(
         section="policies",
         policy_id=policy_id,
         fields=fields,
-        prices=list_rows(fields, "price", PRICE_FIELDS, MOST_PRICES),
-        rates=list_rows(fields, "rate", RATE_FIELDS, MAX_LIMITS),
-        quotas=list_rows(fields, "quota", QUOTA_FIELDS, MAX_LIMITS),
-        notices=list_rows(fields, "notice", NOTICE_FIELDS, MOST_NOTICES),
+        prices=list_rows(fields, "price"),
+        rates=list_rows(fields, "rate"),
+        quotas=list_rows(fields, "quota"),
+        notices=list_rows(fields, "notice"),
         errors=errors or {},
     )

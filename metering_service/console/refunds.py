@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from metering_service.accounts import give_credits
 from metering_service.api.grant_schemas import CreateRefundSchema
 from metering_service.api.responses import read_identifier, read_known_client
 from metering_service.console.formats import format_number
@@ -21,7 +22,7 @@ _FIELDS = ("refundId", "credits", "reason")
 async def show_form(request: web.Request) -> web.Response:
     """GET /console/clients/{clientId}/events/{eventId}/refund."""
     client_id, event_id = await read_known_client(request), read_identifier(request, "eventId")
-    _, left = await use_cases(request).credits.count_refundable(client_id, event_id)
+    _, left = await give_credits.count_refundable(use_cases(request).pool, client_id, event_id)
     written = {"refundId": f"console-{secrets.token_hex(6)}", "credits": str(left), "reason": ""}
     return await _ask(request, client_id, event_id, written)
 
@@ -34,11 +35,11 @@ async def refund(request: web.Request) -> web.Response:
     terms, errors = load(_REFUND, {**written, "credits": read_number(written["credits"]), "eventId": event_id})
     if errors or form.get("step") == "change":
         return await _ask(request, client_id, event_id, written, errors)
-    charged, left = await use_cases(request).credits.count_refundable(client_id, event_id)
+    charged, left = await give_credits.count_refundable(use_cases(request).pool, client_id, event_id)
     is_asked, back = form.get("step") != "do", link("clients", client_id, "events", event_id)
     try:
-        given = await use_cases(request).credits.refund(
-            client_id, **terms, dry_run=is_asked, actor=request[SESSION].actor
+        given = await give_credits.refund(
+            use_cases(request).pool, client_id, **terms, dry_run=is_asked, actor=request[SESSION].actor
         )
     except RefundTooLarge:
         errors = {"credits": f"Must be at most {left:,}: so much of the charge is not refunded yet."}
@@ -73,7 +74,7 @@ async def refund(request: web.Request) -> web.Response:
 async def _ask(
     request: web.Request, client_id: str, event_id: str, written: dict[str, str], errors: dict[str, Any] | None = None
 ) -> web.Response:
-    charged, left = await use_cases(request).credits.count_refundable(client_id, event_id)
+    charged, left = await give_credits.count_refundable(use_cases(request).pool, client_id, event_id)
     return await show(
         request,
         "refund.html",

@@ -1,6 +1,6 @@
 """A policy's terms in words, and as the fields of a form and back. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metering_service.console.forms import read_number, read_numbers, read_text
@@ -10,10 +10,13 @@ MOST_PRICES = 100
 MOST_NOTICES = MAX_LIMITS + 1
 """One for each quota, and one for the balance."""
 _BLANK_ROWS = 2
-PRICE_FIELDS = ("type", "credits")
-RATE_FIELDS = ("name", "limit", "period", "burst", "per", "types")
-QUOTA_FIELDS = ("name", "limit", "counts", "period", "anchor", "per", "types", "overage")
-NOTICE_FIELDS = ("measure", "thresholds")
+_ROWS: Mapping[str, tuple[int, Sequence[str]]] = {
+    "price": (MOST_PRICES, ("type", "credits")),
+    "rate": (MAX_LIMITS, ("name", "limit", "period", "burst", "per", "types")),
+    "quota": (MAX_LIMITS, ("name", "limit", "counts", "period", "anchor", "per", "types", "overage")),
+    "notice": (MOST_NOTICES, ("measure", "thresholds")),
+}
+"""The kinds of rows of a form: how many there may be, and their fields. A row is there by one of the first two."""
 _ALONE = ("credits", "overdraft", "mode", "effective", "policyId", "base")
 """`base` marks the version that was there when the form was opened."""
 
@@ -81,57 +84,51 @@ def fill_form(policy: Policy | None) -> dict[str, str]:
         return {"price-0-type": ANY_TYPE, "price-0-credits": "1", "credits": "prepaid", "mode": "enforce"}
     fields = {"credits": policy.credits, "overdraft": str(policy.overdraft or ""), "mode": policy.mode}
     for number, (event_type, price) in enumerate(sorted(policy.prices.items())):
-        fields |= _put("price", number, PRICE_FIELDS, (event_type, price))
+        fields |= _put("price", number, (event_type, price))
     for number, rate in enumerate(policy.rates):
         values = (rate.name, rate.limit, rate.period_seconds, rate.burst, rate.per, ", ".join(rate.event_types))
-        fields |= _put("rate", number, RATE_FIELDS, values)
+        fields |= _put("rate", number, values)
     for number, quota in enumerate(policy.quotas):
         overage = "unlimited" if quota.overage is None else quota.overage
         terms = (quota.name, quota.limit, quota.counts, quota.period, quota.anchor, quota.per)
-        fields |= _put("quota", number, QUOTA_FIELDS, (*terms, ", ".join(quota.event_types), overage))
+        fields |= _put("quota", number, (*terms, ", ".join(quota.event_types), overage))
     for number, each in enumerate(policy.notices):
-        fields |= _put("notice", number, NOTICE_FIELDS, (each.of, " ".join(map(str, each.at))))
+        fields |= _put("notice", number, (each.of, " ".join(map(str, each.at))))
     return fields
 
 
-def _put(kind: str, number: int, names: Sequence[str], values: Sequence[object]) -> dict[str, str]:
+def _put(kind: str, number: int, values: Iterable[object]) -> dict[str, str]:
+    _, names = _ROWS[kind]
     return {f"{kind}-{number}-{name}": str(value) for name, value in zip(names, values, strict=True)}
 
 
 def read_fields(form: Mapping[str, Any]) -> dict[str, str]:
     """Return those fields of a form that are a policy's, rows that are empty left out and the others moved up."""
     fields = {name: read_text(form, name) for name in _ALONE if read_text(form, name)}
-    for kind, names, most in (
-        ("price", PRICE_FIELDS, MOST_PRICES),
-        ("rate", RATE_FIELDS, MAX_LIMITS),
-        ("quota", QUOTA_FIELDS, MAX_LIMITS),
-        ("notice", NOTICE_FIELDS, MOST_NOTICES),
-    ):
+    for kind, (most, names) in _ROWS.items():
         rows = [{name: read_text(form, f"{kind}-{number}-{name}") for name in names} for number in range(most + 1)]
         kept = [row for row in rows if row[names[0]] or row[names[1]]]
         for number, row in enumerate(kept):
-            fields |= _put(kind, number, names, list(row.values()))
+            fields |= _put(kind, number, row.values())
     return fields
 
 
-def list_rows(fields: Mapping[str, str], kind: str, names: Sequence[str], most: int) -> list[dict[str, str]]:
+def list_rows(fields: Mapping[str, str], kind: str) -> list[dict[str, str]]:
     """Return the rows of a kind that a form shows: those that are filled, and some to fill."""
-    filled = _count_rows(fields, kind, names)
-    return [
-        {name: fields.get(f"{kind}-{number}-{name}", "") for name in names}
-        for number in range(min(most, filled + _BLANK_ROWS))
-    ]
+    most, names = _ROWS[kind]
+    return [*_list_filled(fields, kind), *[dict.fromkeys(names, "")] * _BLANK_ROWS][:most]
+
+
+def _list_filled(fields: Mapping[str, str], kind: str) -> list[dict[str, str]]:
+    _, names = _ROWS[kind]
+    rows: list[dict[str, str]] = []
+    while any(fields.get(f"{kind}-{len(rows)}-{name}") for name in names[:2]):
+        rows.append({name: fields.get(f"{kind}-{len(rows)}-{name}", "") for name in names})
+    return rows
 
 
 def make_document(fields: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields as the document that PolicySchema reads; what is no number stays as it was written."""
-
-    def rows(kind: str, names: Sequence[str]) -> list[dict[str, str]]:
-        return [
-            {name: fields.get(f"{kind}-{number}-{name}", "") for name in names}
-            for number in range(_count_rows(fields, kind, names))
-        ]
-
     credits = fields.get("credits", "")
     return {
         "rates": [
@@ -143,7 +140,7 @@ def make_document(fields: Mapping[str, str]) -> dict[str, Any]:
                 "per": row["per"] or "client",
                 "eventTypes": _read_types(row["types"]),
             }
-            for row in rows("rate", RATE_FIELDS)
+            for row in _list_filled(fields, "rate")
         ],
         "quotas": [
             {
@@ -156,20 +153,20 @@ def make_document(fields: Mapping[str, str]) -> dict[str, Any]:
                 "eventTypes": _read_types(row["types"]),
                 "overage": read_number(row["overage"] or "0"),
             }
-            for row in rows("quota", QUOTA_FIELDS)
+            for row in _list_filled(fields, "quota")
         ],
-        "prices": {row["type"]: read_number(row["credits"]) for row in rows("price", PRICE_FIELDS)},
+        "prices": {row["type"]: read_number(row["credits"]) for row in _list_filled(fields, "price")},
         "credits": {"overdraft": read_number(fields.get("overdraft", ""))} if credits == "overdraft" else credits,
         "mode": fields.get("mode", ""),
         "notices": [
-            {"of": row["measure"], "at": read_numbers(row["thresholds"])} for row in rows("notice", NOTICE_FIELDS)
+            {"of": row["measure"], "at": read_numbers(row["thresholds"])} for row in _list_filled(fields, "notice")
         ],
     }
 
 
 def place_errors(errors: Mapping[str, str], fields: Mapping[str, str]) -> dict[str, str]:
     """Return what the schema says of the document by the form's fields."""
-    types = [fields.get(f"price-{number}-type", "") for number in range(_count_rows(fields, "price", PRICE_FIELDS))]
+    types = [row["type"] for row in _list_filled(fields, "price")]
     renamed = {"periodSeconds": "period", "eventTypes": "types", "of": "measure", "at": "thresholds"}
     placed: dict[str, str] = {}
     for path, words in errors.items():
@@ -190,19 +187,12 @@ def place_errors(errors: Mapping[str, str], fields: Mapping[str, str]) -> dict[s
 
 def find_repeated_prices(fields: Mapping[str, str]) -> dict[str, str]:
     """Return what is wrong with prices of a type that has one already, by the form's fields."""
-    types = [fields.get(f"price-{number}-type", "") for number in range(_count_rows(fields, "price", PRICE_FIELDS))]
+    types = [row["type"] for row in _list_filled(fields, "price")]
     return {
         f"price-{number}-type": "Must not be named twice."
         for number, event_type in enumerate(types)
         if event_type in types[:number]
     }
-
-
-def _count_rows(fields: Mapping[str, str], kind: str, names: Sequence[str]) -> int:
-    number = 0
-    while any(fields.get(f"{kind}-{number}-{name}") for name in names[:2]):
-        number += 1
-    return number
 
 
 def _read_types(text: str) -> list[str]:

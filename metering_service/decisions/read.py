@@ -8,7 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from metering_service.decisions.charge_store import ChargeLine, ChargeStore
+from metering_service.events.decision import ChargeLine
+from metering_service.events.event_store import EventStore
 from metering_service.refusals.keep import EARLIEST, LAST_LINE, LATEST
 from metering_service.refusals.refusal import RefusalLine
 from metering_service.refusals.store import RefusalStore
@@ -30,29 +31,30 @@ class Position:
         return replace(self, refusal=(line.minute, line.event_type, line.code, line.limit, line.user_id))
 
 
-@dataclass(frozen=True, slots=True)
-class ReadDecisions:
-    """Lists charges and refusals, newest first. Refusals are kept by minute and stand at its beginning."""
+async def find_decisions(
+    pool: asyncpg.Pool,
+    client_id: str,
+    since: datetime | None,
+    until: datetime | None,
+    position: Position,
+    limit: int,
+) -> tuple[Sequence[DecisionLine], Position | None]:
+    """Return a page of charges and refusals from `since` up to `until`, and where it ended if more follows.
 
-    pool: asyncpg.Pool
-
-    async def list_of(
-        self, client_id: str, since: datetime | None, until: datetime | None, position: Position, limit: int
-    ) -> tuple[Sequence[DecisionLine], Position | None]:
-        """Return a page of what was decided from `since` up to `until`, and where it ended if more follows."""
-        begin, end = since or EARLIEST, until or LATEST
-        async with self.pool.acquire() as connection:
-            charges = await ChargeStore(connection).list_charges(client_id, begin, end, position.charge, limit + 1)
-            refusals = await RefusalStore(connection).list_lines(
-                client_id, begin.replace(second=0, microsecond=0), end, position.refusal, limit + 1
-            )
-        sides: tuple[Sequence[DecisionLine], ...] = (charges, refusals)
-        lines = list(merge(*sides, key=_moment, reverse=True))
-        if len(lines) <= limit:
-            return lines, None
-        for line in lines[:limit]:
-            position = position.move_to(line)
-        return lines[:limit], position
+    Newest first; refusals are kept by minute and stand at its beginning.
+    """
+    begin, end = since or EARLIEST, until or LATEST
+    charges = await EventStore(pool).list_charges(client_id, begin, end, position.charge, limit + 1)
+    refusals = await RefusalStore(pool).list_lines(
+        client_id, begin.replace(second=0, microsecond=0), end, position.refusal, limit + 1
+    )
+    sides: tuple[Sequence[DecisionLine], ...] = (charges, refusals)
+    lines = list(merge(*sides, key=_moment, reverse=True))
+    if len(lines) <= limit:
+        return lines, None
+    for line in lines[:limit]:
+        position = position.move_to(line)
+    return lines[:limit], position
 
 
 def _moment(line: DecisionLine) -> datetime:

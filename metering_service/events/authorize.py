@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import asyncpg
 
@@ -46,18 +45,10 @@ _REMEMBERED_CLIENTS = 10_000
 _Ask = Callable[[Sequence[_Question]], Awaitable[list[Decision | None]]]
 
 
-class NoteRefusal(Protocol):
-    """Keeps what was refused; nobody waits for it."""
-
-    def note(self, event: BillableEvent, decision: Decision) -> None:
-        """Count a denied event."""
-
-
-class NoteShadow(Protocol):
-    """Keeps what would have been refused; nobody waits for it."""
-
-    def note(self, event: BillableEvent, decision: Decision, shadow_rate: RateOutcome | None) -> None:
-        """Have an event judged by its client's shadow policy, whose rates said `shadow_rate`; None: it has none."""
+NoteRefusal = Callable[[BillableEvent, Decision], None]
+"""Counts a denied event; nobody waits for it."""
+NoteShadow = Callable[[BillableEvent, Decision, RateOutcome | None], None]
+"""Has an event judged by its client's shadow policy, whose rates said so; None: it has none. Nobody waits for it."""
 
 
 class AuthorizeEvents:
@@ -74,8 +65,8 @@ class AuthorizeEvents:
         policies: PolicyCache,
         rates: RateLimiter,
         watch: ClockWatch,
-        refusals: NoteRefusal,
-        shadow: NoteShadow,
+        note_refusal: NoteRefusal,
+        note_shadow: NoteShadow,
         metrics: MeteringMetrics,
         *,
         default_policy: str,
@@ -84,8 +75,8 @@ class AuthorizeEvents:
         self._policies = policies
         self._rates = rates
         self._watch = watch
-        self._refusals = refusals
-        self._shadow = shadow
+        self._note_refusal = note_refusal
+        self._note_shadow = note_shadow
         self._decided = metrics.decisions
         self._batch_size = metrics.authorize_batch
         self._default_policy = default_policy
@@ -131,7 +122,7 @@ class AuthorizeEvents:
             decision = next(decided) if until > now else Decision(event.hold_id, "error", TOO_LATE)
             made.append(decision or Decision(event.hold_id, "error", NOT_DECIDED))
             if made[-1].decision == "denied":
-                self._refusals.note(event, made[-1])
+                self._note_refusal(event, made[-1])
         for labels, count in Counter((decision.decision, decision.code or "") for decision in made).items():
             self._decided(*labels).inc(count)
         return made
@@ -158,7 +149,7 @@ class AuthorizeEvents:
                         decision.retry_after_seconds = question.rate.wait_seconds
                     decisions[number] = decision
                     if not is_dry:
-                        self._shadow.note(question.event, decision, question.shadow_rate)
+                        self._note_shadow(question.event, decision, question.shadow_rate)
             pending = left
         return decisions
 

@@ -44,13 +44,10 @@ class Receipt:
     def find_limit(self, code: str) -> str:
         """Return the name of the first limit that the event would have gone beyond, '' for none."""
         if code == RATE_LIMITED:
-            rates = zip(self.policy.rates_of(self.event_type), self.rates_used or (), strict=False)
-            return next((rate.name for rate, used in rates if used >= rate.burst), "")
+            return self.policy.find_full_rate(self.event_type, self.rates_used)
         if code == QUOTA_EXCEEDED:
             credits = self.policy.price_of(self.event_type, self.units) or 0
-            for quota, before in zip(self.policy.quotas_of(self.event_type), self.taken_before or (), strict=False):
-                if quota.most is not None and before + quota.count(self.units, credits) > quota.most:
-                    return quota.name
+            return self.policy.find_full_quota(self.event_type, self.units, credits, self.taken_before)
         return ""
 
     def as_document(self) -> dict[str, Any]:
@@ -160,3 +157,28 @@ class EventState:
     closed_at: datetime | None
     receipt: Receipt | None
     payers: Sequence[tuple[str, str, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeLine:
+    """The charge of one event. `user_id` is None without a user, and of an erased one."""
+
+    entry_id: int
+    at: datetime
+    event_id: str
+    user_id: str | None
+    receipt: Receipt
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the charge as JSON values, for callers and operators alike."""
+        return {
+            "kind": "charge",
+            "at": self.at,
+            "eventType": self.receipt.event_type,
+            "userId": self.user_id,
+            "eventId": self.event_id,
+            "units": self.receipt.units,
+            "credits": self.receipt.credits,
+            "late": self.receipt.is_late,
+            "receipt": self.receipt.as_document(),
+        }

@@ -4,12 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
-from metering_service.events.decision import EventState, Receipt
+from metering_service.events.decision import ChargeLine, EventState, Receipt
 from metering_service.events.event import HeldEvent
 from metering_service.policies.store import read_terms
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+from service_chassis.database.store import Store
 
 RECEIPT_COLUMNS = """
     r.policy_id, r.policy_version, v.terms, r.event_type, r.units, abs(r.credits), r.rates_used, r.taken_before,
@@ -27,15 +26,12 @@ def read_receipt(policy_id: str, version: int, terms: str, *rest: Any) -> Receip
     return Receipt(policy_id, version, read_terms(terms), *rest)
 
 
-class EventStore:
+class EventStore(Store):
     """The tables `hold` and `ledger_entry` as they are looked at, through one connection that the caller holds.
 
     Decisions and charges are written by HoldStore. Closes, with the account's lock: a user who is erased while a
     charge of theirs is written.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _FETCH_EVENT = f"""
         SELECT r.event_id, r.hold_id, 'settled', r.held_at, r.at, {OF_A_CHARGE}
@@ -60,6 +56,25 @@ class EventStore:
             return EventState(event_id, hold_id, state, held_at, closed_at, read_receipt(*receipt))
         row = await self._connection.fetchrow(self._FETCH_RELEASED, client_id, event_id)
         return EventState(*row) if row else None
+
+    # By the index ledger_entry_by_time, in its order.
+    _LIST_CHARGES = f"""
+        SELECT r.entry_id, r.at, r.event_id, nullif(r.user_id, ''), {OF_A_CHARGE}
+        FROM ledger_entry r {OF_ITS_VERSION}
+        WHERE r.client_id = $1 AND r.units IS NOT NULL AND r.at >= $2 AND r.at < $3 AND (r.at, r.entry_id) < ($4, $5)
+        ORDER BY r.at DESC, r.entry_id DESC
+        LIMIT $6
+    """
+
+    async def list_charges(
+        self, client_id: str, since: datetime, until: datetime, before: tuple[datetime, int], limit: int
+    ) -> list[ChargeLine]:
+        """Return a client's charges from `since` up to `until`, newest first, from before (at, entry_id) on."""
+        rows = await self._connection.fetch(self._LIST_CHARGES, client_id, since, until, *before, limit)
+        return [
+            ChargeLine(entry_id, at, event_id, user_id, read_receipt(*receipt))
+            for entry_id, at, event_id, user_id, *receipt in rows
+        ]
 
     _LIST_CLIENTS_OF = (
         "SELECT client_id FROM ledger_entry WHERE kind = 'spend' AND event_id = $1 ORDER BY client_id LIMIT $2"

@@ -19,6 +19,7 @@ from metering_service.events.event import (
 from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion
 from metering_service.policies.store import read_terms
 from metering_service.rates.limiter import RateOutcome
+from service_chassis.database.store import Store
 
 Event = TypeVar("Event", BillableEvent, SettledEvent, ReleasedEvent)
 
@@ -38,7 +39,7 @@ CHARGING_SETTINGS: Mapping[str, str] = {
 """Server settings of the connections for this store's functions."""
 
 
-class HoldStore:
+class HoldStore(Store):
     """The table `hold`, with the accounts and spends that go with it, through one connection that the caller holds.
 
     The rules run inside the database (metering_service/sql), under the clients' account locks, taken in one order
@@ -46,9 +47,6 @@ class HoldStore:
     whatever comes twice, in one call or in two. Each of the three functions comes in two forms: one statement for
     what is as it should be, and event after event for the rest. A call that failed between the two may be repeated.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     @property
     def connection(self) -> asyncpg.Connection:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import asyncpg
-import structlog
 
 from metering_service.events.hold_store import HoldStore
 from service_chassis.operations.logging import log_fault
@@ -36,8 +35,6 @@ MAX_FAILED_STATEMENTS = 40
 LOCK_TIMEOUTS_SECONDS = (0.2, 0.4, 0.8)
 """Of each further try at the accounts that were locked, while their locks change hands: a client that several
 processes decide about is busy, and each has its turn."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Isolated(Generic[Event, Outcome]):
@@ -120,8 +117,7 @@ class Isolated(Generic[Event, Outcome]):
             self._tell(asyncpg.LockNotAvailableError(), client)
 
     async def _find_lock_holders(self, clients: Sequence[str]) -> dict[str, str]:
-        async with self._pool.acquire() as connection:
-            return await HoldStore(connection).find_lock_holders(clients)
+        return await HoldStore(self._pool).find_lock_holders(clients)
 
     async def _run_after(self, error: Exception, batch: "_Batch[Event, Outcome]", numbers: Sequence[int]) -> None:
         """Tell what made `numbers` fail together, and run them by halves."""

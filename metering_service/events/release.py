@@ -1,20 +1,11 @@
-"""Release (void): give back what was held, once it is known that the fact did not happen; and in time forget it."""
+"""Release (void): give back what was held, once it is known that the fact did not happen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 
 import asyncpg
 
 from metering_service.events.event import NOT_DECIDED, Release, ReleasedEvent
-from metering_service.events.event_store import EventStore
-from metering_service.events.hold_store import HoldStore
 from metering_service.events.isolation import Isolated
-from service_chassis.database.rounds import delete_in_rounds
-
-EXPIRED_HOLDS_A_ROUND = 5_000
-FORGET_INTERVAL_SECONDS = 60.0
 
 
 class ReleaseHolds:
@@ -31,24 +22,7 @@ class ReleaseHolds:
         """
         isolated = self._isolated.get(service)
         if isolated is None:
-            isolated = self._isolated[service] = Isolated(self._pool, partial(self._ask, service), "release")
+            isolated = self._isolated[service] = Isolated(
+                self._pool, lambda store, events: store.release(events, service=service), "release"
+            )
         return [outcome or Release("error", NOT_DECIDED) for outcome in await isolated.run(events)]
-
-    async def _ask(self, service: str, store: HoldStore, events: Sequence[ReleasedEvent]) -> list[Release | None]:
-        return await store.release(events, service=service)
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetReleased:
-    """Deletes the tombstones of holds that were released longer ago than `retention`, some at a time."""
-
-    pool: asyncpg.Pool
-    retention: timedelta
-
-    async def run_once(self) -> None:
-        """Delete until there are no more."""
-        await delete_in_rounds(
-            self.pool,
-            lambda connection, limit: EventStore(connection).delete_expired(self.retention, limit),
-            EXPIRED_HOLDS_A_ROUND,
-        )

@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import asyncpg
 
@@ -23,17 +22,9 @@ def count_by_age(ages: Iterable[float]) -> dict[str, int]:
     return {age: counts[number] for number, age in enumerate(_AGES)}
 
 
-@dataclass(frozen=True, slots=True)
-class WatchHolds:
-    """Counts live holds by age into a gauge; every process those of the whole database."""
-
-    pool: asyncpg.Pool
-    metrics: MeteringMetrics
-
-    async def run_once(self) -> None:
-        """Look, and tell."""
-        async with self.pool.acquire() as connection:
-            ages = await EventStore(connection).list_ages(MAX_WATCHED_HOLDS)
-        for age, holds in count_by_age(ages).items():
-            self.metrics.holds.labels(age).set(holds)
-        self.metrics.oldest_hold.set(max(ages, default=0.0))
+async def watch_holds(pool: asyncpg.Pool, metrics: MeteringMetrics) -> None:
+    """Count live holds by age into a gauge; every process those of the whole database."""
+    ages = await EventStore(pool).list_ages(MAX_WATCHED_HOLDS)
+    for age, holds in count_by_age(ages).items():
+        metrics.holds.labels(age).set(holds)
+    metrics.oldest_hold.set(max(ages, default=0.0))

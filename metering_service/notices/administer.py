@@ -33,8 +33,7 @@ class AdministerWebhooks:
         self, client_id: str | None, state: State | None, before: Position, limit: int
     ) -> tuple[Sequence[Webhook], Webhook | None]:
         """Return a page of webhooks, of a client or in a state where that is said, and its last if more follow."""
-        async with self.pool.acquire() as connection:
-            return cut_page(await WebhookStore(connection).list_webhooks(client_id, state, before, limit + 1), limit)
+        return cut_page(await WebhookStore(self.pool).list_webhooks(client_id, state, before, limit + 1), limit)
 
     async def replay(self, notice_id: UUID, receiver: str | None, *, actor: str) -> Sequence[str]:
         """Have a notice sent again, to one receiver or to all; return their names.

@@ -138,14 +138,12 @@ class SendWebhooks:
         notice = webhook.notice
         failure = await post(self.session, self.receiver, notice.notice_id, notice.as_event(), self.clock())
         if failure is None:
-            async with self.pool.acquire() as connection:
-                await WebhookStore(connection).note_delivered(webhook)
+            await WebhookStore(self.pool).note_delivered(webhook)
             self.metrics.webhooks_delivered.labels(self.receiver.name).inc()
             return
         attempts = webhook.attempts + 1
         again_in = None if failure.is_final else choose_pause(attempts, self._random.random())
-        async with self.pool.acquire() as connection:
-            await WebhookStore(connection).note_failed(webhook, failure.why, again_in)
+        await WebhookStore(self.pool).note_failed(webhook, failure.why, again_in)
         self.metrics.webhooks_failed.labels(self.receiver.name, failure.kind).inc()
         told = {
             "receiver": self.receiver.name,
@@ -159,20 +157,11 @@ class SendWebhooks:
             _log.warning("webhook_failed", **told, again_in_seconds=round(again_in.total_seconds()))
 
 
-@dataclass(frozen=True, slots=True)
-class WatchWebhooks:
-    """Reads how much is waiting into the gauges that alerts stand on; true also where nothing can be sent."""
-
-    pool: asyncpg.Pool
-    receivers: Sequence[str]
-    metrics: MeteringMetrics
-
-    async def run_once(self) -> None:
-        """Read it once."""
-        async with self.pool.acquire() as connection:
-            backlog = await WebhookStore(connection).fetch_backlog(self.receivers)
-        self.metrics.webhooks_dead.set(backlog.dead)
-        self.metrics.oldest_webhook.set(max(backlog.oldest_waiting_seconds, 0.0))
+async def watch_webhooks(pool: asyncpg.Pool, receivers: Sequence[str], metrics: MeteringMetrics) -> None:
+    """Read how much is waiting into the gauges that alerts stand on; true also where nothing can be sent."""
+    backlog = await WebhookStore(pool).fetch_backlog(receivers)
+    metrics.webhooks_dead.set(backlog.dead)
+    metrics.oldest_webhook.set(max(backlog.oldest_waiting_seconds, 0.0))
 
 
 def make_test_event(notice_id: UUID, now: datetime) -> dict[str, Any]:

@@ -4,23 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
 import orjson
 
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+from service_chassis.database.store import Store
 
 _ONCE = "ON CONFLICT (client_id, kind, key, threshold) WHERE NOT is_over DO NOTHING"
 
 
-class NoticeStore:
+class NoticeStore(Store):
     """The table `notice`, through one connection that the caller holds.
 
     Closes: the same told twice in its period, by however many processes at once (notice_once). Thresholds are noted
     by `note_thresholds` (sql/), in the transaction of the charge that reached them.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     # In the order of the key, so that processes which write the same do not wait in a circle.
     _INSERT = f"""

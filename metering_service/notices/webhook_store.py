@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import orjson
 
 from metering_service.notices.notice import Notice, State, Webhook
 from service_chassis.database.pool import count_changed
+from service_chassis.database.store import Store
 
 LEASE_SECONDS = 60.0
 """How long a webhook is left to the process that claimed it: several times what sending may take. Another process
@@ -34,16 +34,13 @@ class WebhookBacklog:
     oldest_waiting_seconds: float
 
 
-class WebhookStore:
+class WebhookStore(Store):
     """The table `webhook`, through one connection that the caller holds. Needs no transaction.
 
     Closes: a notice that one receiver gets and another never hears of (they are addressed in one statement), two
     processes that send the same at once (a claimed one is nobody else's for a while). Leaves open: one that is sent
     twice, when its sender dies or stands still after the receiver took it. Receivers know it by its id.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _ADDRESS = """
         WITH taken AS (

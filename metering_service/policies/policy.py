@@ -72,8 +72,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Quota:
-    """So many events, units or credits in a period, UTC; `overage` is how far above it events still pass, None for
-    any.
+    """So many events, units or credits in a period, UTC; `overage` is how far above it they pass, None for any.
 
     `anchor` `assigned`: periods are counted from the moment the client was assigned a policy, not by the calendar.
     Without slots, as Rate.
@@ -149,11 +148,6 @@ class Policy:
     overdraft: int = 0
     notices: tuple[Thresholds, ...] = ()
 
-    @property
-    def limits(self) -> Sequence[Rate | Quota]:
-        """Rates and quotas."""
-        return (*self.rates, *self.quotas)
-
     def rates_of(self, event_type: str) -> Sequence[Rate]:
         """Return the rates that an event of this type takes a place in."""
         return self._rates_by_type.get(event_type, self._rates_by_type[ANY_TYPE])
@@ -169,6 +163,18 @@ class Policy:
     @cached_property
     def _quotas_by_type(self) -> Mapping[str, Sequence[Quota]]:
         return _sort_by_type(self.quotas)
+
+    def find_full_rate(self, event_type: str, used: Sequence[int] | None) -> str:
+        """Return the name of the first rate that has no place left, '' for none; `used` as they apply, in order."""
+        rates = zip(self.rates_of(event_type), used or (), strict=False)
+        return next((rate.name for rate, in_use in rates if in_use >= rate.burst), "")
+
+    def find_full_quota(self, event_type: str, units: int, credits: int, used: Sequence[int] | None) -> str:
+        """Return the name of the first quota that an event would go beyond, '' for none; `used` as of rates."""
+        for quota, before in zip(self.quotas_of(event_type), used or (), strict=False):
+            if quota.most is not None and before + quota.count(units, credits) > quota.most:
+                return quota.name
+        return ""
 
     def price_of(self, event_type: str, units: int) -> int | None:
         """Return the credits of `units` of this type, None where it is not sold. Without prepaid credits it is 0."""

@@ -137,16 +137,10 @@ class QuotaSchema(ClosedSchema):
     overage = _NumberOr(_MAX_QUOTA, "unlimited", load_default=0)
 
 
-class _Threshold(fields.Field[Any]):
-    """A number; whether it is a fraction or credits, and so from where to where, its neighbour `of` says."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(metadata={"type": "number"}, **options)
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValidationError("Must be a number.")
-        return value
+def _require_number(value: Any) -> None:
+    """Raise ValidationError for what is none; where it may be, as a fraction or credits, its neighbour `of` says."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValidationError("Must be a number.")
 
 
 class ThresholdsSchema(ClosedSchema):
@@ -158,7 +152,7 @@ class ThresholdsSchema(ClosedSchema):
         metadata={"description": "`balance`, or `quota:` and the name of a quota of the policy."},
     )
     at = BoundedList(
-        _Threshold(),
+        fields.Raw(validate=_require_number, metadata={"type": "number"}),
         required=True,
         validate=count(1, _MAX_THRESHOLDS),
         metadata={

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
-import asyncpg
 import orjson
 
 from metering_service.errors import PolicyChanged, PolicyNotBegun
 from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersion
 from metering_service.policies.schema import PolicySchema, make_policy
 from service_chassis.database.pool import count_changed
+from service_chassis.database.store import Store
 
 _COLUMNS = "v.policy_id, v.version, v.terms, v.created_at, v.effective_at"
 _CACHED_TERMS = 10_000
@@ -18,16 +18,13 @@ _CACHED_TERMS = 10_000
 _POLICY = PolicySchema()
 
 
-class PolicyStore:
+class PolicyStore(Store):
     """The tables `policy` and `policy_version`, through one connection that the caller holds.
 
     Closes: two versions made at once, and a client's policy whose only version is taken back (the policy's row is
     locked).
     Leaves open: a version read here is another one a moment later. A decision reads the present one for itself.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LIST_OF_CLIENTS = f"""
         SELECT c.client_id, {_COLUMNS}, w.policy_id, w.version, w.terms, w.created_at, w.effective_at

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import asyncpg
 import orjson
 
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS
+from service_chassis.database.store import Store
 
 _STATEMENTS = {
     "charges": """
@@ -30,11 +30,8 @@ _STATEMENTS = {
 _JSON_COLUMNS = ("first_receipt", "last_receipt", "data")
 
 
-class PersonalDataStore:
+class PersonalDataStore(Store):
     """Reads the rows that name a user, whoever writes them, through one connection that the caller holds."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     async def list_all(self, client_id: str, user_id: str) -> dict[str, list[dict[str, Any]]]:
         """Return what names the user, oldest first, by kind. Reads all of the client's."""

@@ -21,9 +21,9 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 RECONNECT_PAUSE_SECONDS = 0.2
 """Between two attempts at a connection. Requests pass unchecked meanwhile, and wait for none of it."""
 SERVER_FAULTS = (redis.exceptions.RedisError, OSError)
+"""What a server that is away, refuses or is not what was asked for raises; a TimeoutError is an OSError."""
 NOT_LET_IN = (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError)
 """Those that waiting does not change, at the start; later a password may be on its way to being changed."""
-"""What a server that is away, refuses or is not what was asked for raises; a TimeoutError is an OSError."""
 
 Result = TypeVar("Result")
 

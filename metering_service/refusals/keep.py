@@ -1,23 +1,19 @@
-"""Keep refusals: gathered in each process, written once a second, forgotten after a while, and looked at."""
+"""Keep refusals: gathered in each process, written once a second, and looked at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import asyncpg
 
 from metering_service.errors import RefusalNotFound
-from metering_service.events.decision import Decision
-from metering_service.events.event import BillableEvent
 from metering_service.notices.store import NoticeStore
 from metering_service.refusals.by_client import RefusalsByClient
 from metering_service.refusals.refusal import FirstKey, RefusalLine, RefusalLog, list_first
 from metering_service.refusals.store import RefusalStore
-from service_chassis.database.rounds import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 WRITE_INTERVAL_SECONDS = 1.0
-_FORGOTTEN_A_ROUND = 5_000
 _REMEMBERED_NOTICES = 100_000
 
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -30,15 +26,10 @@ class KeepRefusals:
     """Counts refusals beside the decisions, which do not wait for it. A killed process loses its last second."""
 
     pool: asyncpg.Pool
-    kept: timedelta
     by_client: RefusalsByClient
     log: RefusalLog = field(default_factory=RefusalLog)
     _told: set[FirstKey] = field(default_factory=set)
     """Of what the database would find written already: most refusals are not the first of their period."""
-
-    def note(self, event: BillableEvent, decision: Decision) -> None:
-        """Count a denied event."""
-        self.log.note(event, decision)
 
     async def run_once(self) -> None:
         """Write what was counted, and a notice of what is the first of its period.
@@ -57,40 +48,23 @@ class KeepRefusals:
                     await NoticeStore(connection).insert_refused(list(first.values()))
             self._told |= first.keys()
 
-    async def forget_old(self) -> None:
-        """Delete what is older than `kept`."""
-        await delete_in_rounds(
-            self.pool,
-            lambda connection, limit: RefusalStore(connection).delete_old(self.kept, limit),
-            _FORGOTTEN_A_ROUND,
-        )
+
+async def find_refusals(
+    pool: asyncpg.Pool,
+    client_id: str,
+    since: datetime | None,
+    until: datetime | None,
+    before: tuple[datetime, str, str, str, str],
+    limit: int,
+) -> tuple[Sequence[RefusalLine], RefusalLine | None]:
+    """Return a page of a client's refusals, newest first, and its last one if more follow."""
+    lines = await RefusalStore(pool).list_lines(client_id, since or EARLIEST, until or LATEST, before, limit + 1)
+    return cut_page(lines, limit)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRefusals:
-    """Looks refusals up."""
-
-    pool: asyncpg.Pool
-
-    async def list_of(
-        self,
-        client_id: str,
-        since: datetime | None,
-        until: datetime | None,
-        before: tuple[datetime, str, str, str, str],
-        limit: int,
-    ) -> tuple[Sequence[RefusalLine], RefusalLine | None]:
-        """Return a page of a client's refusals, newest first, and its last one if more follow."""
-        async with self.pool.acquire() as connection:
-            lines = await RefusalStore(connection).list_lines(
-                client_id, since or EARLIEST, until or LATEST, before, limit + 1
-            )
-            return cut_page(lines, limit)
-
-    async def fetch(self, client_id: str, key: tuple[datetime, str, str, str, str]) -> RefusalLine:
-        """Return a client's refusals of one kind in one minute. Raises RefusalNotFound."""
-        async with self.pool.acquire() as connection:
-            line = await RefusalStore(connection).fetch_line(client_id, key)
-        if line is None:
-            raise RefusalNotFound
-        return line
+async def fetch_refusals(pool: asyncpg.Pool, client_id: str, key: tuple[datetime, str, str, str, str]) -> RefusalLine:
+    """Return a client's refusals of one kind in one minute. Raises RefusalNotFound."""
+    line = await RefusalStore(pool).fetch_line(client_id, key)
+    if line is None:
+        raise RefusalNotFound
+    return line

@@ -8,16 +8,14 @@ import orjson
 
 from metering_service.refusals.refusal import RefusalKey, RefusalLine, Refusals
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+from service_chassis.database.store import Store
 
 
-class RefusalStore:
+class RefusalStore(Store):
     """The tables `refusal` and `refusal_count`, through one connection that the caller holds.
 
     Several processes add to one row. Rows are written in the order of their keys, so that none waits in a circle.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     # What is counted together has the first receipt of all, and the last.
     _MERGE = """

@@ -35,39 +35,35 @@ class Preview:
     rate_refusals: int
 
 
-@dataclass(frozen=True, slots=True)
-class PreviewPolicies:
-    """Replays drafts; a client without a policy of its own has `default_policy`."""
+async def preview_policy(pool: asyncpg.Pool, default_policy: str, policy_id: str, draft: Policy) -> Preview:
+    """Replay the last days of the clients that have a policy now, at most MOST_CLIENTS, the busiest.
 
-    pool: asyncpg.Pool
-    default_policy: str
-
-    async def preview(self, policy_id: str, draft: Policy) -> Preview:
-        """Replay the last days of the clients that have a policy now, at most MOST_CLIENTS, the busiest."""
-        async with open_snapshot(self.pool) as connection:
-            store = ReplayStore(connection)
-            since = (await PolicyStore(connection).fetch_now()).date() - timedelta(days=REPLAYED_DAYS - 1)
-            begin = datetime.combine(since, time(), UTC)
-            found = await store.list_clients(policy_id, since, self.default_policy, MOST_CLIENTS + 1)
-            client_ids = found[:MOST_CLIENTS]
-            given = await store.list_given(client_ids, begin)
-            available = await store.list_available(client_ids, since)
-            for client_id, _, credits in given:
-                available[client_id] -= credits
-            used_before: dict[tuple[str, str], dict[str, tuple[int, int, int]]] = {}
-            for period in {quota.period for quota in draft.quotas}:
-                from_day = find_start(period, begin).date()
-                used_before |= await store.list_used(client_ids, period, from_day, since)
-            attempts = await store.list_attempts(
-                client_ids,
-                begin,
-                by_user=any(quota.per == "user" for quota in draft.quotas),
-                without_code=RATE_LIMITED,
-                limit=MOST_LINES,
-            )
-            rate_refusals = await store.count_refused(client_ids, since, RATE_LIMITED)
-        clients = replay(draft, attempts, begin, available, group_by_hour(given), used_before)
-        clients.sort(
-            key=lambda each: (-abs(each.draft_credits - each.credits), -sum(each.refused.values()), each.client_id)
+    One without a policy of its own has `default_policy`.
+    """
+    async with open_snapshot(pool) as connection:
+        store = ReplayStore(connection)
+        since = (await PolicyStore(connection).fetch_now()).date() - timedelta(days=REPLAYED_DAYS - 1)
+        begin = datetime.combine(since, time(), UTC)
+        found = await store.list_clients(policy_id, since, default_policy, MOST_CLIENTS + 1)
+        client_ids = found[:MOST_CLIENTS]
+        given = await store.list_given(client_ids, begin)
+        available = await store.list_available(client_ids, since)
+        for client_id, _, credits in given:
+            available[client_id] -= credits
+        used_before: dict[tuple[str, str], dict[str, tuple[int, int, int]]] = {}
+        for period in {quota.period for quota in draft.quotas}:
+            from_day = find_start(period, begin).date()
+            used_before |= await store.list_used(client_ids, period, from_day, since)
+        attempts = await store.list_attempts(
+            client_ids,
+            begin,
+            by_user=any(quota.per == "user" for quota in draft.quotas),
+            without_code=RATE_LIMITED,
+            limit=MOST_LINES,
         )
-        return Preview(since, sum_up(clients), clients, len(found) > MOST_CLIENTS, rate_refusals)
+        rate_refusals = await store.count_refused(client_ids, since, RATE_LIMITED)
+    clients = replay(draft, attempts, begin, available, group_by_hour(given), used_before)
+    clients.sort(
+        key=lambda each: (-abs(each.draft_credits - each.credits), -sum(each.refused.values()), each.client_id)
+    )
+    return Preview(since, sum_up(clients), clients, len(found) > MOST_CLIENTS, rate_refusals)

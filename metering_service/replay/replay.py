@@ -5,7 +5,7 @@ second is not kept.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -44,15 +44,6 @@ class ClientReplay:
     draft_credits: int = 0
     admitted: int = 0
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, other: "ClientReplay") -> None:
-        """Sum another one up in this one."""
-        self.charged += other.charged
-        self.credits += other.credits
-        self.draft_charged += other.draft_charged
-        self.draft_credits += other.draft_credits
-        self.admitted += other.admitted
-        self.refused += other.refused
 
 
 def replay(
@@ -150,12 +141,8 @@ class _Account:
             return 0
         before = self._used_before.get((self._client_id, quota.period), {})
         which = ("events", "units", "credits").index(quota.counts)
-        if quota.counts != "credits":
-            return sum(
-                sums[which] for event_type, sums in before.items() if quota in self._draft.quotas_of(event_type)
-            )
         return sum(
-            self._draft.price_of(event_type, sums[1]) or 0
+            (self._draft.price_of(event_type, sums[1]) or 0) if quota.counts == "credits" else sums[which]
             for event_type, sums in before.items()
             if quota in self._draft.quotas_of(event_type)
         )
@@ -172,12 +159,17 @@ def find_start(period: Period, moment: datetime) -> datetime:
     return start if period == "day" else start.replace(day=1) if period == "month" else start.replace(month=1, day=1)
 
 
-def sum_up(replays: Iterable[ClientReplay]) -> ClientReplay:
+def sum_up(replays: Sequence[ClientReplay]) -> ClientReplay:
     """Return the sums over all clients."""
-    total = ClientReplay("")
-    for each in replays:
-        total.add(each)
-    return total
+    return ClientReplay(
+        "",
+        charged=sum(each.charged for each in replays),
+        credits=sum(each.credits for each in replays),
+        draft_charged=sum(each.draft_charged for each in replays),
+        draft_credits=sum(each.draft_credits for each in replays),
+        admitted=sum(each.admitted for each in replays),
+        refused=sum((each.refused for each in replays), Counter()),
+    )
 
 
 def group_by_hour(rows: Iterable[tuple[str, datetime, int]]) -> dict[str, list[tuple[datetime, int]]]:

@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-import asyncpg
-
 from metering_service.policies.policy import Period
 from metering_service.replay.replay import Attempts
+from service_chassis.database.store import Store
 
 
-class ReplayStore:
+class ReplayStore(Store):
     """The tables `usage`, `ledger_entry`, `refusal` and `account` as a replay reads them, through one connection that
     the caller holds, in a snapshot. Writes nothing; each is read by client and time.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     # Those that did most first; a client's present policy is that of its decisions.
     _LIST_CLIENTS = """

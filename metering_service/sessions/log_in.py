@@ -45,33 +45,29 @@ class ConsoleSessions:
         """Return the secret of a link that logs in once, and when it ends. Raises Unauthorized as `log_in`."""
         key_digest = self._digest_key(credential)
         secret = secrets.token_urlsafe(_SECRET_BYTES)
-        async with self.pool.acquire() as connection:
-            return secret, await SessionStore(connection).insert(_hash(secret), "link", key_digest, LINK_LIFETIME)
+        ends_at = await SessionStore(self.pool).insert(_hash(secret), "link", key_digest, LINK_LIFETIME)
+        return secret, ends_at
 
     async def follow_link(self, secret: str) -> str:
         """Use a link up and return the secret of a new session. Raises Unauthorized for one that is not good."""
-        async with self.pool.acquire() as connection:
-            key_digest = await SessionStore(connection).take(_hash(secret), "link")
+        key_digest = await SessionStore(self.pool).take(_hash(secret), "link")
         if key_digest is None or self._find_name(key_digest) is None:
             raise Unauthorized
         return await self._open(key_digest)
 
     async def find(self, secret: str) -> Session | None:
         """Return the session of a secret, None where it has ended, or its key is gone."""
-        async with self.pool.acquire() as connection:
-            key_digest = await SessionStore(connection).fetch_key(_hash(secret))
+        key_digest = await SessionStore(self.pool).fetch_key(_hash(secret))
         name = key_digest and self._find_name(key_digest)
         return Session(name, _make_csrf_token(secret)) if name else None
 
     async def log_out(self, secret: str) -> None:
         """End a session."""
-        async with self.pool.acquire() as connection:
-            await SessionStore(connection).take(_hash(secret), "session")
+        await SessionStore(self.pool).take(_hash(secret), "session")
 
     async def _open(self, key_digest: bytes) -> str:
         secret = secrets.token_urlsafe(_SECRET_BYTES)
-        async with self.pool.acquire() as connection:
-            await SessionStore(connection).insert(_hash(secret), "session", key_digest, SESSION_LIFETIME)
+        await SessionStore(self.pool).insert(_hash(secret), "session", key_digest, SESSION_LIFETIME)
         return secret
 
     def _digest_key(self, credential: str) -> bytes:

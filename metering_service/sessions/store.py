@@ -3,19 +3,16 @@
 from datetime import datetime, timedelta
 from typing import Literal
 
-import asyncpg
+from service_chassis.database.store import Store
 
 Kind = Literal["session", "link"]
 
 
-class SessionStore:
+class SessionStore(Store):
     """The table `console_session`, through one connection that the caller holds.
 
     Closes: a link that is opened twice at once (the row is deleted by one of them).
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _DELETE_ENDED = "DELETE FROM console_session WHERE expires_at <= utc_now()"
     _INSERT = """

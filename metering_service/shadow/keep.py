@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from typing import Any
+from datetime import date
 
 import asyncpg
 
@@ -13,17 +12,14 @@ from metering_service.events.decision import Decision
 from metering_service.events.event import BillableEvent
 from metering_service.metrics import MeteringMetrics
 from metering_service.policies.cache import PolicyCache
-from metering_service.policies.policy import PolicyVersion
+from metering_service.policies.policy import PolicyVersion, Quota
 from metering_service.policies.store import PolicyStore
 from metering_service.rates.limiter import RateOutcome
 from metering_service.shadow.store import ShadowStore
 from metering_service.shadow.verdict import ShadowedEvent, ShadowRefusals, Verdict, judge, read_own_verdict
-from service_chassis.database.rounds import delete_in_rounds
 from service_chassis.http.cursor import cut_page
 
 JUDGE_INTERVAL_SECONDS = 1.0
-FORGET_SHADOW_INTERVAL_SECONDS = 3600.0
-_FORGOTTEN_A_ROUND = 5_000
 _WAITING = 50_000
 """Events that may wait to be judged: a flood leaves out the rest, and costs nothing."""
 
@@ -40,7 +36,6 @@ class KeepShadow:
     policies: PolicyCache
     default_policy: str
     metrics: MeteringMetrics
-    kept: timedelta
     _waiting: list[ShadowedEvent] = field(default_factory=list)
     _own: list[tuple[str, BillableEvent, date, Verdict]] = field(default_factory=list)
 
@@ -92,74 +87,48 @@ class KeepShadow:
             if cached[client_id].shadow != present[client_id].shadow:
                 self.policies.forget(client_id)
         available = await store.list_available(client_ids)
-        counters = _Counters()
         judged = [(each, shadow) for each in waiting if (shadow := present[each.event.client_id].shadow) is not None]
+        asked = {key: quota for each, shadow in judged for key, quota in _find_counters(shadow, each.event)}
+        found = await store.list_counters(
+            [
+                {"k": number, "period": quota.period, "anchor": quota.anchor, **_as_columns(key)}
+                for number, (key, quota) in enumerate(asked.items())
+            ]
+        )
+        begun = dict(zip(asked, found, strict=True))
+        used = {key: before for key, (_, before) in begun.items()}
         for each, shadow in judged:
-            counters.find(shadow, each.event)
-        counters.begin(await store.list_counters(counters.asked))
-        for each, shadow in judged:
-            places = counters.find(shadow, each.event)
-            used = [counters.used[place] for place in places]
+            counters = _find_counters(shadow, each.event)
             spendable = available.get(each.event.client_id, 0) if each.available is None else each.available
-            verdict = judge(shadow.policy, each, used, spendable)
+            verdict = judge(shadow.policy, each, [used[key] for key, _ in counters], spendable)
             if verdict.code is not None:
                 _add(refused, shadow.policy_id, each.at.date(), each.event, verdict)
             elif each.is_granted:
-                for place, quota in zip(places, shadow.policy.quotas_of(each.event.event_type), strict=True):
-                    counters.used[place] += quota.count(each.event.units, verdict.credits)
-        if counted := counters.list_counted():
+                for key, quota in counters:
+                    used[key] += quota.count(each.event.units, verdict.credits)
+        counted = [
+            {**_as_columns(key), "starts_at": starts_at, "used": used[key] - before}
+            for key, (starts_at, before) in begun.items()
+            if used[key] != before
+        ]
+        if counted:
             await store.count(counted)
 
-    async def forget_old(self) -> None:
-        """Delete what is older than `kept`, and counters of periods that are over."""
-        await delete_in_rounds(
-            self.pool,
-            lambda connection, limit: ShadowStore(connection).delete_old(self.kept, limit),
-            _FORGOTTEN_A_ROUND,
-        )
+
+_CounterKey = tuple[str, str, str, str, str]
 
 
-class _Counters:
-    """The counters of a batch of events, each once, with what counts in it before and after."""
+def _as_columns(key: _CounterKey) -> dict[str, str]:
+    return dict(zip(("client_id", "policy_id", "name", "rule", "user_id"), key, strict=True))
 
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.used: list[int] = []
-        self._begun: list[tuple[Any, int]] = []
-        self._places: dict[tuple[str, ...], int] = {}
 
-    def find(self, version: PolicyVersion, event: BillableEvent) -> list[int]:
-        """Return the places of the counters that an event counts in, in the order of the policy's quotas."""
-        places = []
-        for quota in version.policy.quotas_of(event.event_type):
-            whose = (event.user_id or "") if quota.per == "user" else ""
-            key = (event.client_id, version.policy_id, quota.name, quota.rule, whose)
-            place = self._places.setdefault(key, len(self.asked))
-            if place == len(self.asked):
-                names = ("client_id", "policy_id", "name", "rule", "user_id")
-                self.asked.append(
-                    {
-                        "k": place,
-                        "period": quota.period,
-                        "anchor": quota.anchor,
-                        **dict(zip(names, key, strict=True)),
-                    }
-                )
-            places.append(place)
-        return places
-
-    def begin(self, found: list[tuple[Any, int]]) -> None:
-        """Take what counts in each so far."""
-        self._begun = found
-        self.used = [used for _, used in found]
-
-    def list_counted(self) -> list[dict[str, Any]]:
-        """Return what was added to each counter."""
-        return [
-            {**asked, "starts_at": starts_at, "used": used - before}
-            for asked, (starts_at, before), used in zip(self.asked, self._begun, self.used, strict=True)
-            if used != before
-        ]
+def _find_counters(version: PolicyVersion, event: BillableEvent) -> list[tuple[_CounterKey, Quota]]:
+    """Return the counters that an event counts in, each with its quota, in the order of the policy's."""
+    users = {"client": "", "user": event.user_id or ""}
+    return [
+        ((event.client_id, version.policy_id, quota.name, quota.rule, users[quota.per]), quota)
+        for quota in version.policy.quotas_of(event.event_type)
+    ]
 
 
 def _add(
@@ -174,28 +143,21 @@ def _add(
     sums[1] += verdict.credits
 
 
-@dataclass(frozen=True, slots=True)
-class ReadShadow:
-    """Looks up what policies would have refused."""
+async def report_shadow(
+    pool: asyncpg.Pool,
+    policy_id: str,
+    from_day: date | None,
+    to_day: date | None,
+    after: tuple[date, str, str, str],
+    limit: int,
+) -> tuple[Sequence[ShadowRefusals], ShadowRefusals | None]:
+    """Return a page of what a policy would have refused, by day, client and limit; its last if more follow.
 
-    pool: asyncpg.Pool
-
-    async def report(
-        self,
-        policy_id: str,
-        from_day: date | None,
-        to_day: date | None,
-        after: tuple[date, str, str, str],
-        limit: int,
-    ) -> tuple[Sequence[ShadowRefusals], ShadowRefusals | None]:
-        """Return a page of what a policy would have refused, by day, client and limit; its last if more follow.
-
-        Raises PolicyNotFound.
-        """
-        async with self.pool.acquire() as connection:
-            if not await PolicyStore(connection).list_versions(policy_id):
-                raise PolicyNotFound(policy_id)
-            lines = await ShadowStore(connection).list_refusals(
-                policy_id, from_day or FIRST_REFUSALS[0], to_day or _LAST_DAY, after, limit + 1
-            )
-            return cut_page(lines, limit)
+    Raises PolicyNotFound.
+    """
+    if not await PolicyStore(pool).list_versions(policy_id):
+        raise PolicyNotFound(policy_id)
+    lines = await ShadowStore(pool).list_refusals(
+        policy_id, from_day or FIRST_REFUSALS[0], to_day or _LAST_DAY, after, limit + 1
+    )
+    return cut_page(lines, limit)

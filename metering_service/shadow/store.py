@@ -4,22 +4,19 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import orjson
 
 from metering_service.shadow.verdict import ShadowRefusals
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+from service_chassis.database.store import Store
 
 
-class ShadowStore:
+class ShadowStore(Store):
     """The tables `shadow_counter` and `shadow_refusal`, through one connection that the caller holds.
 
     Two processes add to one row; each decides by what it read before, so that a few of many events at once may be
     judged by a number that is a little old. No money hangs on it.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LIST_AVAILABLE = "SELECT client_id, available(account) FROM account WHERE client_id = ANY ($1)"
 

@@ -50,11 +50,9 @@ def judge(policy: Policy, shadowed: ShadowedEvent, used: Sequence[int], availabl
     if credits is None:
         return Verdict(NOT_SOLD, "", 0)
     if shadowed.rate.wait_seconds:
-        rates = zip(policy.rates_of(event.event_type), shadowed.rate.used_before or (), strict=False)
-        return Verdict(RATE_LIMITED, next((rate.name for rate, used in rates if used >= rate.burst), ""), credits)
-    for quota, before in zip(policy.quotas_of(event.event_type), used, strict=True):
-        if quota.most is not None and before + quota.count(event.units, credits) > quota.most:
-            return Verdict(QUOTA_EXCEEDED, quota.name, credits)
+        return Verdict(RATE_LIMITED, policy.find_full_rate(event.event_type, shadowed.rate.used_before), credits)
+    if full := policy.find_full_quota(event.event_type, event.units, credits, used):
+        return Verdict(QUOTA_EXCEEDED, full, credits)
     least = policy.least_available
     if credits and least is not None and available - credits < least:
         return Verdict(BALANCE_EXHAUSTED, "", credits)

@@ -1,25 +1,22 @@
 """Usage in PostgreSQL, as it is read."""
 
-from datetime import date, datetime
+from datetime import date
 
-import asyncpg
 import orjson
 
 from metering_service.usage.usage import GroupBy, UsageSum, Window
+from service_chassis.database.store import Store
 
 READ_TIMEOUT_SECONDS = 30.0
 
 
-class UsageStore:
+class UsageStore(Store):
     """The tables `usage` and `refusal_count`, and the ledger for what is asked of users, through one connection that
     the caller holds.
 
     `usage` is written by `settle_events`, in the transaction of each charge, so that it equals the ledger;
     `refusal_count` with the refusals, up to a second after each (refusals/store.py).
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LIST_BY_TYPE = """
         WITH charged AS (
@@ -59,7 +56,10 @@ class UsageStore:
         rows = await self._connection.fetch(
             statement, client_id, from_day, to_day, window, timeout=READ_TIMEOUT_SECONDS
         )
-        return [_read_sum(*row) for row in rows]
+        return [
+            UsageSum(day, group, charged, units, credits, overage, refused and orjson.loads(refused), last_at)
+            for day, group, charged, units, credits, overage, refused, last_at in rows
+        ]
 
     _IS_FINAL = """
         SELECT (utc_now() AT TIME ZONE 'UTC')::date >= $3 AND NOT EXISTS (
@@ -69,17 +69,3 @@ class UsageStore:
     async def is_final(self, client_id: str, from_day: date, to_day: date) -> bool:
         """Return whether the days from `from_day` up to `to_day` are over and nothing of them is held any more."""
         return bool(await self._connection.fetchval(self._IS_FINAL, client_id, from_day, to_day))
-
-
-def _read_sum(
-    window: date,
-    group: str | None,
-    charged: int,
-    units: int,
-    credits: int,
-    overage: int | None,
-    refused: str | None,
-    last_at: datetime,
-) -> UsageSum:
-    by_code = None if refused is None else orjson.loads(refused)
-    return UsageSum(window, group, charged, units, credits, overage, by_code, last_at)

@@ -97,16 +97,17 @@ def load(schema: Schema | CompiledLoad, document: object) -> Any:
     try:
         return schema.load(document) if isinstance(schema, Schema) else schema(document)
     except ValidationError as error:
-        raise InvalidRequest(details=_flatten(error.messages_dict)[:_MOST_DETAILS]) from None
+        raise InvalidRequest(details=list_faults(error.messages_dict)[:_MOST_DETAILS]) from None
 
 
-def _flatten(messages: Any, path: str = "") -> list[FieldError]:
+def list_faults(messages: Any, path: str = "") -> list[FieldError]:
+    """Return what marshmallow says is wrong, a detail for each field by its dotted path."""
     if isinstance(messages, list):
         return [FieldError(path or "body", " ".join(str(message) for message in messages))]
     found: list[FieldError] = []
     for key, nested in messages.items():
         part = "" if key == "_schema" else str(key)
-        found += _flatten(nested, ".".join(filter(None, (path, part))))
+        found += list_faults(nested, ".".join(filter(None, (path, part))))
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from metering_client.errors import MalformedResponse
-from metering_client.usage_answers import read_decision_page, read_summary
+from metering_client.usage import read_decision_page, read_summary
 from tests.activity_service.activity import Activity
 
 AT = "2026-03-31T22:00:00Z"

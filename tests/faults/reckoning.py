@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from metering_service.events.forget_counters import KEPT
+from metering_service.retention.forget import COUNTERS_KEPT
 from prove.history import Change, Record, Refund
 from service_chassis.cli.audit_report import Finding
 from tests.faults.metering_time import period_of
@@ -90,7 +90,7 @@ def check_quotas(
                 yield Finding("3-quota-oversold", client_id, f"{where}: {most} of {highest} were taken at once")
             charged = sum(quota.amount(row) for row in rows if row.state == "settled")
             counter = stand.pop((quota.name, user_id, starts_at), None)
-            if counter is None and period_of(quota.period, starts_at)[1] < now - KEPT:
+            if counter is None and period_of(quota.period, starts_at)[1] < now - COUNTERS_KEPT:
                 continue
             used, held = (counter.used, counter.held) if counter else (0, 0)
             if (used, held) != (charged, 0):

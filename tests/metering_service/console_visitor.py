@@ -8,6 +8,10 @@ import aiohttp
 from aiohttp import CookieJar
 
 from metering_service.components import COMPONENTS
+from metering_service.metrics import MeteringMetrics
+from metering_service.refusals.by_client import RefusalsByClient
+from metering_service.refusals.keep import KeepRefusals
+from service_chassis.operations.metrics import Metrics
 from tests.metering_service.conftest import ADMIN_KEY, Metering
 
 
@@ -70,4 +74,6 @@ async def flush_refusals(metering: Metering) -> None:
     """Have the process write what it counted: it does so once a second by itself."""
     app = metering.clients[0].app
     assert app is not None
-    await app[COMPONENTS].authorizations._refusals.run_once()  # type: ignore[attr-defined]
+    log = app[COMPONENTS].authorizations._note_refusal.__self__  # type: ignore[attr-defined]
+    by_client = RefusalsByClient(MeteringMetrics(Metrics()).refusals)
+    await KeepRefusals(app[COMPONENTS].pool, by_client, log).run_once()

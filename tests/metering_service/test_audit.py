@@ -72,6 +72,16 @@ TAMPERINGS = {
     "account_missing": "DELETE FROM account",
     "account_oversold": "ALTER TABLE account DROP CONSTRAINT account_available; UPDATE account SET granted = 0",
     "account_ahead": "UPDATE account SET last_at = last_at + interval '1 day'",
+    "account_behind": "UPDATE account SET next_moment = last_at - interval '1 hour'",
+    "refunded_too_much": """
+        INSERT INTO credit_grant (client_id, kind, grant_id, event_id, credits, effective_at, priority, actor,
+                                  created_at, state, remaining)
+        VALUES ('acme', 'refund', 'r', 'plan_play.created:settled', 2, utc_now(), 50, 'x', utc_now(), 'booked', 2)
+    """,
+    "told_too_much": """
+        INSERT INTO notice (client_id, kind, key, threshold, at, ends_at, data)
+        SELECT client_id, 'quota', counter_id::text, 0.8, utc_now(), utc_now(), '{"used": 99}' FROM counter
+    """,
     "charged_and_held": "UPDATE hold SET event_id = 'plan_play.created:settled' WHERE released_at IS NULL",
     "late_credits": "UPDATE ledger_entry SET late_credits = 2 WHERE event_id = 'plan_play.created:settled'",
     "charged_twice": """

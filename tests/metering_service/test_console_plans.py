@@ -126,7 +126,7 @@ async def test_every_page_comes_at_once_and_reads_no_table_whole(
     slow, whole = [], []
     app = metering.clients[0].app
     assert app is not None
-    pool = app[COMPONENTS].clients.pool
+    pool = app[COMPONENTS].pool
     pages = {path: partial(visitor.get, path) for path in PAGES}
     edit = "/console/policies/of/plan-1/edit"
     pages["preview"] = partial(visitor.send, await visitor.get(edit), edit, **{"price-0-credits": "2"})

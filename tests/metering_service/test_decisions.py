@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from metering_service.decisions.charge_store import ChargeStore
+from metering_service.events.event_store import EventStore
 from metering_service.refusals.keep import EARLIEST, LATEST
 from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, MovableClock, event
 from tests.operator_command import run_command
@@ -110,7 +110,7 @@ async def test_a_page_of_charges_reads_an_index_in_its_order(metering: Metering)
     plan = "\n".join(
         line
         for (line,) in await connection.fetch(
-            f"EXPLAIN {ChargeStore._LIST_CHARGES}", "acme", EARLIEST, LATEST, LATEST, 0, 10
+            f"EXPLAIN {EventStore._LIST_CHARGES}", "acme", EARLIEST, LATEST, LATEST, 0, 10
         )
     )
     await connection.close()

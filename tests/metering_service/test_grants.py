@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from metering_service.accounts.move_on import MoveAccounts
+from metering_service.accounts.move_on import move_accounts
 from service_chassis.database.pool import open_pool
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.metering_service.credits import PATH, balance, decide, grant, lefts, lines, refuse
@@ -190,7 +190,7 @@ async def test_accounts_that_nobody_asks_for_are_moved_on_by_the_job(acme: Meter
     await acme.admin("POST", "/internal/clients/bob/grants", {"grantId": "g", "credits": 1, "create": True})
     clock.advance(days=60)
     async with open_pool(acme.dsn, size=2, application_name="test") as pool:
-        await MoveAccounts(pool).run_once()
+        await move_accounts(pool)
     [row] = await acme.fetch("SELECT expired, next_moment = 'infinity' FROM account WHERE client_id = 'acme'")
     assert tuple(row) == (5, True)
 
@@ -207,7 +207,7 @@ async def test_one_account_that_is_locked_does_not_keep_the_job_from_the_others(
         async with locker.transaction():
             await locker.execute("SELECT FROM account WHERE client_id = 'acme' FOR UPDATE")
             async with open_pool(acme.dsn, size=2, application_name="test", settings={"lock_timeout": "50"}) as pool:
-                await MoveAccounts(pool).run_once()
+                await move_accounts(pool)
     finally:
         await locker.close()
     rows = await acme.fetch("SELECT client_id FROM account WHERE expired > 0")

@@ -179,7 +179,7 @@ async def test_a_new_client_is_served_while_everything_else_has_every_connection
 ) -> None:
     """Operators who grant credits to a locked account, say."""
     metering = await start_metering(postgres_pool_size=2)
-    pool = metering.clients[0].server.app[COMPONENTS].events.pool  # type: ignore[attr-defined]
+    pool = metering.clients[0].server.app[COMPONENTS].pool  # type: ignore[attr-defined]
     async with pool.acquire(), pool.acquire():
         [decision] = await metering.authorize(event("new"))
         assert decision["decision"] == "granted"
@@ -190,7 +190,7 @@ async def test_a_new_client_is_served_while_everything_else_has_every_connection
 async def test_grants_to_a_locked_account_leave_connections_to_other_clients(
     metering: Metering, connection: asyncpg.Connection
 ) -> None:
-    turns = metering.clients[0].server.app[COMPONENTS].events.pool.turns  # type: ignore[attr-defined]
+    turns = metering.clients[0].server.app[COMPONENTS].pool.turns  # type: ignore[attr-defined]
     await metering.give("bad", grant=1)
     await metering.give("good", grant=1)
     async with connection.transaction():

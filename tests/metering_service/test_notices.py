@@ -5,7 +5,9 @@ from typing import Any
 
 import orjson
 
-from metering_service.notices.keep import KeepNotices
+from metering_service.notices.expiring import note_expiring
+from metering_service.notices.store import NoticeStore
+from metering_service.retention.forget import NOTICES_KEPT, forget
 from service_chassis.database.pool import open_pool
 from tests.metering_service.conftest import Metering, MovableClock, StartMetering, event
 from tests.metering_service.credits import grant, recur
@@ -151,20 +153,19 @@ async def test_a_grant_about_to_expire_is_told_once_with_what_is_left(
     metering: Metering, clock: MovableClock
 ) -> None:
     async with open_pool(metering.dsn, size=1, application_name="test") as pool:
-        keep = KeepNotices(pool)
         await metering.give("acme")
         await grant(metering, "spring", 10, expiresAt="2026-05-01T00:00:00Z")
         await grant(metering, "weekend", 3, expiresAt="2026-04-03T22:00:00Z")
         await recur(metering, "plan", startsAt="2026-03-01T00:00:00Z")
-        await keep.note_expiring()
+        await note_expiring(pool)
         assert await told(metering, "expiry") == []
         clock.advance(days=2, hours=7)  # the last quarter of a short life
-        await keep.note_expiring()
-        await keep.note_expiring()
+        await note_expiring(pool)
+        await note_expiring(pool)
         assert [data["grantId"] for _, data in await told(metering, "expiry")] == ["weekend"]
         clock.advance(days=22)
         await metering.admin("GET", "/internal/clients/acme/balance")
-        await keep.note_expiring()
+        await note_expiring(pool)
         [_, (_, data)] = await told(metering, "expiry")
         assert data == {"grantId": "spring", "credits": 10, "left": 10}
 
@@ -175,7 +176,7 @@ async def test_a_grant_that_is_used_up_is_not_told_of(metering: Metering, clock:
     await sell(metering, 5)
     clock.advance(days=25)
     async with open_pool(metering.dsn, size=1, application_name="test") as pool:
-        await KeepNotices(pool).note_expiring()
+        await note_expiring(pool)
     assert await told(metering, "expiry") == []
 
 
@@ -188,7 +189,7 @@ async def test_old_notices_are_forgotten_unless_the_same_could_be_told_again(
     await sell(metering, 10)
     clock.advance(days=40)
     async with open_pool(metering.dsn, size=1, application_name="test") as pool:
-        await KeepNotices(pool).forget_old()
+        await forget(NoticeStore(pool).delete_old, NOTICES_KEPT)
     rows = await metering.fetch("SELECT kind, data ->> 'quota' AS quota FROM notice ORDER BY kind")
     assert [(row["kind"], row["quota"]) for row in rows] == [("balance", None), ("quota", "yearly")]
 

@@ -8,9 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from metering_service.accounts import forget_receipts
-from metering_service.events.forget_counters import ForgetCounters
-from metering_service.shadow import keep as keep_shadow
+from metering_service.events.event_store import EventStore
+from metering_service.retention import forget as retention
 from service_chassis import background
 from tests.metering_service.conftest import Metering, MovableClock, StartMetering, again, event
 from tests.metering_service.test_audit import audit
@@ -44,7 +43,7 @@ async def read_receipt(metering: Metering, attempt: dict[str, Any]) -> dict[str,
 async def test_old_receipts_forget_what_stood_at_each_limit_and_the_charge_stays_a_charge(
     start_metering: StartMetering, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forget_receipts, "_LINES_AT_ONCE", 1)
+    monkeypatch.setattr(retention, "_LINES_AT_ONCE", 1)
     metering = await start_metering()
     await metering.give("acme", grant=20, **TERMS)
     old = []
@@ -99,12 +98,12 @@ async def test_counters_of_periods_long_over_are_forgotten_unless_something_is_h
 
     assert await list_users() == ["user-0", "user-1", "user-2", "user-9", "user-0"]
     async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
-        await ForgetCounters(pool).run_once()
+        await retention.forget(EventStore(pool).delete_ended_counters, retention.COUNTERS_KEPT)
     assert await list_users() == ["user-9", "user-0"]
     assert (await audit(metering, clock)).violations == []
     await metering.settle_by_ids(held)
     async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
-        await ForgetCounters(pool).run_once()
+        await retention.forget(EventStore(pool).delete_ended_counters, retention.COUNTERS_KEPT)
     assert await list_users() == ["user-0"]
     assert (await audit(metering, clock)).violations == []
 
@@ -112,7 +111,7 @@ async def test_counters_of_periods_long_over_are_forgotten_unless_something_is_h
 async def test_what_shadow_policies_would_have_refused_is_forgotten_in_time(
     start_metering: StartMetering, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keep_shadow, "_FORGOTTEN_A_ROUND", 1)
+    monkeypatch.setattr(retention, "_ROWS_A_ROUND", 1)
     metering = await start_metering(shadow_retention_days=3650)
     for age in range(5):
         await metering.fetch(

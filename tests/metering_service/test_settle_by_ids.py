@@ -6,7 +6,8 @@ import asyncpg
 import pytest
 
 from metering_service.audit.run import audit_ledger
-from metering_service.events.release import ForgetReleased
+from metering_service.events.event_store import EventStore
+from metering_service.retention.forget import forget
 from tests.metering_service.conftest import OTHER_KEY, Metering, MovableClock, StartMetering, again, event, ids_of
 
 
@@ -86,6 +87,6 @@ async def test_tombstones_are_forgotten_after_the_retention_and_not_before(
     await metering.release(second)
     clock.advance(seconds=500)
     async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
-        await ForgetReleased(pool, timedelta(seconds=1000)).run_once()
+        await forget(EventStore(pool).delete_expired, timedelta(seconds=1000))
     decisions = await metering.authorize(first, second)
     assert [decision["decision"] for decision in decisions] == ["granted", "conflict"]

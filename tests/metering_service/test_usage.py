@@ -10,10 +10,8 @@ import asyncpg
 import orjson
 import pytest
 
-from metering_service.metrics import MeteringMetrics
-from metering_service.refusals.by_client import RefusalsByClient
-from metering_service.refusals.keep import KeepRefusals
-from service_chassis.operations.metrics import Metrics
+from metering_service.refusals.store import RefusalStore
+from metering_service.retention.forget import forget
 from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.operator_command import run_command
 
@@ -90,8 +88,7 @@ async def test_usage_says_how_many_were_refused_by_code_day_and_type_for_ever(
     # The refusals themselves are forgotten after 35 days, their sums are not.
     clock.advance(days=36)
     async with asyncpg.create_pool(metering.dsn, min_size=1, max_size=1) as pool:
-        by_client = RefusalsByClient(MeteringMetrics(Metrics()).refusals)
-        await KeepRefusals(pool, timedelta(days=35), by_client).forget_old()
+        await forget(RefusalStore(pool).delete_old, timedelta(days=35))
     assert (await metering.admin("GET", "/internal/clients/acme/refusals"))["refusals"] == []
     assert (await metering.admin("GET", f"{PATH}?{days}"))["usage"] == found["usage"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from metering_service.events.watch import WatchHolds
+from metering_service.events.watch import watch_holds
 from metering_service.metrics import MeteringMetrics
 from metering_service.refusals.by_client import CHOOSE_INTERVAL_SECONDS, NAMED_CLIENTS, RefusalsByClient
 from metering_service.refusals.refusal import RefusalKey, Refusals
@@ -81,7 +81,7 @@ async def test_holds_are_counted_by_their_age_and_the_oldest_is_told(metering: M
     async def look() -> dict[str, float]:
         metrics = MeteringMetrics(seen := Metrics())
         async with open_pool(metering.dsn, size=1, application_name="test") as pool:
-            await WatchHolds(pool, metrics).run_once()
+            await watch_holds(pool, metrics)
         found = {age: seen.registry.get_sample_value("metering_holds", {"age": age}) or 0 for age in AGES}
         oldest = seen.registry.get_sample_value("metering_oldest_hold_seconds")
         return {**{age: count for age, count in found.items() if count}, "oldest": oldest or 0}

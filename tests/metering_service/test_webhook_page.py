@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from metering_service.notices.keep import KeepNotices
+from metering_service.notices.expiring import note_expiring
 from metering_service.notices.notice import TYPES
 from metering_service.notices.send import RETRY_AFTER_SECONDS
 from service_chassis.database.pool import open_pool
@@ -37,7 +37,7 @@ async def test_each_kind_is_shown_as_it_is_sent(
     await grant(metering, "spring", 10, expiresAt="2026-04-01T00:00:00Z")
     clock.advance(hours=1.75)
     async with open_pool(metering.dsn, size=1, application_name="test") as pool:
-        await KeepNotices(pool).note_expiring()
+        await note_expiring(pool)
     await metering.authorize(attempt := event(userId="ann", units=10))
     await metering.settle_by_ids(attempt)
     await metering.authorize(event(userId="ann", units=1))
