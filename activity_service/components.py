@@ -14,7 +14,6 @@ from activity_service.metrics import ActivityMetrics
 from activity_service.plays.admission import Admission
 from activity_service.plays.create import DATABASE_DEADLINE_SECONDS, CreatePlanPlays
 from activity_service.plays.plan_play import OWN_EVENT_TYPES
-from activity_service.plays.read import ReadPlanPlays
 from activity_service.plays.store import POOL_SETTINGS
 from activity_service.plays.update import UpdatePlanPlays
 from activity_service.settings import ActivitySettings
@@ -41,7 +40,7 @@ class Components:
     verifier: TokenVerifier
     admission: Admission
     create_plays: CreatePlanPlays
-    read_plays: ReadPlanPlays
+    pool: asyncpg.Pool
     update_plays: UpdatePlanPlays
     usage: ReadUsage
     billing: Billing
@@ -96,7 +95,6 @@ async def open_components(
             interval_seconds=CLOCK_WATCH_INTERVAL_SECONDS,
             rounds=metrics.background_rounds,
         )
-        read_plays = ReadPlanPlays(pool)
         # As long as a first attempt may take: a caller that still waits after that has waited long enough.
         attempt_seconds = settings.metering_deadline_seconds + DATABASE_DEADLINE_SECONDS
         async with run_tasks([comparing]), _open_billing(settings, shared_pool, metrics) as billing:
@@ -112,8 +110,8 @@ async def open_components(
                 create_plays=CreatePlanPlays(
                     shared_pool, billing, attempt_seconds=attempt_seconds, clock=clock, metrics=metrics
                 ),
-                read_plays=read_plays,
-                update_plays=UpdatePlanPlays(pool, read_plays, billing, attempt_seconds, clock),
+                pool=pool,
+                update_plays=UpdatePlanPlays(pool, billing, attempt_seconds, clock),
                 usage=ReadUsage(billing.metering, clock),
                 billing=billing,
             )

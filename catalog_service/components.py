@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 from aiohttp import web
 
 from catalog_service.clients.authenticate import AuthenticateClients, FailedAttempts
@@ -22,7 +23,6 @@ from service_chassis.application import METRICS, READINESS
 from service_chassis.auth.bearer import TokenVerifier
 from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.clock import Clock
-from service_chassis.database.admin_audit import ReadAdminAudit
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
 from service_chassis.database.tenancy import check_row_security
@@ -45,7 +45,7 @@ class Components:
     credentials: AuthenticateClients
     registrations: RegisterClients
     secrets: ChangeSecrets
-    admin_audit: ReadAdminAudit
+    pool: asyncpg.Pool
     tokens: IssueTokens
     key_ring: KeyRing
     verifier: TokenVerifier
@@ -92,7 +92,7 @@ async def open_components(
             credentials=clients,
             registrations=RegisterClients(pool, clock),
             secrets=ChangeSecrets(pool, clock),
-            admin_audit=ReadAdminAudit(pool),
+            pool=pool,
             tokens=IssueTokens(
                 clients,
                 key_ring,

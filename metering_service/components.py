@@ -40,7 +40,6 @@ from service_chassis.application import METRICS, READINESS
 from service_chassis.auth.service_keys import ServiceKey
 from service_chassis.background import BackgroundTask, run_tasks
 from service_chassis.clock import Clock
-from service_chassis.database.admin_audit import ReadAdminAudit
 from service_chassis.database.clock_watch import CLOCK_WATCH_INTERVAL_SECONDS, ClockWatch
 from service_chassis.database.migrations import Schema, check_schema
 from service_chassis.database.pool import check_postgres, open_pool
@@ -50,6 +49,9 @@ SCHEMA = Schema.of(Path(__file__).parent)
 
 ACQUIRE_TIMEOUT_SECONDS = 1.0
 """How long a batch waits for a connection: callers wait 2 s for all of a decision."""
+
+SELDOM_SECONDS = 60.0
+"""What comes no more often than that begins within that time, and leaves the start of a process to its requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,6 @@ class Components:
     settlements: SettleEvents
     releases: ReleaseHolds
     webhooks: AdministerWebhooks
-    admin_audit: ReadAdminAudit
     decided: WatchDecisions
     sessions: ConsoleSessions
 
@@ -133,7 +134,13 @@ async def open_components(
             waiting = partial(watch_webhooks, pool, names, metrics)
             rounds.append(("watch webhooks", waiting, WATCH_WEBHOOKS_INTERVAL_SECONDS))
         tasks = [
-            BackgroundTask(name, run_once, interval_seconds=seconds, rounds=metrics.background_rounds)
+            BackgroundTask(
+                name,
+                run_once,
+                interval_seconds=seconds,
+                begins_within_seconds=0 if seconds < SELDOM_SECONDS else SELDOM_SECONDS,
+                rounds=metrics.background_rounds,
+            )
             for name, run_once, seconds in rounds
         ]
         async with run_tasks(tasks):
@@ -154,7 +161,6 @@ async def open_components(
                 settlements=SettleEvents(charging_pool, policies, metrics, default_policy=default_policy),
                 releases=ReleaseHolds(charging_pool),
                 webhooks=AdministerWebhooks(pool, names, clock),
-                admin_audit=ReadAdminAudit(pool),
                 decided=decided,
                 sessions=ConsoleSessions(pool, service_keys),
             )

@@ -13,19 +13,15 @@ BACKOFF_LIMIT_SECONDS = 15.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 """How long, at the end, each may take: rounds under way, and the last one."""
 _MAX_DOUBLINGS = 10
-SELDOM_SECONDS = 60.0
-"""A task that comes as seldom as this, or more so, begins at a moment of its own within the first so many seconds.
-
-Processes that are started together then do not all clear away at once, and a start has less to do.
-"""
 
 
 class BackgroundTask:
-    """Runs `step` at once, or soon if it comes seldom, then every `interval_seconds`, and whenever it is kicked.
+    """Runs `step` at once, then every `interval_seconds`, and whenever it is kicked.
 
-    A kick begins a round `gather_seconds` later, so that what others have to do by then is in the same round.
-    A step that fails is logged, counted (`rounds`, by task and outcome) and tried again after a pause that doubles
-    up to 15 s; kicks do not shorten that pause.
+    With `begins_within_seconds` the first round is at a random moment of that time: processes that are started
+    together then do not all begin their seldom work at once. A kick begins a round `gather_seconds` later, so that
+    what others have to do by then is in the same round. A step that fails is logged, counted (`rounds`, by task and
+    outcome) and tried again after a pause that doubles up to 15 s; kicks do not shorten that pause.
     """
 
     def __init__(
@@ -35,12 +31,14 @@ class BackgroundTask:
         *,
         interval_seconds: float,
         gather_seconds: float = 0.0,
+        begins_within_seconds: float = 0.0,
         rounds: Counter,
     ) -> None:
         self._name = name
         self._step = step
         self._interval_seconds = interval_seconds
         self._gather_seconds = gather_seconds
+        self._begins_within_seconds = begins_within_seconds
         self._succeeded = rounds.labels(name, "done")
         self._failed = rounds.labels(name, "failed")
         self._kicked = asyncio.Event()
@@ -58,8 +56,8 @@ class BackgroundTask:
     async def run(self) -> None:
         """Do round after round until stopped."""
         failures = 0
-        if self._interval_seconds >= SELDOM_SECONDS:
-            await _wait_at_most(self._kicked, random.uniform(0, SELDOM_SECONDS))  # noqa: S311 - no secret
+        if self._begins_within_seconds:
+            await _wait_at_most(self._kicked, random.uniform(0, self._begins_within_seconds))  # noqa: S311 - no secret
         while not self._stopping.is_set():
             self._kicked.clear()
             try:

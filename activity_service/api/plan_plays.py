@@ -26,6 +26,7 @@ from activity_service.components import COMPONENTS
 from activity_service.errors import Overloaded, PlanPlayNotFound
 from activity_service.plays.idempotency import HEADER, identify
 from activity_service.plays.plan_play import STATUSES, Position
+from activity_service.plays.read import fetch_play, list_page, stream_plays
 from metering_client.errors import EventRefused
 from metering_client.limits import RATE_LIMIT, RATE_LIMIT_POLICY, Limit, as_headers
 from service_chassis.errors import Forbidden, InvalidRequest, ServiceError, Unauthorized
@@ -77,13 +78,13 @@ async def list_plan_plays(request: web.Request) -> web.StreamResponse:
     if limit is None:
         if cursor is not None:
             raise InvalidRequest.field("cursor", "Must come with a limit.")
-        plays = components.read_plays.stream(wanted)
+        plays = stream_plays(components.pool, wanted)
         async with components.admission.take_place(caller.client_id):
             begun = await read_ahead(plays)
         return await send_list(request, begun, plays)  # no place: a slow reader must hold none
     after = Position(*decode_cursor(cursor, read_moment, _parse_play_id)) if cursor is not None else None
     async with components.admission.take_place(caller.client_id):
-        page, last = await components.read_plays.list_page(wanted, limit, after)
+        page, last = await list_page(components.pool, wanted, limit, after)
     return respond_list(page, nextCursor=encode_cursor(last.created_at, last.id) if last is not None else None)
 
 
@@ -93,7 +94,7 @@ async def read_plan_play(request: web.Request) -> web.Response:
     play_id = _read_play_id(request)
     components = request.app[COMPONENTS]
     async with components.admission.take_place(caller.client_id):
-        return respond_play(await components.read_plays.fetch(caller, play_id))
+        return respond_play(await fetch_play(components.pool, caller, play_id))
 
 
 async def update_plan_play(request: web.Request) -> web.Response:

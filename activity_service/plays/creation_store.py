@@ -11,6 +11,7 @@ from activity_service.plays.plan_play import PlanPlay
 from activity_service.plays.store import PLAN_PLAY
 from metering_client.event import BillableEvent, Grant
 from metering_client.fence_store import insert_fences
+from service_chassis.database.store import Store
 
 REFUSED_ROWS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What a single creation of a batch can cause: the database refused it for certain, and nothing of it is stored.
@@ -42,7 +43,7 @@ class Stored:
     is_announced: bool
 
 
-class CreationStore:
+class CreationStore(Store):
     """Inserts into `plan_play` and `billable_event`, all or nothing per creation.
 
     `billable_event` is the library's table, and so is the part of the statement that writes it
@@ -54,9 +55,6 @@ class CreationStore:
     (fences are written in the order of their ids, then plays in the order of theirs). A play that is there already
     breaks no batch.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     # Statement and transaction are one: what is answered is committed. All creations travel as one JSON text, which
     # costs half of what a list for each column does. A creation granted as settled brings no row for the fence.

@@ -1,7 +1,9 @@
-"""Read plan plays: one, a page of them, or all."""
+"""Read plan plays: one, a page of them, or all.
+
+Lists are newest first; `wanted` is what the caller may get, None a list that can hold nothing.
+"""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 
 import asyncpg
 
@@ -15,44 +17,40 @@ STREAM_BATCH_PLAYS = 200
 """Plays of a long list that are in memory at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPlanPlays:
-    """Finds plays. Lists are newest first; `wanted` is what the caller may get, None a list that can hold nothing."""
+async def fetch_play(pool: asyncpg.Pool, caller: Caller, play_id: str) -> PlanPlay:
+    """Return a play. Raises PlanPlayNotFound, or Forbidden for another client's or user's."""
+    async with pool.acquire(client_id=caller.client_id) as connection:
+        store = PlanPlayStore(connection)
+        play = await store.fetch_plan_play(caller.client_id, play_id)
+        is_anothers = play is None and await store.exists_for_anybody(play_id)
+    if is_anothers:
+        raise Forbidden
+    if play is None:
+        raise PlanPlayNotFound
+    caller.require_access(play)
+    return play
 
-    pool: asyncpg.Pool
 
-    async def fetch(self, caller: Caller, play_id: str) -> PlanPlay:
-        """Return a play. Raises PlanPlayNotFound, or Forbidden for another client's or user's."""
-        async with self.pool.acquire(client_id=caller.client_id) as connection:
-            store = PlanPlayStore(connection)
-            play = await store.fetch_plan_play(caller.client_id, play_id)
-            is_anothers = play is None and await store.exists_for_anybody(play_id)
-        if is_anothers:
-            raise Forbidden
-        if play is None:
-            raise PlanPlayNotFound
-        caller.require_access(play)
-        return play
+async def list_page(
+    pool: asyncpg.Pool, wanted: PlanPlayFilter | None, limit: int, after: Position | None
+) -> tuple[Sequence[PlanPlay], PlanPlay | None]:
+    """Return up to `limit` plays after a position, and the last of them if more follow, else None."""
+    if wanted is None:
+        return (), None
+    async with pool.acquire(client_id=wanted.client_id) as connection:
+        return cut_page(await PlanPlayStore(connection).list_plan_plays(wanted, limit + 1, after), limit)
 
-    async def list_page(
-        self, wanted: PlanPlayFilter | None, limit: int, after: Position | None
-    ) -> tuple[Sequence[PlanPlay], PlanPlay | None]:
-        """Return up to `limit` plays after a position, and the last of them if more follow, else None."""
-        if wanted is None:
-            return (), None
-        async with self.pool.acquire(client_id=wanted.client_id) as connection:
-            return cut_page(await PlanPlayStore(connection).list_plan_plays(wanted, limit + 1, after), limit)
 
-    async def stream(self, wanted: PlanPlayFilter | None) -> AsyncGenerator[Sequence[PlanPlay], None]:
-        """Yield all plays in batches, at least one, which may be empty.
+async def stream_plays(pool: asyncpg.Pool, wanted: PlanPlayFilter | None) -> AsyncGenerator[Sequence[PlanPlay], None]:
+    """Yield all plays in batches, at least one, which may be empty.
 
-        Each batch is a page of its own: between them nothing is held, however slowly the list is read. A play that is
-        created meanwhile is not in it, and one that is changed meanwhile is in it once, before or after the change.
-        """
-        after: Position | None = None
-        while True:
-            plays, last = await self.list_page(wanted, STREAM_BATCH_PLAYS, after)
-            yield plays
-            if last is None:
-                return
-            after = Position(last.created_at, last.id)
+    Each batch is a page of its own: between them nothing is held, however slowly the list is read. A play that is
+    created meanwhile is not in it, and one that is changed meanwhile is in it once, before or after the change.
+    """
+    after: Position | None = None
+    while True:
+        plays, last = await list_page(pool, wanted, STREAM_BATCH_PLAYS, after)
+        yield plays
+        if last is None:
+            return
+        after = Position(last.created_at, last.id)

@@ -6,11 +6,10 @@ Every statement names the client, and its transaction tells it to row-level secu
 from datetime import UTC, datetime
 from uuid import UUID
 
-import asyncpg
-
 from activity_service.errors import PlanPlayNotFound
 from activity_service.plays.plan_play import Fields, PlanPlay, PlanPlayFilter, Position
 from metering_client.hold import Charge
+from service_chassis.database.store import Store
 from service_chassis.database.tenancy import CALLER
 
 POOL_SETTINGS = {
@@ -34,7 +33,7 @@ _FIRST = Position(datetime.max.replace(tzinfo=UTC), str(UUID(int=2**128 - 1)))
 """Before every play: asyncpg sends datetime.max as `infinity`."""
 
 
-class PlanPlayStore:
+class PlanPlayStore(Store):
     """The table `plan_play`, through one connection that the caller holds; changes in a transaction of `begin_for`.
 
     A first end is in the transaction of its `Charge`. Closes: two first completions at once (the play's row lock,
@@ -44,9 +43,6 @@ class PlanPlayStore:
     Leaves open: two changes of one play at once. Each changes only the fields it names; the later one of a
     field stands.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _FETCH_PLAN_PLAY = f"""
         SELECT {_COLUMNS_OF_PLAY} FROM {CALLER} CROSS JOIN LATERAL (

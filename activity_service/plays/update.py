@@ -7,7 +7,7 @@ from functools import partial
 import asyncpg
 
 from activity_service.plays.plan_play import PLAY_COMPLETED, Caller, Fields, PlanPlay
-from activity_service.plays.read import ReadPlanPlays
+from activity_service.plays.read import fetch_play
 from activity_service.plays.store import PlanPlayStore
 from metering_client.billing import Billing, attempt_twice
 from metering_client.limits import Limit
@@ -23,7 +23,6 @@ class UpdatePlanPlays:
     """
 
     pool: asyncpg.Pool
-    read: ReadPlanPlays
     billing: Billing
     attempt_seconds: float
     clock: Clock
@@ -34,7 +33,7 @@ class UpdatePlanPlays:
         Raises PlanPlayNotFound, Forbidden, EventRefused or MeteringSlow when a first completion may not be (the
         play is then as it was), and ServiceErrors of status 500 when it cannot be known or done.
         """
-        play = await self.read.fetch(caller, play_id)
+        play = await fetch_play(self.pool, caller, play_id)
         if changes.get("status") == "ended" and play.first_ended_at is None:
             return await attempt_twice(partial(self._complete, play, changes), self.attempt_seconds)
         async with begin_for(self.pool, play.client_id) as connection:

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import asyncpg
-
 from activity_service.plays.store import COLUMNS
 from service_chassis.database.pool import OPERATOR_TIMEOUT_SECONDS, count_changed
+from service_chassis.database.store import Store
 
 
-class PersonalDataStore:
+class PersonalDataStore(Store):
     """The rows of one user in all tables, through a connection in a transaction that acts for the client.
 
     It writes tables of plays and of billing: an erasure must take the person out of all of them at once or out of
@@ -17,9 +16,6 @@ class PersonalDataStore:
     Closes: an erasure against changes of the same plays and against the relay (row locks). Leaves open: plays that
     the user is given meanwhile, which another erasure finds. Rows are returned as they stand: an export is just that.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _IS_CLIENT_KNOWN = """
         SELECT EXISTS (SELECT FROM plan_play WHERE client_id = $1)

@@ -15,7 +15,7 @@ from catalog_service.api.responses import (
     respond,
 )
 from catalog_service.components import COMPONENTS
-from service_chassis.database.admin_audit import LAST_LINE
+from service_chassis.database.admin_audit import LAST_LINE, list_changes
 from service_chassis.http.cursor import encode_cursor
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, query
@@ -31,7 +31,7 @@ async def list_admin_audit(request: web.Request) -> web.Response:
     authenticate_operator(request)
     wanted = read_query(request, _PARAMETERS)
     limit, before = read_page(wanted, LAST_LINE, int)
-    lines, last = await request.app[COMPONENTS].admin_audit.list_lines(wanted["client_id"], before, limit)
+    lines, last = await list_changes(request.app[COMPONENTS].pool, wanted["client_id"], before, limit)
     next_cursor = encode_cursor(last.audit_id) if last else None
     return respond({"entries": [asdict(line) for line in lines], "next_cursor": next_cursor})
 

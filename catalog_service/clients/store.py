@@ -5,22 +5,18 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import NoReturn
 
-import asyncpg
-
 from catalog_service.clients.client import Client, ClientSecret, ClientState, Credentials
 from catalog_service.errors import ClientNotFound
+from service_chassis.database.store import Store
 
 
-class ClientStore:
+class ClientStore(Store):
     """The tables `client` and `client_secret`, through one connection that the caller holds.
 
     Closes: two registrations of one id (primary key), two changes of one client's secrets at once (`lock_client`).
     Leaves open: a token issued in the same instant as its client is disabled. Such a token is refused from the
     next request on, because every request asks for the client's state.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _INSERT_CLIENT = """
         INSERT INTO client (client_id, name, may_read_all_clients, created_at)

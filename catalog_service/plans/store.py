@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 import orjson
 
 from catalog_service.errors import PlanNotFound
 from catalog_service.plans.plan import Associated, Plan
+from service_chassis.database.store import Store
 from service_chassis.database.tenancy import CALLER
 
 _COLUMNS = """plan_id, plan_name, description, collection_id, color, created_at, updated_at,
@@ -19,16 +19,13 @@ _COLUMNS = """plan_id, plan_name, description, collection_id, color, created_at,
 _COLUMNS_OF_PLAN = ", ".join(f"plan.{name.strip()}" for name in _COLUMNS.split(","))
 
 
-class PlanStore:
+class PlanStore(Store):
     """The table `plan`, and the version that `client` keeps of it, through one connection that the caller holds.
 
     Whoever writes also calls `bump_version`, last and in the same transaction: the version's row lock makes the
     writers of one client commit one after the other, so that two states of its plans never share a version.
     Leaves open: two changes of one plan at once; each field has the value of the later one.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _FETCH_PLAN = f"""
         SELECT {_COLUMNS_OF_PLAN} FROM {CALLER} CROSS JOIN LATERAL (

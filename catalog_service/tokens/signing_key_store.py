@@ -2,22 +2,18 @@
 
 from datetime import datetime
 
-import asyncpg
-
 from catalog_service.tokens.signing_key import SigningKey
+from service_chassis.database.store import Store
 
 _LOCK = 0x7369676E6B657973
 """Key of the advisory lock under which keys are added."""
 
 
-class SigningKeyStore:
+class SigningKeyStore(Store):
     """The table `signing_key`, through one connection that the caller holds.
 
     Closes: two processes that both find no key and both make one, and two rotations at once (`lock_keys`).
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _LOCK_KEYS = "SELECT pg_advisory_xact_lock($1)"
 

@@ -13,7 +13,7 @@ from metering_service.api.responses import (
 )
 from metering_service.components import COMPONENTS
 from metering_service.policies.policy import MAX_IDENTIFIER_CHARACTERS
-from service_chassis.database.admin_audit import LAST_LINE, AdminAuditLine
+from service_chassis.database.admin_audit import LAST_LINE, AdminAuditLine, list_changes
 from service_chassis.http.query import read_query
 from service_chassis.openapi.endpoint import Endpoint, Success, query
 
@@ -50,7 +50,7 @@ async def list_admin_audit(request: web.Request) -> web.Response:
     """GET /internal/admin-audit."""
     wanted = read_query(request, _PARAMETERS)
     limit, (before,) = read_page(wanted, (LAST_LINE,), int)
-    page = await request.app[COMPONENTS].admin_audit.list_lines(wanted["target"], before, limit)
+    page = await list_changes(request.app[COMPONENTS].pool, wanted["target"], before, limit)
     return respond_page("entries", page, _render, lambda last: (last.audit_id,))
 
 

@@ -17,6 +17,7 @@ from metering_service.audit.checks import (
     UsageFacts,
 )
 from metering_service.audit.notice_checks import DeadWebhook, QuotaNotice
+from service_chassis.database.store import Store
 
 READ_TIMEOUT_SECONDS = 3600.0
 """The joins read whole tables; an audit of a large ledger takes minutes and disturbs nobody."""
@@ -28,14 +29,11 @@ CLOCK_TOLERANCE = "60 seconds"
 Row = TypeVar("Row")
 
 
-class AuditStore:
+class AuditStore(Store):
     """Streams what the checks want, through one connection that the caller holds, in a snapshot.
 
     Closes: everything that changes meanwhile. Costs: hash joins over hold and ledger_entry, linear in their rows.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _ACCOUNTS = f"""
         WITH ledger AS (

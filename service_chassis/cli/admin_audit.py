@@ -7,7 +7,7 @@ import typer
 
 from service_chassis.cli.commands import AsJson, run_with_pool, show
 from service_chassis.cli.usage import Commands
-from service_chassis.database.admin_audit import LAST_LINE, ReadAdminAudit
+from service_chassis.database.admin_audit import LAST_LINE, list_changes
 from service_chassis.errors import OperatorError
 from service_chassis.process_settings import DatabaseSettings
 
@@ -27,7 +27,7 @@ def add_admin_audit(commands: Commands, settings_class: type[DatabaseSettings], 
         """List administrative changes, newest first: who is the name of a key, a client, or the command line."""
         lines, _ = run_with_pool(
             settings_class,
-            lambda pool: ReadAdminAudit(pool).list_lines(target, LAST_LINE, limit),
+            lambda pool: list_changes(pool, target, LAST_LINE, limit),
             command=f"{service} admin-audit",
         )
         if target is not None and not lines:

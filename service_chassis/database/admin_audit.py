@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from service_chassis.database.store import Store
 from service_chassis.http.cursor import cut_page
 
 LAST_LINE = 2**63 - 1
@@ -29,15 +30,12 @@ class AdminAuditLine:
     detail: dict[str, Any]
 
 
-class AdminAuditStore:
+class AdminAuditStore(Store):
     """The table `admin_audit`, through one connection that the caller holds, in the transaction of the change.
 
     Closes: a change without its line, and a line without its change. Leaves open: a reader that goes on from the
     newest line that it has may miss one whose transaction began before and ended later.
     """
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
 
     _INSERT_LINE = "INSERT INTO admin_audit (at, actor, action, target, detail) VALUES ($1, $2, $3, $4, $5)"
 
@@ -67,15 +65,8 @@ class AdminAuditStore:
         return [AdminAuditLine(**{**row, "detail": orjson.loads(row["detail"])}) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadAdminAudit:
-    """Looks at the trail."""
-
-    pool: asyncpg.Pool
-
-    async def list_lines(
-        self, target: str | None, before: int, limit: int
-    ) -> tuple[Sequence[AdminAuditLine], AdminAuditLine | None]:
-        """Return a page of changes below the line `before`, newest first; its last one if more follow."""
-        async with self.pool.acquire() as connection:
-            return cut_page(await AdminAuditStore(connection).list_lines(target, before, limit + 1), limit)
+async def list_changes(
+    pool: asyncpg.Pool, target: str | None, before: int, limit: int
+) -> tuple[Sequence[AdminAuditLine], AdminAuditLine | None]:
+    """Return a page of changes below the line `before`, newest first; its last one if more follow."""
+    return cut_page(await AdminAuditStore(pool).list_lines(target, before, limit + 1), limit)

@@ -85,7 +85,7 @@ class Activity:
     @property
     def serving_pool(self) -> asyncpg.Pool:
         """The service's own pool for one client's work, behind row-level security."""
-        return self.components.read_plays.pool
+        return self.components.pool
 
     async def call(
         self, method: str, path: str, *, token: str | None = None, key: str | None = None, **options: Any

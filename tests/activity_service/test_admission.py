@@ -76,7 +76,7 @@ async def test_a_client_whose_calls_wait_leaves_connections_to_the_others(start_
     activity = await start_activity(postgres_pool_size=4)
     play = await activity.create_play()
     token = activity.issuer.issue("client-b")
-    turns = activity.components.read_plays.pool.turns
+    turns = activity.components.pool.turns
     async with activity.pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM plan_play FOR UPDATE")
         waiting = [asyncio.create_task(activity.update(play["id"], currentLessonIndex=n)) for n in range(20)]
@@ -100,7 +100,7 @@ async def test_place_is_free_again_after_every_end(start_activity: StartActivity
 
 async def test_a_process_is_ready_while_requests_have_every_connection(start_activity: StartActivity) -> None:
     activity = await start_activity(postgres_pool_size=2)
-    pool = activity.components.read_plays.pool
+    pool = activity.components.pool
     async with pool.acquire(), pool.acquire():
         assert await activity.app[READINESS].find_not_ready() == []
 

@@ -342,7 +342,7 @@ async def test_lists_read_an_index_in_its_order(activity: Activity) -> None:
         (PlanPlayFilter("client-a", user_id="user-1"), "plan_play_of_user"),
         (PlanPlayFilter("client-a", user_id="user-1", plan_id="plan-1"), "plan_play_of_user"),
     ]
-    async with activity.components.read_plays.pool.acquire() as connection:
+    async with activity.components.pool.acquire() as connection:
         store = PlanPlayStore(connection)
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET plan_cache_mode = {mode}")

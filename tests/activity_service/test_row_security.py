@@ -36,8 +36,7 @@ async def isolated(activity: Activity, activity_dsn: str) -> AsyncIterator[async
 
 
 async def test_the_service_owns_nothing_and_bypasses_nothing(activity: Activity) -> None:
-    reading = activity.components.read_plays
-    for pool in (reading.pool, activity.components.billing.relay.pool):
+    for pool in (activity.components.pool, activity.components.billing.relay.pool):
         assert await pool.fetchval("SELECT current_user") == ROLE
     assert not await activity.pool.fetchval(
         "SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = $1", ROLE

@@ -10,6 +10,7 @@ import pytest
 from uuid_utils import uuid7
 
 from activity_service.plays.plan_play import Caller, PlanPlay
+from activity_service.plays.read import fetch_play
 from activity_service.plays.store import PlanPlayStore
 from metering_client.event import BillableEvent, Grant
 from metering_client.hold import Hold
@@ -207,7 +208,7 @@ async def test_two_first_completions_with_two_holds_are_one_fact_only_under_the_
     barrier = asyncio.Barrier(2)
     await asyncio.gather(*(complete_without_guard(activity.pool, event, barrier) for event in attempts(unguarded)))
     assert await count_completions() == 2  # the bug
-    play = await activity.components.read_plays.fetch(Caller("client-a", None), guarded)
+    play = await fetch_play(activity.components.pool, Caller("client-a", None), guarded)
 
     async def complete(event: BillableEvent) -> PlanPlay:
         changes, now = {"status": "ended"}, system_clock()

@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from metering_service import components
 from metering_service.events.event_store import EventStore
 from metering_service.retention import forget as retention
-from service_chassis import background
 from tests.metering_service.conftest import Metering, MovableClock, StartMetering, again, event
 from tests.metering_service.test_audit import audit
 
@@ -31,7 +31,7 @@ async def charge(metering: Metering, count: int) -> list[dict[str, Any]]:
 
 def begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have also the tasks that come seldom begin at the start of a process."""
-    monkeypatch.setattr(background, "SELDOM_SECONDS", math.inf)
+    monkeypatch.setattr(components, "SELDOM_SECONDS", math.inf)
 
 
 async def read_receipt(metering: Metering, attempt: dict[str, Any]) -> dict[str, Any]:
