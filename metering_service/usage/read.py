@@ -66,6 +66,6 @@ async def _choose_days(
     today = (await PolicyStore(connection).fetch_now()).date()
     begin = from_day or (to_day or today).replace(day=1)
     end = to_day or max(begin, today) + timedelta(days=1)
-    if not begin < end <= begin + timedelta(days=MAX_DAYS):
+    if not 0 < (end - begin).days <= MAX_DAYS:
         raise InvalidRequest.field("to", f"Must be after from, by at most {MAX_DAYS} days.")
     return begin, end
