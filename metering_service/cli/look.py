@@ -13,7 +13,7 @@ from metering_service.accounts.assign import AssignPolicies
 from metering_service.accounts.grant import Balance
 from metering_service.accounts.quota import ReadQuotas
 from metering_service.cli.accounts import BALANCE_COLUMNS, GRANT_COLUMNS
-from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_moment
+from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_identifier, read_moment
 from metering_service.decisions.read import DecisionLine, Position, ReadDecisions, as_document
 from metering_service.events.event import HeldEvent
 from metering_service.events.read import FIRST_HELD, ReadEvents
@@ -29,7 +29,10 @@ from service_chassis.errors import OperatorError
 commands = Commands()
 
 DefaultPolicy = Annotated[
-    str, typer.Option(envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.")
+    str,
+    typer.Option(
+        envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.", callback=read_identifier
+    ),
 ]
 _LAST_ENTRIES = 5
 _POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "shadow", "booked")
