@@ -78,7 +78,7 @@ class AuditFacts:
                 report.add_violations([twice])
             elif fact is not None and charge is not None:
                 report.add_violations(_check_pair(pair))
-            elif fact is not None and fact.at > self._youngest:
+            elif fact is not None and self.is_in_flight(fact):
                 report.count("in flight")
             elif len(suspects) < KEPT_SUSPECTS:
                 suspects.append(pair)
@@ -89,13 +89,14 @@ class AuditFacts:
             report.add_violations(_check_pair(pair))
         return report
 
-    async def list_uncharged(self, facts: AsyncIterator[Fact], charges: ChargesClient) -> AsyncIterator[Fact]:
-        """Yield the facts that lack their charge, but for those that may be on their way.
+    def is_in_flight(self, fact: Fact) -> bool:
+        """Return whether a fact is so young that its charge may be on its way."""
+        return fact.at > self._youngest
 
-        Raises ChargesUnreadable, OutOfOrder.
-        """
+    async def list_uncharged(self, facts: AsyncIterator[Fact], charges: ChargesClient) -> AsyncIterator[Fact]:
+        """Yield the facts that lack their charge. Raises ChargesUnreadable, OutOfOrder."""
         async for fact, charge in pair_in_order(facts, self._keep_own(charges, AuditReport(""))):
-            if fact is not None and charge is None and fact.at <= self._youngest:
+            if fact is not None and charge is None:
                 yield fact
 
     async def _keep_own(self, charges: ChargesClient, report: AuditReport) -> AsyncIterator[Charge]:

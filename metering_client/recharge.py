@@ -17,10 +17,14 @@ NoteAnnounced = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]]
 
 @dataclass(slots=True)
 class Recharged:
-    """How many facts lack their charge, and how many of them were put into the outbox again."""
+    """How many facts lack their charge, and how many of them were put into the outbox again.
+
+    `in_flight` lack it, too, and are left out: their charge may be on its way. Later they are found by another run.
+    """
 
     uncharged: int = 0
     announced: int = 0
+    in_flight: int = 0
 
 
 async def recharge_facts(
@@ -47,6 +51,9 @@ async def recharge_facts(
         batch.clear()
 
     async for fact in audit.list_uncharged(facts, charges):
+        if audit.is_in_flight(fact):
+            done.in_flight += 1
+            continue
         batch.append(fact)
         if len(batch) == BATCH_EVENTS:
             await finish_batch()

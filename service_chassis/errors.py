@@ -117,6 +117,18 @@ class KeysUnavailable(ServiceError):
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
+class TooManyAtOnce(ServiceError, TimeoutError):
+    """As many requests of one client wait for the database as one may have there; nothing was done.
+
+    To whoever asks for a connection it is one that did not come in time.
+    """
+
+    status = 503
+    code = "too_many_at_once"
+    message = "Too many requests of this client are under way"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
 def say(error: Exception) -> str:
     """Return what an operator is told of an error: each field that is wrong, where it is about fields.
 

@@ -53,8 +53,13 @@ def make_invoice(client_id: str, entries: Iterable[dict[str, Any]], after: int) 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or not sys.argv[2].isdecimal():
         raise SystemExit("usage: python docs/examples/invoice.py CLIENT LAST_ENTRY_ID")
+    for variable in ("METERING_URL", "METERING_KEY"):
+        if not os.environ.get(variable):
+            raise SystemExit(f"{variable} must be set")
     client, begin = sys.argv[1], int(sys.argv[2])
     try:
         print(json.dumps(make_invoice(client, fetch_ledger(client, begin), begin), indent=2))
     except urllib.error.HTTPError as error:
         raise SystemExit(f"metering responded {error.code}: {error.read().decode()}") from None
+    except urllib.error.URLError as error:
+        raise SystemExit(f"METERING_URL: metering cannot be reached ({error.reason})") from None

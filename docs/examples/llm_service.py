@@ -41,7 +41,7 @@ async def complete(request: web.Request) -> web.Response:
     """POST /completions: {"prompt", "maxTokens"} -> {"tokens", "answer"}."""
     client_id, prompt, most = await read_request(request)
     key = request.headers.get("Idempotency-Key")
-    completion_id = uuid4() if key is None else uuid5(KEYS, f"{client_id} {key}")
+    completion_id = uuid4() if key is None else uuid5(KEYS, f"{client_id}\n{key}")  # neither holds a line end
     pool, billing = request.app[POOL], request.app[BILLING]
     stored = f"{TOKENS}:{completion_id}", client_id
     if key is not None and (row := await pool.fetchrow(FETCH, *stored)):
@@ -62,7 +62,8 @@ async def read_request(request: web.Request) -> tuple[str, str, int]:
     try:
         body = await request.json()
         prompt, most = body["prompt"], body["maxTokens"]
-        prompt.encode()  # what is no text, or no text that PostgreSQL can hold, is refused before anything is asked
+        for text in (prompt, client_id, request.headers.get("Idempotency-Key", "")):
+            text.encode()  # what is no text, or none that PostgreSQL can hold, is refused before anything is asked
     except (ValueError, LookupError, TypeError, AttributeError):
         raise web.HTTPBadRequest(text='send {"prompt": "...", "maxTokens": 100}') from None
     if "\x00" in prompt:

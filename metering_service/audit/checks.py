@@ -18,7 +18,8 @@ class AccountFacts:
     `has_account` is False where entries or holds name a client that has no account. `is_ahead`: its last moment, or
     a period that counts, has not come yet: the database's clock was wrong. `is_behind`: its grants should have
     changed before its last moment. `laid` and `pinned_spent` are what was
-    taken from grants for what was spent, `ledger_taken` what corrections down took.
+    taken from grants for what was spent, `ledger_taken` what corrections down took. `drawn` and `pins_paid` are
+    what is noted of which grants paid.
     """
 
     client_id: str
@@ -45,6 +46,12 @@ class AccountFacts:
     grants_taken: int
     grants_lapsed: int
     grants_pinned: int
+    grants_credits: int
+    ledger_given: int
+    ledger_pinned: int
+    drawn: int
+    pins_held: int
+    pins_paid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +69,16 @@ class CounterFacts:
 
 @dataclass(frozen=True, slots=True)
 class UsageFacts:
-    """The usage of a client, event type and day, beside the sums of its charges: each (charged, units, credits)."""
+    """The usage of a client, event type and day, beside the sums of its charges.
+
+    Each is (charged, units, credits, overage).
+    """
 
     client_id: str
     event_type: str
     day: date
-    stands: tuple[int, int, int]
-    should: tuple[int, int, int]
+    stands: tuple[int, ...]
+    should: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,11 @@ _AMOUNTS = (
     ("late_spent", "ledger_late", "late spends in the ledger"),
     ("held", "holds_held", "live holds"),
     ("grants_pinned", "holds_pinned", "live holds that lie on ended grants"),
+    ("grants_credits", "ledger_given", "grants, refunds and corrections up in the ledger"),
+    ("laid", "drawn", "the notes of which grants paid"),
+    ("pinned_spent", "ledger_pinned", "charges that ended grants paid"),
+    ("pinned_spent", "pins_paid", "the notes of which ended grants paid"),
+    ("holds_pinned", "pins_held", "the notes of which ended grants are to pay"),
 )
 
 
@@ -193,8 +208,8 @@ def check_usage(facts: UsageFacts) -> Iterator[Finding]:
         yield Finding(
             "usage_apart",
             facts.client_id,
-            f"{facts.event_type} on {facts.day} stands as (charged, units, credits) {facts.stands}, but the ledger "
-            f"makes {facts.should}",
+            f"{facts.event_type} on {facts.day} stands as (charged, units, credits, overage) {facts.stands}, but the "
+            f"ledger makes {facts.should}",
         )
 
 

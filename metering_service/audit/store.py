@@ -42,15 +42,22 @@ class AuditStore(Store):
                    -sum(credits) FILTER (WHERE kind = 'spend')::bigint AS spent,
                    -sum(credits) FILTER (WHERE kind IN ('expire', 'void'))::bigint AS expired,
                    sum(late_credits)::bigint AS late,
-                   -sum(credits) FILTER (WHERE kind = 'adjust' AND credits < 0)::bigint AS taken
+                   -sum(credits) FILTER (WHERE kind = 'adjust' AND credits < 0)::bigint AS taken,
+                   sum(credits) FILTER (WHERE kind IN ('grant', 'refund', 'adjust') AND credits > 0)::bigint AS given,
+                   sum(pinned_credits)::bigint AS pinned
             FROM ledger_entry GROUP BY client_id
         ), live AS (
             SELECT client_id, sum(credits)::bigint AS held, sum(pinned)::bigint AS pinned
             FROM hold WHERE released_at IS NULL GROUP BY client_id
         ), given AS (
             SELECT client_id, sum(credits - remaining - pinned - lapsed)::bigint AS taken,
-                   sum(lapsed)::bigint AS lapsed, sum(pinned)::bigint AS pinned
+                   sum(lapsed)::bigint AS lapsed, sum(pinned)::bigint AS pinned, sum(credits)::bigint AS credits
             FROM credit_grant WHERE state NOT IN ('booked', 'cancelled') GROUP BY client_id
+        ), drawn AS (
+            SELECT client_id, sum(credits)::bigint AS credits FROM credit_draw GROUP BY client_id
+        ), pin AS (
+            SELECT client_id, sum(credits) FILTER (WHERE paid IS NULL)::bigint AS held, sum(paid)::bigint AS paid
+            FROM credit_pin GROUP BY client_id
         ), ahead AS (
             SELECT DISTINCT client_id FROM counter WHERE starts_at > utc_now() + interval '{CLOCK_TOLERANCE}'
         ), named AS (
@@ -61,12 +68,14 @@ class AuditStore(Store):
                a.last_at >= least(a.next_moment, find_next_moment(n.client_id)) AS is_behind,
                a.granted, a.adjusted, a.spent, a.expired, a.held, a.late_spent, a.overdraft, a.laid, a.pinned_spent,
                l.granted, l.adjusted, l.spent, l.expired, l.late, l.taken, v.held, v.pinned,
-               g.taken, g.lapsed, g.pinned
+               g.taken, g.lapsed, g.pinned, g.credits, l.given, l.pinned, d.credits, p.held, p.paid
         FROM named n
         LEFT JOIN account a ON a.client_id = n.client_id
         LEFT JOIN ledger l ON l.client_id = n.client_id
         LEFT JOIN live v ON v.client_id = n.client_id
         LEFT JOIN given g ON g.client_id = n.client_id
+        LEFT JOIN drawn d ON d.client_id = n.client_id
+        LEFT JOIN pin p ON p.client_id = n.client_id
         LEFT JOIN ahead h ON h.client_id = n.client_id
     """
 
@@ -103,14 +112,19 @@ class AuditStore(Store):
     _USAGE = """
         WITH line AS (
             SELECT client_id, event_type, counted_on AS day, count(*) AS charged, sum(units)::bigint AS units,
-                   -sum(credits)::bigint AS credits
+                   -sum(credits)::bigint AS credits,
+                   coalesce(sum((SELECT sum(each) FROM unnest(overage) AS each)), 0)::bigint AS overage,
+                   min(at) AS first_at
             FROM ledger_entry WHERE kind = 'spend' GROUP BY client_id, event_type, counted_on
         )
         SELECT coalesce(u.client_id, l.client_id), coalesce(u.event_type, l.event_type), coalesce(u.day, l.day),
-               coalesce(u.charged, 0), coalesce(u.units, 0), coalesce(u.credits, 0),
-               coalesce(l.charged, 0), coalesce(l.units, 0), coalesce(l.credits, 0)
+               coalesce(u.charged, 0), coalesce(u.units, 0), coalesce(u.credits, 0), coalesce(u.overage, 0),
+               coalesce(l.charged, 0), coalesce(l.units, 0), coalesce(l.credits, 0),
+               -- Of which no line tells any more where its receipt is forgotten.
+               CASE WHEN l.first_at <= f.upto THEN greatest(u.overage, l.overage) ELSE coalesce(l.overage, 0) END
         FROM usage u
         FULL OUTER JOIN line l ON l.client_id = u.client_id AND l.event_type = u.event_type AND l.day = u.day
+        LEFT JOIN receipt_forgotten f ON f.client_id = l.client_id
     """
 
     def stream_usage(self) -> AsyncIterator[UsageFacts]:
@@ -209,5 +223,4 @@ def _read_counter(row: asyncpg.Record) -> CounterFacts:
 
 def _read_usage(row: asyncpg.Record) -> UsageFacts:
     client_id, event_type, day, *sums = row
-    charged, units, credits, *should = sums
-    return UsageFacts(client_id, event_type, day, (charged, units, credits), (should[0], should[1], should[2]))
+    return UsageFacts(client_id, event_type, day, tuple(sums[:4]), tuple(sums[4:]))

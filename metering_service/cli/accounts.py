@@ -9,7 +9,7 @@ import typer
 from metering_service.accounts.account import LedgerEntry
 from metering_service.accounts.administer import fetch_balance, mend_accounts, stream_entries
 from metering_service.accounts.assign import give_policy
-from metering_service.cli.identifier import MOMENTS, ClientId, Create, PolicyId, read_moment
+from metering_service.cli.identifier import MOMENTS, ClientId, Create, PolicyId, read_identifier, read_moment
 from metering_service.cli.run import run, run_about
 from service_chassis.cli.admin_audit import ACTOR
 from service_chassis.cli.commands import AsJson, show, show_json
@@ -32,9 +32,12 @@ def assign(
         datetime | None, typer.Option("--from", formats=MOMENTS, help="From when on, UTC; without, from now.")
     ] = None,
     until: Annotated[datetime | None, typer.Option(formats=MOMENTS, help="Until when, UTC; needs --then.")] = None,
-    then: Annotated[str | None, typer.Option(help="The policy from --until on.")] = None,
+    then: Annotated[str | None, typer.Option(help="The policy from --until on.", callback=read_identifier)] = None,
     shadow: Annotated[
-        str | None, typer.Option(help="A policy that decides about the same events and refuses nothing.")
+        str | None,
+        typer.Option(
+            help="A policy that decides about the same events and refuses nothing.", callback=read_identifier
+        ),
     ] = None,
     reset_periods: Annotated[
         bool, typer.Option("--reset-periods", help="Count periods that do not follow the calendar anew.")

@@ -12,7 +12,7 @@ from metering_service.accounts.assign import fetch_client_policy
 from metering_service.accounts.ledger_store import LedgerStore
 from metering_service.accounts.quota import list_quotas
 from metering_service.cli.accounts import BALANCE_COLUMNS, GRANT_COLUMNS
-from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_moment
+from metering_service.cli.identifier import MOMENTS, ClientId, FromDay, ToDay, read_day, read_identifier, read_moment
 from metering_service.cli.run import run, run_about
 from metering_service.decisions.read import Position, as_document, find_decisions
 from metering_service.events.read import FIRST_HELD, list_held
@@ -26,7 +26,10 @@ from service_chassis.errors import OperatorError
 commands = Commands()
 
 DefaultPolicy = Annotated[
-    str, typer.Option(envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.")
+    str,
+    typer.Option(
+        envvar="METERING_DEFAULT_POLICY", help="Policy of a client that has none assigned.", callback=read_identifier
+    ),
 ]
 _LAST_ENTRIES = 5
 _POLICY_COLUMNS = ("clientId", "policyId", "from", "until", "shadow", "booked")

@@ -75,6 +75,7 @@ async def show_refusal(request: web.Request) -> web.Response:
     line = await fetch_refusals(use_cases(request).pool, client_id, (minute, *rest))
     receipt = line.last_receipt
     policy = await _find_terms(request, receipt["policyId"], receipt["policyVersion"])
+    gates = list_gates(receipt, line.code, line.limit)
     return await show(
         request,
         "refusal.html",
@@ -82,10 +83,10 @@ async def show_refusal(request: web.Request) -> web.Response:
         client_id=client_id,
         line=line,
         receipt=receipt,
-        gates=list_gates(receipt, line.code, line.limit),
+        gates=gates,
         first_gates=list_gates(line.first_receipt, line.code, line.limit),
         sentence=SENTENCES.get(line.code, line.code),
-        when=say_when(policy, line.code, line.limit, line.last_at),
+        when=say_when(policy, line.code, line.limit, line.last_at, gates),
         now=await _try_out(request, client_id, line.event_type, line.user_id or None),
     )
 

@@ -55,8 +55,8 @@ def list_gates(receipt: Mapping[str, Any], code: str | None = None, limit: str |
     return [*rates, *quotas, *credits]
 
 
-def say_when(policy: Policy | None, code: str, limit: str, at: datetime) -> str:
-    """Return when an event that was refused at a moment would pass, by the terms that refused it."""
+def say_when(policy: Policy | None, code: str, limit: str, at: datetime, gates: Sequence[Gate] = ()) -> str:
+    """Return when an event that was refused at a moment, at these limits, would pass, by its terms."""
     rate = next((each for each in policy.rates if each.name == limit), None) if policy else None
     quota = next((each for each in policy.quotas if each.name == limit), None) if policy else None
     if code == RATE_LIMITED and rate:
@@ -64,6 +64,11 @@ def say_when(policy: Policy | None, code: str, limit: str, at: datetime) -> str:
             f"Soon: this rate gives back {rate.limit:,} in {_say_seconds(rate.period_seconds)}, "
             f"so one place came back within {_say_seconds(-(-rate.period_seconds // rate.limit))}."
         )
+    if code == QUOTA_EXCEEDED and policy:
+        asked = {gate.name: gate.amount or 0 for gate in gates if gate.kind == "quota"}
+        small = next((q for q in policy.quotas if q.most is not None and asked.get(q.name, 0) > q.most), None)
+        if small is not None:
+            return f"Never: it is more than {small.name} allows in a whole {small.period}."
     if code == QUOTA_EXCEEDED and quota:
         if quota.anchor == "assigned":
             return f"When the quota's {quota.period} ended, counted from when the client was assigned its policy."

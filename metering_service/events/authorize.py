@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -134,9 +134,12 @@ class AuthorizeEvents:
         decisions: list[Decision | None] = [None] * len(events)
         pending = [] if self._watch.is_off else list(range(len(events)))
         for _ in range(_ROUNDS_IN_VAIN):
+            policies = await self._policies.fetch_of_clients(events[number].client_id for number in pending)
+            # Of a client without a policy, the configured default not being there, nothing is decided.
+            pending = [number for number in pending if events[number].client_id in policies]
             if not pending:
                 break
-            questions = await self._prepare([events[number] for number in pending], is_dry=is_dry)
+            questions = await self._prepare([events[number] for number in pending], policies, is_dry=is_dry)
             left = []
             for number, question, decision in zip(pending, questions, await ask(questions), strict=True):
                 if decision is not None and decision.decision == "stale":
@@ -153,8 +156,9 @@ class AuthorizeEvents:
             pending = left
         return decisions
 
-    async def _prepare(self, events: Sequence[BillableEvent], *, is_dry: bool = False) -> list[_Question]:
-        policies = await self._policies.fetch_of_clients(event.client_id for event in events)
+    async def _prepare(
+        self, events: Sequence[BillableEvent], policies: Mapping[str, ClientPolicies], *, is_dry: bool
+    ) -> list[_Question]:
         requests = [_ask_rates(event, policies[event.client_id].enforced) for event in events]
         for event in events:
             if shadow := policies[event.client_id].shadow:

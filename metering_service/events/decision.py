@@ -18,7 +18,7 @@ class Receipt:
 
     `credits` is what was held or charged. `rates_used` and `taken_before` follow the policy's limits in their order;
     None: none applies, or, of rates, nobody could be asked. `is_late`: charged without a hold, so that no limit was
-    asked. `is_forgotten`: so old that what stood at the limits is not known any more.
+    asked. `is_forgotten`: so old that what stood at the limits is not known any more. `is_denied`: nothing was held.
     """
 
     policy_id: str
@@ -33,6 +33,7 @@ class Receipt:
     would_refuse: str | None = None
     is_late: bool = False
     is_forgotten: bool = False
+    is_denied: bool = False
 
     @property
     def is_degraded(self) -> bool:
@@ -76,8 +77,10 @@ class Receipt:
         }
 
     def _list_quotas(self) -> list[dict[str, Any]]:
+        # Of an event that was denied, what it would have taken: else nothing would say why a quota of credits did so.
+        credits = self.policy.price_of(self.event_type, self.units) or 0 if self.is_denied else self.credits
         return [
-            _render_quota(quota.name, quota.limit, before, quota.count(self.units, self.credits))
+            _render_quota(quota.name, quota.limit, before, quota.count(self.units, credits))
             for quota, before in zip(self.policy.quotas_of(self.event_type), self.taken_before or (), strict=True)
         ]
 

@@ -217,5 +217,6 @@ def _read_decision(row: Sequence[Any], event_type: str, policy: Policy) -> Decis
         decision.receipt = Receipt(
             *(policy_id, policy_version, policy if terms is None else read_terms(terms), event_type, units),
             *(credits or 0, rates_used, taken_before, available_before, would_refuse),
+            is_denied=word == "denied",
         )
     return decision

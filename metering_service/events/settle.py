@@ -82,12 +82,9 @@ class SettleEvents:
 
     async def _find_policies(self, store: HoldStore, events: Sequence[SettledEvent]) -> dict[str, PolicyVersion]:
         """Return the policies of those whose events are told whole, and so may be charged without a hold."""
-        try:
-            policies = await self._policies.fetch_of_clients(
-                (event.client_id for event in events if event.event_type is not None), store.connection
-            )
-        except LookupError:
-            return {}  # the configured default does not exist: what is held or charged needs no policy
+        policies = await self._policies.fetch_of_clients(
+            (event.client_id for event in events if event.event_type is not None), store.connection
+        )
         return {client_id: each.enforced for client_id, each in policies.items()}
 
 

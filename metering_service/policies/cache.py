@@ -28,10 +28,10 @@ class PolicyCache:
     async def fetch_of_clients(
         self, client_ids: Iterable[str], connection: asyncpg.Connection | None = None
     ) -> dict[str, ClientPolicies]:
-        """Return the policies of each client, as cached or as they stand.
+        """Return the policies of each client, as cached or as they stand; nothing of those that have none.
 
-        They are read through `connection` for a caller that holds one, who must not wait for another. Raises
-        LookupError when the configured default policy does not exist.
+        They have none where the configured default policy does not exist. Policies are read through `connection` for
+        a caller that holds one, who must not wait for another.
         """
         found: dict[str, ClientPolicies] = {}
         missing: list[str] = []
@@ -43,7 +43,7 @@ class PolicyCache:
                 found[client_id] = policies
         if missing:
             async with self._pool.acquire() if connection is None else nullcontext(connection) as reading:
-                present = await PolicyStore(reading).list_of_clients(missing, self._default_policy)
+                present = await PolicyStore(reading).find_of_clients(missing, self._default_policy)
             self._by_client.update(present)
             found |= present
         return found

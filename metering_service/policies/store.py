@@ -39,9 +39,14 @@ class PolicyStore(Store):
 
     async def list_of_clients(self, client_ids: Sequence[str], default_policy: str) -> dict[str, ClientPolicies]:
         """Return the present policies of each client. Raises LookupError when there is no default policy."""
-        rows = await self._connection.fetch(self._LIST_OF_CLIENTS, client_ids, default_policy)
-        if len(rows) != len(client_ids):
+        found = await self.find_of_clients(client_ids, default_policy)
+        if len(found) != len(client_ids):
             raise LookupError(f"no policy {default_policy}")
+        return found
+
+    async def find_of_clients(self, client_ids: Sequence[str], default_policy: str) -> dict[str, ClientPolicies]:
+        """Return the present policies of those of the clients that have any, all where there is a default policy."""
+        rows = await self._connection.fetch(self._LIST_OF_CLIENTS, client_ids, default_policy)
         return {
             client_id: ClientPolicies(_read_version(*each[:5]), None if each[5] is None else _read_version(*each[5:]))
             for client_id, *each in rows

@@ -68,9 +68,9 @@ def replay(
             account = _Account(each.client_id, draft, begin, available, given, used_before)
             accounts[each.client_id], found[each.client_id] = account, ClientReplay(each.client_id)
         sums = found[each.client_id]
-        passed, why = account.attempt(each)
+        passed, credits, why = account.attempt(each)
         sums.draft_charged += passed
-        sums.draft_credits += passed * (draft.price_of(each.event_type, each.units) or 0)
+        sums.draft_credits += credits
         if each.refused:
             sums.admitted += passed
         else:
@@ -102,13 +102,16 @@ class _Account:
         self._used_before = used_before
         self._used: dict[tuple[str, str, datetime], int] = {}
 
-    def attempt(self, each: Attempts) -> tuple[int, tuple[str, str]]:
-        """Return how many of the events pass, and the code and the limit that refuse the others."""
+    def attempt(self, each: Attempts) -> tuple[int, int, tuple[str, str]]:
+        """Return how many of the events pass, their credits, and the code and the limit that refuse the others."""
         price = self._draft.price_of(each.event_type, each.units)
-        if price is None:
-            return 0, (NOT_SOLD, "")
         if self._draft.mode == "shadow":
-            return each.events, ("", "")
+            # Refuses nothing, and takes no credits that are not there.
+            credits = min(each.events, self._count_paid(each, price)) * price if price else 0
+            self._available -= credits
+            return each.events, credits, ("", "")
+        if price is None:
+            return 0, 0, (NOT_SOLD, "")
         passed, why = each.events, ("", "")
         counters = []
         for quota in self._draft.quotas_of(each.event_type):
@@ -120,15 +123,17 @@ class _Account:
             if quota.most is not None and amount:
                 room = max(0, quota.most - self._used[key]) // amount
                 passed, why = (room, (QUOTA_EXCEEDED, quota.name)) if room < passed else (passed, why)
-        least = self._draft.least_available
-        if least is not None and price:
-            self._take_given(each.hour)
-            room = max(0, self._available - least) // price
-            passed, why = (room, (BALANCE_EXHAUSTED, "")) if room < passed else (passed, why)
+        room = self._count_paid(each, price) if price else passed
+        passed, why = (room, (BALANCE_EXHAUSTED, "")) if room < passed else (passed, why)
         for key, amount in counters:
             self._used[key] += passed * amount
         self._available -= passed * price
-        return passed, why
+        return passed, passed * price, why
+
+    def _count_paid(self, each: Attempts, price: int) -> int:
+        """Return how many events of so many credits can be paid in their hour; a price is asked for credits alone."""
+        self._take_given(each.hour)
+        return max(0, self._available - (self._draft.least_available or 0)) // price
 
     def _take_given(self, hour: datetime) -> None:
         while self._given_so_far < len(self._given) and self._given[self._given_so_far][0] <= hour:

@@ -57,6 +57,6 @@ async def _choose_days(pool: asyncpg.Pool, from_day: date | None, to_day: date |
     today = (await PolicyStore(pool).fetch_now()).date()
     begin = from_day or (to_day or today).replace(day=1)
     end = to_day or max(begin, today) + timedelta(days=1)
-    if not begin < end <= begin + timedelta(days=MAX_DAYS):
+    if not 0 < (end - begin).days <= MAX_DAYS:
         raise InvalidRequest.field("to", f"Must be after from, by at most {MAX_DAYS} days.")
     return begin, end

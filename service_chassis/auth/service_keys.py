@@ -18,8 +18,8 @@ class ServiceKey:
 def read_service_keys(variable: str, entries: Iterable[str], scopes: Sequence[str]) -> Mapping[bytes, ServiceKey]:
     """Return the keys of `scope:name:sha256hex` entries by their SHA-256. Raises InvalidSettings naming `variable`.
 
-    Where there is one scope only, entries are `name:sha256hex`. A key is random and long, so its plain hash is safe
-    to keep and to look up.
+    Where there is one scope only, entries are `name:sha256hex`. One key is of one scope and name. A key is random
+    and long, so its plain hash is safe to keep and to look up.
     """
     scope = f"(?P<scope>{'|'.join(scopes)}):" if len(scopes) > 1 else ""
     form = re.compile(f"{scope}(?P<name>[a-z0-9_-]{{1,64}}):(?P<hash>[0-9a-fA-F]{{64}})")
@@ -33,7 +33,9 @@ def read_service_keys(variable: str, entries: Iterable[str], scopes: Sequence[st
                 "in hex"
             )
         found = match.groupdict(scopes[0])
-        keys[bytes.fromhex(found["hash"])] = ServiceKey(found.get("scope", scopes[0]), found["name"])
+        key = ServiceKey(found.get("scope", scopes[0]), found["name"])
+        if keys.setdefault(bytes.fromhex(found["hash"]), key) != key:
+            raise InvalidSettings(f"{variable}: the key of {key.name} is also given another scope or name")
     return keys
 
 

@@ -14,7 +14,7 @@ import typer
 from yoyo.exceptions import BadMigration, MigrationConflict
 
 from service_chassis.cli.columns import print_columns
-from service_chassis.cli.usage import Commands, describe_usage
+from service_chassis.cli.usage import Commands, describe_usage, in_one_line
 from service_chassis.database.migrations import AnothersDatabase, Schema, apply_schema
 from service_chassis.database.pool import CONNECT_TIMEOUT_SECONDS, DATABASE_FAULTS, POOLER_IN_THE_WAY, open_pool
 from service_chassis.database.url import as_asyncpg_url, ignore_what_one_library_reads
@@ -161,6 +161,8 @@ _IN_OUR_WORDS: Sequence[tuple[tuple[type[Exception], ...], str]] = (
 
 def _describe(error: BaseException | None, service: str) -> str:
     """Return one line about an error, which names the variables of `service`."""
+    if isinstance(error, ServiceError):
+        return in_one_line(say(error))  # it may repeat an argument
     if isinstance(error, _TOLD):
         return say(error)
     said = next((words for kinds, words in _IN_OUR_WORDS if isinstance(error, kinds)), type(error).__name__)

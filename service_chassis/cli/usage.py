@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from service_chassis.schema.fields import is_storable
+from service_chassis.schema.fields import FIRST_YEAR, LAST_YEAR, is_storable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -68,10 +68,17 @@ class Command(_Flags, TyperCommand):
                 ctx,
             )
         for parameter in self.get_params(ctx):
-            value = ctx.params.get(parameter.name)
-            if isinstance(value, str) and not is_storable(value):  # a file may be named so
-                raise typer.BadParameter("Must be text in UTF-8.", ctx, parameter)
+            if parameter.name in ctx.params:
+                _require_usable(ctx, parameter, ctx.params[parameter.name])
         return unread
+
+
+def _require_usable(ctx: Any, parameter: Any, value: Any) -> None:
+    """Raise BadParameter for text that cannot be stored, as a file may be named, and for years no call would take."""
+    if isinstance(value, datetime) and not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise typer.BadParameter(f"Must lie in the years {FIRST_YEAR} to {LAST_YEAR}.", ctx, parameter)
+    if isinstance(value, str) and not is_storable(value):
+        raise typer.BadParameter("Must be text in UTF-8.", ctx, parameter)
 
 
 class Commands(typer.Typer):
@@ -92,7 +99,12 @@ def describe_usage(error: typer.TyperException, service: str) -> str:
         return ""  # no command of a group was named
     context = getattr(error, "ctx", None)
     place = context.command_path if context is not None else f"python -m {service}"
-    return f"{place}: {_describe(error)} (see --help)"
+    return f"{place}: {in_one_line(_describe(error))} (see --help)"
+
+
+def in_one_line(text: str) -> str:
+    """Return what is said with line ends and control characters, which an argument may hold, as they are escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _describe(error: typer.TyperException) -> str:

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from prometheus_client import Counter, Histogram
 
+from service_chassis.errors import TooManyAtOnce
 from service_chassis.operations.metrics import Metrics
 
 
@@ -56,7 +57,7 @@ class Turns:
 
     async def take(self, timeout_seconds: float, share: asyncio.Semaphore) -> None:
         """Take a turn out of a client's share, which is to be given back. Raises TimeoutError when none comes in
-        time.
+        time, TooManyAtOnce where the client has all of its share, and others have some left.
         """
         if self._free.locked() or share.locked():
             await self._wait(timeout_seconds, share)
@@ -80,6 +81,8 @@ class Turns:
         except TimeoutError:
             if self.timeouts is not None:
                 self.timeouts.inc()
+            if share.locked() and not self._free.locked():
+                raise TooManyAtOnce from None
             raise
         finally:
             if self.waits is not None:

@@ -201,7 +201,7 @@ async def test_recharge_of_more_than_one_statement_takes_needs_two_connections_a
     arguments = ["--metering-url", charges._url, "--metering-key-file", str(key), "--json"]
     code, output, error = await asyncio.to_thread(run, activity_dsn, "billing", "recharge", *arguments)
     assert (code, error) == (0, "")
-    assert orjson.loads(output) == {"uncharged": 501, "announced": 501, "dryRun": False}
+    assert orjson.loads(output) == {"uncharged": 501, "announced": 501, "inFlight": 0, "dryRun": False}
 
 
 async def test_young_fact_may_be_in_flight(pool: asyncpg.Pool, charges: ChargesClient) -> None:

@@ -81,6 +81,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_1(command: Run) -> None:
         (("clients", "rotate-secret", "nobody"), "Client nobody is not known"),
         (("clients", "permit", "acne", "--may-read-all-clients"), "Client acne is not known; did you mean acme?"),
         (("secrets", "list", "acne"), "Client acne is not known; did you mean acme?"),
+        (("secrets", "list", "no\nbody\x1b"), "Client no\\nbody\\x1b is not known"),
         (("secrets", "issue", "nobody"), "Client nobody is not known"),
         (("secrets", "issue", "acme", "--expires-at", "2020-01-01"), "expires_at: Must be in the future."),
         (("secrets", "revoke", "acme", "0" * 16), "Secret 0000000000000000 is not there"),

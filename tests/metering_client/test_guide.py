@@ -33,7 +33,7 @@ def stack(tmp_path: Path, metering_url: str, empty_database: Callable[..., str])
 async def test_every_block_of_the_guide_runs_and_charges_what_it_says(stack: Path, metering: Metering) -> None:
     text = await run_guide(stack)
     assert "completions: sound. Every invariant holds" in text
-    assert "Recharged(uncharged=0, announced=0)" in text
+    assert "Recharged(uncharged=0, announced=0, in_flight=0)" in text
     charged = {spend["eventId"].partition(":")[2]: spend["units"] for spend in await metering.spends("acme")}
     by_the_library = [units for name, units in charged.items() if len(name) == 36]
     assert by_the_library == [6]

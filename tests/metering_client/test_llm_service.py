@@ -89,6 +89,16 @@ class LlmService:
         async with self._session.post(f"{self._url}/completions", json=body, headers=headers) as response:
             return response.status
 
+    async def send_raw(self, header: bytes) -> bytes:
+        """Return the first line of the response to a good request with a header of any bytes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self._environment["LLM_PORT"]))
+        body = b'{"prompt": "one", "maxTokens": 10}'
+        head = b"POST /completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        writer.write(head + header + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        line = await reader.readline()
+        writer.close()
+        return line
+
     async def rows(self, table: str) -> int:
         connection = await asyncpg.connect(self.dsn)
         try:
@@ -104,6 +114,14 @@ async def llm(tmp_path: Path, metering_url: str, empty_database: Callable[..., s
         await service.start()
         yield service
         await service.stop()
+
+
+async def test_a_key_is_its_clients_whatever_blanks_are_in_their_names(llm: LlmService, metering: Metering) -> None:
+    await metering.give("acme ltd", grant=100, prices={"llm.tokens": 2})
+    first = await llm.send_raw(b"X-Client-Id: acme ltd\r\nIdempotency-Key: 1")
+    assert b" 200 " in first
+    assert b" 200 " in await llm.send_raw(b"X-Client-Id: acme\r\nIdempotency-Key: ltd 1")
+    assert await llm.rows("completion") == 2
 
 
 async def await_balance(metering: Metering, *, spent: int) -> None:
@@ -159,6 +177,8 @@ async def test_a_request_that_is_none_is_answered_so_and_nothing_is_held(llm: Ll
         assert await llm.post(body) == 400, body
     for client_id in ("", ".", "c" * 256):
         assert await llm.post(good, client_id=client_id) == 400, client_id
+    for header in (b"X-Client-Id: acme\r\nIdempotency-Key: k\xff", b"Idempotency-Key: k\r\nX-Client-Id: acme\xff"):
+        assert b" 400 " in await llm.send_raw(header), header
     assert await metering.balance("acme") == (10_000, 0, 0, 10_000)
 
 

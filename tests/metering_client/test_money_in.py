@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
@@ -215,3 +217,20 @@ async def test_every_line_of_the_ledger_is_in_one_invoice(
     assert [(line["kind"], line["credits"]) for line in second["lines"]] == [("spend", 20), ("refund", -40)]
     assert (second["credits"], second["cents"]) == (-20, -2)
     assert second["lastEntryId"] > first["lastEntryId"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"METERING_URL": "http://127.0.0.1:1"}, "METERING_KEY must be set\n"),
+        ({"METERING_KEY": "k"}, "METERING_URL must be set\n"),
+        (
+            {"METERING_URL": "http://127.0.0.1:1", "METERING_KEY": "k"},
+            "METERING_URL: metering cannot be reached ([Errno 111] Connection refused)\n",
+        ),
+    ],
+)
+def test_an_invoice_that_cannot_be_made_says_why_in_one_line(variables: dict[str, str], said: str) -> None:
+    command = [sys.executable, str(EXAMPLES / "invoice.py"), "acme", "0"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, said)

@@ -33,6 +33,12 @@ async def live_a_little(metering: Metering, clock: MovableClock) -> dict[str, di
     return events
 
 
+async def tamper(metering: Metering, statement: str) -> None:
+    connection = await asyncpg.connect(metering.dsn)
+    await connection.execute(statement)
+    await connection.close()
+
+
 async def audit(metering: Metering, clock: MovableClock, unresolved_after_seconds: float = 60) -> AuditReport:
     async with asyncpg.create_pool(metering.dsn, min_size=0, max_size=1) as pool:
         return await audit_ledger(pool, now=clock(), unresolved_after_seconds=unresolved_after_seconds)
@@ -69,6 +75,8 @@ TAMPERINGS = {
     "counter_used": "UPDATE counter SET used = used + 1",
     "counter_held": "UPDATE counter SET held = held + 1",
     "usage_apart": "UPDATE usage SET credits = credits + 1",
+    "account_grants_credits": "UPDATE credit_grant SET credits = credits + 5, remaining = remaining + 5",
+    "account_laid": "UPDATE credit_draw SET credits = credits - 1",
     "account_missing": "DELETE FROM account",
     "account_oversold": "ALTER TABLE account DROP CONSTRAINT account_available; UPDATE account SET granted = 0",
     "account_ahead": "UPDATE account SET last_at = last_at + interval '1 day'",
@@ -106,11 +114,47 @@ TAMPERINGS = {
 @pytest.mark.parametrize("rule", TAMPERINGS)
 async def test_each_kind_of_damage_is_found(metering: Metering, clock: MovableClock, rule: str) -> None:
     await live_a_little(metering, clock)
-    connection = await asyncpg.connect(metering.dsn)
-    await connection.execute(TAMPERINGS[rule])
-    await connection.close()
+    await tamper(metering, TAMPERINGS[rule])
     report = await audit(metering, clock)
     assert rule in {finding.rule for finding in report.violations}
+
+
+async def test_usage_says_as_much_overage_as_the_charges_until_their_receipts_are_forgotten(
+    metering: Metering, clock: MovableClock
+) -> None:
+    await metering.give("acme", grant=10, quotas=[{"name": "q", "limit": 1, "period": "day", "overage": 5}])
+    bought = [event(), event(), event()]
+    await metering.authorize(*bought)
+    await metering.settle_by_ids(*bought)
+    assert (await audit(metering, clock)).is_sound
+    await tamper(metering, "UPDATE usage SET overage = overage + 1")
+    assert [finding.rule for finding in (await audit(metering, clock)).violations] == ["usage_apart"]
+    await tamper(metering, "UPDATE usage SET overage = overage - 1")
+    forgotten = "INSERT INTO receipt_forgotten SELECT 'acme', max(at) FROM ledger_entry"
+    await tamper(metering, f"UPDATE ledger_entry SET overage = NULL; {forgotten}")
+    report = await audit(metering, clock)
+    assert report.is_sound, report.violations
+
+
+async def test_what_is_noted_of_ended_grants_that_pay_is_held_against_holds_and_charges(
+    metering: Metering, clock: MovableClock
+) -> None:
+    await metering.give("acme")
+    await metering.admin(
+        "POST", "/internal/clients/acme/grants", {"grantId": "g", "credits": 9, "expiresAt": "2026-03-31T23:00:00Z"}
+    )
+    paid, waits = event(units=2), event(units=3)
+    await metering.authorize(paid, waits)
+    clock.advance(hours=2)
+    await metering.settle_by_ids(paid)
+    report = await audit(metering, clock)
+    assert report.is_sound, report.violations
+    for change, rule in (
+        ("paid = paid - 1 WHERE paid > 0", "account_pinned_spent"),
+        ("credits = 4 WHERE paid IS NULL", "account_holds_pinned"),
+    ):
+        await tamper(metering, f"UPDATE credit_pin SET {change}")
+        assert rule in {finding.rule for finding in (await audit(metering, clock)).violations}
 
 
 async def test_findings_are_all_counted_and_some_kept() -> None:
@@ -173,6 +217,10 @@ def test_old_holds_do_not_fail_the_command(metering_dsn: str) -> None:
         connection.execute(
             "INSERT INTO ledger_entry (client_id, kind, credits, reference, actor, at) "
             "VALUES ('acme', 'grant', 1, 'g', 'ops', now())"
+        )
+        connection.execute(
+            "INSERT INTO credit_grant (client_id, kind, grant_id, credits, effective_at, priority, actor, "
+            "created_at, state, remaining) VALUES ('acme', 'grant', 'g', 1, now(), 50, 'ops', now(), 'live', 1)"
         )
         connection.execute(
             "INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, "

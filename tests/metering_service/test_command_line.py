@@ -55,6 +55,24 @@ def ended_plainly(done: Done, code: int) -> bool:
             ("refund", "acme", "e", "--refund-id", "r", "--reason", "a\x1bb"),
             "--reason: must be 1 to 1000 printable characters and line ends",
         ),
+        (
+            ("grant-recurring", "acme", "5", "--recurring-id", "r", "--starts-at", "0001-01-01"),
+            "--starts-at: must lie in the years 1900 to 9998",
+        ),
+        (("usage", "acme", "--from", "9999-12-31"), "--from: must lie in the years 1900 to 9998"),
+        (("export", "usage", "acme", "--to", "9999-12-31"), "--to: must lie in the years 1900 to 9998"),
+        (
+            ("assign", "acme", "free", "--until", "2027-01-01", "--then", "a\nb"),
+            "--then: must be 1 to 255 printable characters, and neither . nor .. alone",
+        ),
+        (
+            ("assign", "acme", "free", "--shadow", ""),
+            "--shadow: must be 1 to 255 printable characters, and neither . nor .. alone",
+        ),
+        (
+            ("quota", "acme", "--default-policy", "a\nb"),
+            "--default-policy: must be 1 to 255 printable characters, and neither . nor .. alone",
+        ),
         (("adjust", "acme", "5", "-x"), "no such option: -x"),
         (("balance", "-5x"), "no such option: -5"),
         (("export", "ledger", "acme", "--format", "xml"), "--format: must be csv or ndjson"),

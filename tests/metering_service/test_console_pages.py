@@ -110,6 +110,20 @@ async def test_a_refusals_receipt_says_which_limit_and_when_it_would_pass(
     assert "it would pass One unit" in read_text(await visitor.get(address))
 
 
+async def test_a_refusal_that_no_wait_helps_says_so_and_what_the_event_would_have_taken(
+    metering: Metering, visitor: Visitor
+) -> None:
+    quota = {"name": "monthly credits", "limit": 10, "counts": "credits", "period": "month", "overage": 2}
+    await metering.give("acme", quotas=[quota], prices={"*": 5}, grant=100)
+    await metering.authorize(event("acme", units=3))
+    await flush_refusals(metering)
+    page = await visitor.get("/console/clients/acme")
+    [address] = re.findall(r'href="(/console/clients/acme/refusals/[^"]*)"', page)
+    receipt = read_text(await visitor.get(address))
+    assert "monthly credits refused it 10 0 15 –" in receipt
+    assert "Never: it is more than monthly credits allows in a whole month." in receipt
+
+
 async def test_a_held_event_is_found_with_its_client_and_an_unknown_one_is_not(
     acme: Metering, visitor: Visitor
 ) -> None:

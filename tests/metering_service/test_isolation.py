@@ -1,4 +1,7 @@
-"""Nobody in another's way: a locked account, a broken row, or a caller whose time is over concerns nobody else."""
+"""Nobody in another's way: a locked account, a broken row, or a caller whose time is over concerns nobody else.
+
+Long because what may stand in the way has a test each.
+"""
 
 import asyncio
 import time
@@ -10,7 +13,7 @@ import pytest
 from metering_service.components import COMPONENTS
 from metering_service.events.event import BillableEvent, find_repeated
 from service_chassis.application import READINESS
-from tests.metering_service.conftest import EVENTS_KEY, Metering, StartMetering, event
+from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, StartMetering, event
 
 GOOD = [f"good-{number}" for number in range(20)]
 TURNS = 2
@@ -211,6 +214,24 @@ async def test_grants_to_a_locked_account_leave_connections_to_other_clients(
     assert await metering.balance("bad") == (11, 0, 0, 11)
 
 
+async def test_a_client_beyond_its_share_of_the_connections_is_told_to_come_back(
+    metering: Metering, connection: asyncpg.Connection
+) -> None:
+    pool = metering.clients[0].server.app[COMPONENTS].events.pool  # type: ignore[attr-defined]
+    pool._acquire_seconds = 0.2
+    await metering.give("bad", grant=1)
+    async with connection.transaction():
+        await connection.execute("SELECT FROM account WHERE client_id = 'bad' FOR UPDATE")
+        path = "/internal/clients/bad/grants"
+        waiting = [
+            asyncio.create_task(metering.call("POST", path, {"grantId": f"g{n}", "credits": 1}, key=ADMIN_KEY))
+            for n in range(pool.turns.size)
+        ]
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert {(task.result()[0], task.result()[1]["code"]) for task in done} == {(503, "too_many_at_once")}
+    await asyncio.gather(*waiting)
+
+
 @pytest.mark.parametrize("is_booked", [False, True])
 async def test_a_default_policy_that_is_not_in_force_is_not_ready_and_settles_what_is_held(
     start_metering: StartMetering, capsys: pytest.CaptureFixture[str], is_booked: bool
@@ -228,6 +249,21 @@ async def test_a_default_policy_that_is_not_in_force_is_not_ready_and_settles_wh
     assert "METERING_DEFAULT_POLICY" in said
     assert "nowhere" in said
     assert (await metering.settle_by_ids(attempt, process=1))[0]["state"] == "settled"
+
+
+async def test_a_client_without_a_policy_keeps_no_other_event_of_its_call_from_being_decided(
+    start_metering: StartMetering,
+) -> None:
+    metering = await start_metering(default_policy="nowhere")
+    await metering.give("acme", grant=10)
+    decisions = await metering.authorize(event("lost"), event("acme"), event("lost"))
+    assert [each["decision"] for each in decisions] == ["error", "granted", "error"]
+    assert [each["decision"] for each in await metering.authorize(event("lost"))] == ["error"]
+    asked = {"events": [event("lost"), event("acme")], "dryRun": True}
+    status, document = await metering.call("POST", "/internal/events/authorize", asked)
+    assert (status, [each["decision"] for each in document["decisions"]]) == (200, ["error", "granted"])
+    results = await metering.settle(event("lost"), event("acme"))  # told whole, and never held
+    assert [result["state"] for result in results] == ["error", "settled"]
 
 
 async def test_one_event_named_500_times_is_one_hold_and_quick(metering: Metering) -> None:

@@ -81,6 +81,8 @@ async def test_plans_from_an_empty_database_stay_good_in_a_full_one(pool: asyncp
 
 
 LIVE_HOLDS = 1500
+GRANTS = 1000
+ROWS_PER_GRANT = 20
 
 
 async def test_a_decision_among_many_live_holds_reads_none_of_them(pool: asyncpg.Pool) -> None:
@@ -104,6 +106,45 @@ async def test_a_decision_among_many_live_holds_reads_none_of_them(pool: asyncpg
         async with pool.acquire() as connection:
             await live(HoldStore(connection), one_clients(10))
         assert await count_rows_read(pool) - before <= 10 * ROWS_PER_EVENT
+
+
+GIVE = """
+    WITH given AS (
+        INSERT INTO credit_grant (client_id, kind, grant_id, credits, effective_at, expires_at, priority, actor,
+                                  created_at, state, remaining)
+        SELECT 'acme', 'grant', gen_random_uuid(), 10, $2, CASE WHEN n % 4 = 0 THEN now() END, 50, 'tests', $2,
+               'live', 10
+        FROM generate_series(1, $1::integer) AS n
+    ), held AS (
+        INSERT INTO hold (client_id, hold_id, event_id, service, event_type, units, credits, counted_on, held_at,
+                          resolve_by, policy_id, policy_version)
+        SELECT 'acme', gen_random_uuid(), gen_random_uuid(), 'tests', 't', 1, 3, '2026-03-31', $2, $2, 'free', 1
+        FROM generate_series(1, $1::integer / 4)
+    ), line AS (
+        INSERT INTO ledger_entry (client_id, kind, credits, at, reference, actor)
+        VALUES ('acme', 'adjust', 1, $2, gen_random_uuid(), 'tests')
+    )
+    INSERT INTO account AS a (client_id, last_at, granted, spent, held, next_moment)
+    SELECT 'acme', $2, 10 * $1::integer, 5, 3 * ($1::integer / 4), utc_now()
+    ON CONFLICT (client_id) DO UPDATE
+    SET granted = a.granted + excluded.granted, spent = a.spent + excluded.spent, held = a.held + excluded.held,
+        next_moment = excluded.next_moment
+"""
+
+
+async def test_moving_an_account_on_reads_each_of_its_grants_and_holds_a_few_times(pool: asyncpg.Pool) -> None:
+    """It spends, grants expire, and holds lie on them."""
+    async with pool.acquire() as connection:
+        for _ in range(3):
+            await connection.execute(GIVE, 4, NOW)
+            await connection.execute("SELECT lock_accounts(ARRAY['acme'])")
+        await connection.execute(GIVE, GRANTS, NOW)
+    before = await count_rows_read(pool)
+    async with pool.acquire() as connection:
+        await connection.execute("SELECT lock_accounts(ARRAY['acme'])")
+        ended = await connection.fetchval("SELECT count(*) FROM credit_grant WHERE state = 'expired'")
+    assert ended >= GRANTS // 4
+    assert await count_rows_read(pool) - before <= ROWS_PER_GRANT * GRANTS
 
 
 COUNTED = PolicyVersion(

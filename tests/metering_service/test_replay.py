@@ -1,5 +1,6 @@
 """A replay says what the gates would have said, as far as what is kept tells."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -74,6 +75,15 @@ def test_credits_are_those_of_that_time_and_what_is_given_counts_from_its_hour_o
     assert found.refused == {(BALANCE_EXHAUSTED, ""): 3}
     overdrawn = make_policy(price=2, credits="overdraft", overdraft=4)
     assert run(overdrawn, *tried, available=4).draft_charged == 4
+
+
+def test_a_draft_in_shadow_mode_refuses_nothing_and_takes_no_credits_that_are_not_there() -> None:
+    draft = replace(make_policy(Quota("plays", 1), price=2, credits="prepaid"), mode="shadow")
+    tried = (attempts(3), attempts(4, event_type="unsold"), attempts(5, hour=5))
+    found = run(draft, *tried, available=8, given=[(MONDAY + timedelta(hours=5), 3)])
+    assert (found.draft_charged, found.refused) == (12, {})
+    assert found.draft_credits == 3 * 2 + 2 * 2  # of the five credits that there are then
+    assert run(replace(make_policy(), mode="shadow"), attempts(2, event_type="unsold")).draft_charged == 2
 
 
 def test_refused_attempts_that_would_pass_are_counted_apart() -> None:

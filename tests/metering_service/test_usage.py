@@ -155,6 +155,13 @@ async def test_what_cannot_be_summed_up_names_the_parameter(metering: Metering, 
             assert (status, [detail["field"] for detail in error["details"]]) == (400, [field])
 
 
+async def test_usage_can_be_asked_for_at_the_calendars_end(metering: Metering) -> None:
+    await metering.give("acme")
+    assert (await metering.admin("GET", f"{PATH}?from=9998-12-31"))["to"] == "9999-01-01"
+    assert (await metering.admin("GET", f"{PATH}?to=9998-12-31"))["from"] == "9998-12-01"
+    assert (await metering.admin("GET", "/internal/clients/acme/summary?month=9998-12"))["usage"] == []
+
+
 async def test_one_client_is_shown_as_one_thing(metering: Metering, clock: MovableClock) -> None:
     await live_a_little(metering, clock)
     await metering.admin("PUT", "/internal/policies/later", {"prices": {"*": 0}})

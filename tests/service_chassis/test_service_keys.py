@@ -17,6 +17,15 @@ def test_two_keys_of_a_name_live_at_once() -> None:
     assert keys == {bytes.fromhex(each): ServiceKey("admin", "ops") for each in (HASH, other)}
 
 
+@pytest.mark.parametrize("other", [f"events:copied:{HASH}", f"admin:ops:{HASH}", f"events:ops:{HASH.upper()}"])
+def test_one_key_under_two_names_or_scopes_is_refused(other: str) -> None:
+    """Whose holds are they, and what does it open? The last entry would have decided, without a word."""
+    first = f"events:activity:{HASH}"
+    with pytest.raises(InvalidSettings, match="is also given another scope or name"):
+        read_service_keys("KEYS", [first, other], SCOPES)
+    assert len(read_service_keys("KEYS", [first, first], SCOPES)) == 1
+
+
 def test_where_there_is_one_scope_entries_do_not_name_it() -> None:
     assert read_service_keys("KEYS", [f"admin:{HASH}"], ["admin"]) == {
         bytes.fromhex(HASH): ServiceKey("admin", "admin")
