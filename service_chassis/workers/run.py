@@ -1,6 +1,7 @@
 """Serve by several processes on one port, and one for the operations port."""
 
 import asyncio
+import contextlib
 import socket
 from functools import partial
 from typing import NoReturn
@@ -39,17 +40,22 @@ def run_workers(app: web.Application, settings: ProcessSettings, count: int) -> 
 
 
 async def _require_free(settings: ProcessSettings) -> None:
-    """Raise OperatorError where a port cannot be listened on: to share it is to share it with a stranger, too."""
-    addresses = [(settings.prefix, settings.host, settings.port)]
+    """Raise OperatorError where a port cannot be listened on: to share it is to share it with a stranger, too.
+
+    All at once, since two of one number would be shared as well, each caller led to either by chance.
+    """
+    addresses = [
+        (f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port),
+        (settings.prefix, settings.host, settings.port),
+    ]
     if isinstance(settings, AdminSettings):
         addresses.append((f"{settings.prefix}ADMIN_", settings.admin_host, settings.admin_port))
-    for address in addresses:
-        probe = HttpServer(web.Application(), render_error=render_operations_error)
-        try:
+    async with contextlib.AsyncExitStack() as probes:
+        for address in addresses:
+            probe = HttpServer(web.Application(), render_error=render_operations_error)
+            probes.push_async_callback(probe.close)
             await probe.setup()
             await listen(probe, *address)
-        finally:
-            await probe.close()
 
 
 async def _speak_for(whole: WholeService, settings: ProcessSettings) -> None:
