@@ -183,7 +183,9 @@ async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker
 
 def make_operations(operated: Operated) -> HttpServer:
     """Make the server of the operations port."""
-    return HttpServer(create_operations_app(operated), render_error=render_operations_error)
+    app = create_operations_app(operated)
+    app.on_response_prepare.append(_name_server)
+    return HttpServer(app, render_error=render_operations_error)
 
 
 def catch_signals() -> asyncio.Event:
