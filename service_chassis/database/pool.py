@@ -30,6 +30,10 @@ _SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "10000",
     "synchronous_commit": "on",
     "timezone": "UTC",
+    # Whatever a server, a database or a role has instead: locks are waited for and what they guard is read anew then,
+    # and without row security each statement about a client's rows is an error.
+    "default_transaction_isolation": "read committed",
+    "row_security": "on",
     # Statements here are small and prepared once: compiling them costs more than it saves.
     "jit": "off",
 }
