@@ -30,12 +30,9 @@ _SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "10000",
     "synchronous_commit": "on",
     "timezone": "UTC",
-    # Whatever a server, a database or a role has instead: locks are waited for and what they guard is read anew then,
-    # and without row security each statement about a client's rows is an error.
-    "default_transaction_isolation": "read committed",
+    "default_transaction_isolation": "read committed",  # what a lock guards is read anew once it is had
     "row_security": "on",
-    # Statements here are small and prepared once: compiling them costs more than it saves.
-    "jit": "off",
+    "jit": "off",  # statements are small and prepared once: compiling them costs more than it saves
 }
 
 DATABASE_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -49,8 +46,7 @@ _CHANGED_SERVER = (
     asyncpg.DatabaseDroppedError,
     asyncpg.IdleSessionTimeoutError,
 )
-"""What a server says that was demoted, restarts or shuts down: a session with it is of no more use, and a busy one
-would never be replaced by itself."""
+"""What a server says that was demoted or goes: a session with it is of no use, and a busy one would stay for ever."""
 
 _OF_LOST_STATEMENTS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _UNLIKE_A_SESSION = (asyncpg.ProtocolViolationError, *_OF_LOST_STATEMENTS)

@@ -118,6 +118,24 @@ async def test_workers_do_not_share_a_port_with_administration(start: Start) -> 
             assert await example.process.wait() == 1
 
 
+async def test_a_worker_that_answers_nothing_keeps_the_whole_from_being_ready_until_it_is_replaced(
+    start: Start,
+) -> None:
+    """The kernel leads callers to it as to the others."""
+    async with start(workers=2) as example:
+        await wait_until_ready(example)
+        pids = await names(example, 2)
+        victim = min(pids)
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            assert json.loads(await wait_until_ready(example, is_ready=False))["notReady"] == ["unresponsive"]
+            _, metrics, _ = await ask(example.ops_url + "/metrics")
+            assert len(re.findall(r'^readiness_failing\{check="unresponsive",worker="[12]"\} 1', metrics, re.M)) == 1
+        finally:
+            os.kill(victim, signal.SIGKILL)
+        await wait_until_ready(example)
+
+
 async def test_workers_do_not_outlive_the_process_that_started_them(start: Start) -> None:
     async with start(workers=2) as example:
         await wait_until_ready(example)
