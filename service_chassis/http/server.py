@@ -48,7 +48,8 @@ class HttpServer:
         self._runner = web.AppRunner(
             app,
             access_log=None,
-            shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS - ARRIVAL_SECONDS,
+            # aiohttp waits for as long twice, before it ends what is left.
+            shutdown_timeout=(SHUTDOWN_TIMEOUT_SECONDS - ARRIVAL_SECONDS) / 2,
             handler_cancellation=False,
         )
         self._render = render_error

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from service_chassis.application import METRICS, create_server, create_web_app
 from service_chassis.errors import ServiceError
+from service_chassis.http import server as http_server
 from service_chassis.http.bounds import HttpBounds
 from service_chassis.http.json_body import parse_json, read_bytes
 from service_chassis.http.server import ARRIVAL_SECONDS, HttpServer
@@ -368,3 +369,18 @@ async def test_a_request_that_does_not_go_on_coming_keeps_no_server_from_closing
     await exchange(running, b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
     async with asyncio.timeout(2 * ARRIVAL_SECONDS):
         await running.server.close()
+
+
+async def test_a_handler_that_does_not_finish_keeps_a_server_from_closing_no_longer_than_the_bound(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "SHUTDOWN_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(http_server, "ARRIVAL_SECONDS", 0.2)
+    running = await start()
+    wire = await running.connect()
+    await wire.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    await exchange(running, b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(3.0):
+        await running.server.close()
+    assert running.cancelled.is_set()
+    assert await wire.closed()
