@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import psycopg
 import pytest
 
 from service_chassis.database.pool import check_postgres, open_pool
@@ -111,25 +110,6 @@ async def test_a_pool_bounds_its_statements_and_opens_no_connection_by_itself(
     async with open_pool(empty_database(), size=1, application_name="test") as pool:
         settings = ["statement_timeout", "lock_timeout", "synchronous_commit", "timezone", "application_name"]
         assert [await pool.fetchval(f"SHOW {name}") for name in settings] == ["4s", "3s", "on", "UTC", "test"]
-
-
-async def test_a_session_is_as_the_code_takes_it_to_be_whatever_the_database_has_instead(
-    empty_database: Callable[[], str],
-) -> None:
-    dsn = empty_database()
-    needed = {
-        "default_transaction_isolation": ("serializable", "read committed"),
-        "row_security": ("off", "on"),
-        "synchronous_commit": ("off", "on"),
-        "timezone": ("Asia/Tokyo", "UTC"),
-    }
-    with psycopg.connect(dsn, autocommit=True) as superuser:
-        for name, (set_by_somebody, _) in needed.items():
-            superuser.execute(f"ALTER DATABASE {superuser.info.dbname} SET {name} = '{set_by_somebody}'")
-    async with open_pool(dsn, size=1, application_name="test") as pool:
-        assert {name: await pool.fetchval(f"SHOW {name}") for name in needed} == {
-            name: value for name, (_, value) in needed.items()
-        }
 
 
 async def test_a_use_that_takes_too_long_is_a_timeout_and_gives_its_connection_back(
