@@ -1,6 +1,15 @@
 """Run the service, or a command: python -m catalog_service --help."""
 
-from catalog_service.cli.main import run
+import signal
+
+
+def main() -> None:
+    """Run the command line. Until it is imported, which takes a second, Ctrl-C has nothing to stop, and no words."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from catalog_service.cli.main import run
+
+    run()
+
 
 if __name__ == "__main__":
-    run()
+    main()

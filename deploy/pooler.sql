@@ -33,6 +33,8 @@ BEGIN
                 ('.*',                              'idle_in_transaction_session_timeout',  '10000'),
                 ('.*',                              'synchronous_commit',                   'on'),
                 ('.*',                              'timezone',                             'UTC'),
+                ('.*',                              'default_transaction_isolation',        'read committed'),
+                ('.*',                              'row_security',                         'on'),
                 ('.*',                              'jit',                                  'off'),
                 ('.*_(requests|shared|others)',     'lock_timeout',                         '3000'),
                 ('metering_charging',               'lock_timeout',                         '200'),

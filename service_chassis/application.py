@@ -202,7 +202,9 @@ async def _serve(app: web.Application, settings: ProcessSettings, worker: Worker
 
 def make_operations(find_not_ready: FindNotReady, render_metrics: RenderMetrics) -> HttpServer:
     """Make the server of the operations port."""
-    return HttpServer(create_operations_app(find_not_ready, render_metrics), render_error=render_operations_error)
+    app = create_operations_app(find_not_ready, render_metrics)
+    app.on_response_prepare.append(_name_server)
+    return HttpServer(app, render_error=render_operations_error)
 
 
 def catch_signals() -> asyncio.Event:

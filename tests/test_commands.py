@@ -1,5 +1,8 @@
 """What all commands of all services have in common."""
 
+import signal
+import subprocess
+import sys
 from importlib import import_module
 from inspect import getsource, isfunction, unwrap
 from types import FunctionType
@@ -7,6 +10,7 @@ from types import FunctionType
 import pytest
 import typer
 
+from local_stack.processes import REPOSITORY
 from service_chassis.cli.commands import run_commands
 from tests.command_list import COMMANDS, SERVICES
 
@@ -125,3 +129,15 @@ def test_what_there_may_be_is_said_in_our_words(
 
 def test_there_are_commands() -> None:
     assert {"catalog_service clients disable", "metering_service adjust"} <= COMMANDS.keys()
+
+
+@pytest.mark.parametrize("package", [*SERVICES, "local_stack"])
+def test_ctrl_c_while_modules_are_imported_ends_it_without_a_word(package: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", package, "--help"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        while b"typer" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        said = b"".join(line for line in process.stderr if not line.startswith(b"import time:"))
+    assert (process.returncode, said) == (-signal.SIGINT, b"")

@@ -78,6 +78,7 @@ def apply_schema(
         waits.take_lock(guard)
         if (guard.execute(_HAS_MIGRATIONS).fetchone() or (False,))[0]:
             _require_ours({name for (name,) in guard.execute(_LIST_MIGRATIONS)}, schema)
+        _require_writes(guard)
         _require_room(guard)
         backend = _Backend(parameters, name)
         # yoyo runs a migration's steps on another connection than the one that notes it: here both are one.
@@ -144,6 +145,12 @@ def _require_ours(applied: Set[str], schema: Schema) -> None:
     first = min(schema.migrations, default=None)
     if applied and first is not None and first not in applied:
         raise AnothersDatabase(f"it has {min(applied)} and not {first}")
+
+
+def _require_writes(connection: psycopg.Connection) -> None:
+    """Raise ReadOnlySqlTransaction where nothing can be made: yoyo goes on without the tables that it lacks."""
+    if connection.execute("SHOW transaction_read_only").fetchone() == ("on",):
+        raise psycopg.errors.ReadOnlySqlTransaction("transaction_read_only is on")
 
 
 _FIND_ROOM = """

@@ -30,8 +30,9 @@ _SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "10000",
     "synchronous_commit": "on",
     "timezone": "UTC",
-    # Statements here are small and prepared once: compiling them costs more than it saves.
-    "jit": "off",
+    "default_transaction_isolation": "read committed",  # what a lock guards is read anew once it is had
+    "row_security": "on",
+    "jit": "off",  # statements are small and prepared once: compiling them costs more than it saves
 }
 
 DATABASE_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -45,8 +46,7 @@ _CHANGED_SERVER = (
     asyncpg.DatabaseDroppedError,
     asyncpg.IdleSessionTimeoutError,
 )
-"""What a server says that was demoted, restarts or shuts down: a session with it is of no more use, and a busy one
-would never be replaced by itself."""
+"""What a server says that was demoted or goes: a session with it is of no use, and a busy one would stay for ever."""
 
 _OF_LOST_STATEMENTS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _UNLIKE_A_SESSION = (asyncpg.ProtocolViolationError, *_OF_LOST_STATEMENTS)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import structlog
-from aiohttp import http_exceptions, web
+from aiohttp import StreamReader, http_exceptions, web
 
 from service_chassis.errors import HttpFault, InvalidRequest, ServiceError
 from service_chassis.http.bounds import HttpBounds
@@ -53,7 +53,7 @@ class ServerContext:
 class Connection(web.RequestHandler):
     """A connection that knows whether a head is on its way, and since when."""
 
-    __slots__ = ("_admitted", "_busy", "_clock", "_context", "_head_began", "_unread", "_unread_since")
+    __slots__ = ("_admitted", "_body", "_busy", "_clock", "_context", "_head_began", "_unread", "_unread_since")
 
     def __init__(self, server: web.Server, context: ServerContext, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -70,6 +70,7 @@ class Connection(web.RequestHandler):
         self._admitted = False
         self._busy = False
         self._head_began: float | None = None
+        self._body: StreamReader | None = None
         self._unread = 0
         self._unread_since = 0.0
 
@@ -98,16 +99,23 @@ class Connection(web.RequestHandler):
         if data and not self._busy and self._head_began is None:
             self._head_began = self._clock()
 
-    def begin_request(self) -> None:
-        """Note that a head is complete."""
+    def begin_request(self, body: StreamReader) -> None:
+        """Note that a head is complete, and that `body` comes after it."""
         self._busy = True
         self._head_began = None
+        self._body = body
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a request has begun to come that is not here as a whole, and is wanted."""
+        return self._head_began is not None or (self._body is not None and not self._body.is_eof())
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the response; the last of its connection where a part of the body was not wanted, or in a drain."""
         is_whole = request.content.is_eof()
+        self._body = None
         if (not is_whole or self._context.is_draining) and isinstance(resp, web.StreamResponse):
             resp.force_close()
         try:

@@ -23,6 +23,9 @@ BACKLOG = 1024
 """Connections that wait to be taken in by a busy process."""
 SHUTDOWN_TIMEOUT_SECONDS = 10.0
 """How long requests under way may take to finish after SIGTERM."""
+ARRIVAL_SECONDS = 2.0
+"""How much of that the rest of one that has begun to come may take to arrive."""
+_ARRIVAL_CHECK_SECONDS = 0.02
 _OTHER_DESCRIPTORS = 256
 """Left free below the limit on open files: pools, logs, outgoing calls."""
 
@@ -43,7 +46,11 @@ class HttpServer:
         self.app = app
         self._deadlines = app.get(DEADLINES)
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS, handler_cancellation=False
+            app,
+            access_log=None,
+            # aiohttp waits for as long twice, before it ends what is left.
+            shutdown_timeout=(SHUTDOWN_TIMEOUT_SECONDS - ARRIVAL_SECONDS) / 2,
+            handler_cancellation=False,
         )
         room = min(bounds.connections, _allow_descriptors(bounds.connections + _OTHER_DESCRIPTORS))
         if listener and room < bounds.connections:
@@ -98,11 +105,20 @@ class HttpServer:
     async def _close(self) -> None:
         if self._listening is not None:
             self._listening.close()
+        self.drain()
+        await self._receive_rest()
         await self._runner.cleanup()
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
+
+    async def _receive_rest(self) -> None:
+        """Wait until requests that have begun to come are here: as it closes, aiohttp takes nothing in any more."""
+        server, clock = self._runner.server, asyncio.get_running_loop().time
+        end = clock() + ARRIVAL_SECONDS
+        while server and clock() < end and any(map(_is_receiving, server.connections)):  # noqa: ASYNC110 - rare
+            await asyncio.sleep(_ARRIVAL_CHECK_SECONDS)
 
     async def _watch(self, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
@@ -116,9 +132,13 @@ class HttpServer:
                     connection.enforce_bounds(now)
 
 
+def _is_receiving(connection: object) -> bool:
+    return isinstance(connection, Connection) and connection.is_receiving
+
+
 def _tell_connection(make_request: Callable[..., Any]) -> Callable[..., Any]:
     def make(message, payload, protocol, writer, task):  # type: ignore[no-untyped-def]  # aiohttp's own types
-        protocol.begin_request()
+        protocol.begin_request(payload)
         return make_request(message, payload, protocol, writer, task)
 
     return make

@@ -1,6 +1,10 @@
 """Serve by several processes on one port, and one for the operations port."""
 
 import asyncio
+import contextlib
+import ctypes
+import mmap
+import os
 import socket
 from functools import partial
 from typing import NoReturn
@@ -24,32 +28,43 @@ def run_workers(app: web.Application, settings: ProcessSettings, count: int) -> 
     asyncio.run(_require_free(settings))
     # Each open here for as long as this process lives: a worker's successor takes its place.
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    whole = WholeService([each.getsockname()[1] for each in sockets])
+    # Memory that all of them share: the process id of each worker that takes requests, or took them.
+    serving = (ctypes.c_int * count).from_buffer(mmap.mmap(-1, count * ctypes.sizeof(ctypes.c_int)))
+    whole = WholeService([each.getsockname()[1] for each in sockets], serving)
 
-    def run_worker(operations: socket.socket) -> None:
-        run(app, settings, Worker(operations, supervisor.tell_listening))
+    def run_worker(place: int) -> None:
+        def tell_listening() -> None:
+            serving[place] = os.getpid()
+            supervisor.tell_listening()
+
+        run(app, settings, Worker(sockets[place], tell_listening))
 
     supervisor = Supervisor(
         [
             Task(lambda: uvloop.run(_speak_for(whole, settings)), "operations", is_worker=False),
-            *(Task(partial(run_worker, each), str(number)) for number, each in enumerate(sockets, start=1)),
+            *(Task(partial(run_worker, place), str(place + 1)) for place in range(count)),
         ]
     )
     supervisor.run()
 
 
 async def _require_free(settings: ProcessSettings) -> None:
-    """Raise OperatorError where a port cannot be listened on: to share it is to share it with a stranger, too."""
-    addresses = [(settings.prefix, settings.host, settings.port)]
+    """Raise OperatorError where a port cannot be listened on: to share it is to share it with a stranger, too.
+
+    All at once, since two of one number would be shared as well, each caller led to either by chance.
+    """
+    addresses = [
+        (f"{settings.prefix}OPS_", settings.ops_host, settings.ops_port),
+        (settings.prefix, settings.host, settings.port),
+    ]
     if isinstance(settings, AdminSettings):
         addresses.append((f"{settings.prefix}ADMIN_", settings.admin_host, settings.admin_port))
-    for address in addresses:
-        probe = HttpServer(web.Application(), render_error=render_operations_error)
-        try:
+    async with contextlib.AsyncExitStack() as probes:
+        for address in addresses:
+            probe = HttpServer(web.Application(), render_error=render_operations_error)
+            probes.push_async_callback(probe.close)
             await probe.setup()
             await listen(probe, *address)
-        finally:
-            await probe.close()
 
 
 async def _speak_for(whole: WholeService, settings: ProcessSettings) -> None:

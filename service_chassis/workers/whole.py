@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Iterable, Sequence
 
 import aiohttp
@@ -16,6 +17,12 @@ _ASK_TIMEOUT = aiohttp.ClientTimeout(total=1.5 * CHECK_TIMEOUT_SECONDS)
 """A worker bounds its own checks; one that is being replaced does not answer."""
 _OUT_OF_THE_WAY = {"starting", "stopping"}
 """Of a worker that takes no requests, or serves those that it gets: not what should keep any from the others."""
+_UNRESPONSIVE = "unresponsive"
+"""Of a worker that takes requests, as the kernel leads them to it, and answers nothing."""
+_SAY_UNRESPONSIVE = f'''# TYPE readiness_failing gauge
+readiness_failing{{check="{_UNRESPONSIVE}"}} 1
+'''
+"""What it cannot say of itself."""
 
 
 class _Merged(Collector):
@@ -38,16 +45,18 @@ class _Merged(Collector):
 class WholeService:
     """What the workers say of themselves, on their operations ports of this machine."""
 
-    def __init__(self, ports: Sequence[int]) -> None:
+    def __init__(self, ports: Sequence[int], serving: Iterable[int]) -> None:
+        """`serving` has the process id of each worker as soon as it takes requests, and 0 before."""
         self._urls = [f"http://127.0.0.1:{port}" for port in ports]
+        self._serving = serving
 
     async def find_not_ready(self) -> list[str]:
         """Return nothing when a worker is ready and none that takes requests is not, else what they say."""
         ready = 0
         missing: set[str] = set()
-        for answer in await self._ask_all("/readyz"):
+        for answer, pid in zip(await self._ask_all("/readyz"), self._serving, strict=True):
             if answer is None:
-                missing.add("starting")
+                missing.add(_UNRESPONSIVE if _is_there(pid) else "starting")
             elif not (found := json.loads(answer).get("notReady")):
                 ready += 1
             else:
@@ -58,7 +67,11 @@ class WholeService:
 
     async def render_metrics(self) -> bytes:
         """Return the exposition text."""
-        return generate_latest(_Merged(await self._ask_all("/metrics")))
+        expositions = await self._ask_all("/metrics")
+        for place, pid in enumerate(self._serving):
+            if expositions[place] is None and _is_there(pid):
+                expositions[place] = _SAY_UNRESPONSIVE
+        return generate_latest(_Merged(expositions))
 
     async def _ask_all(self, path: str) -> list[str | None]:
         """Return each worker's answer; None of one that is not there."""
@@ -72,3 +85,11 @@ class WholeService:
                     return None
 
             return await asyncio.gather(*(ask(url) for url in self._urls))
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return pid > 0

@@ -257,6 +257,22 @@ def test_a_proxys_configuration_is_one_without_warnings(directory: str) -> None:
     assert "[WARNING]" not in read.stderr
 
 
+def test_the_page_on_webhooks_gives_metering_a_way_out_and_a_file_that_it_can_see() -> None:
+    """Its own networks lead nowhere: every receiver would be out of reach."""
+    page = (ROOT / "docs" / "webhooks.md").read_text()
+    [block] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    override = yaml.safe_load(block)
+    metering = override["services"]["metering"]
+    networks = {**COMPOSE["networks"], **override["networks"]}
+    assert set(metering["networks"]) >= set(SERVICES["metering"]["networks"])
+    assert not all((networks[name] or {}).get("internal") for name in metering["networks"])
+    [(variable, path)] = metering["environment"].items()
+    [(source, target, _)] = mounts(SERVICES["metering"])
+    assert variable == "METERING_WEBHOOKS_FILE"
+    assert Path(path).parent == Path(target)
+    assert f"secrets/{Path(source).name}/{Path(path).name}" in page
+
+
 def test_a_trial_without_an_engine_is_skipped_and_says_so() -> None:
     command = [sys.executable, str(ROOT / "deploy" / "trial")]
     environment = {"PATH": "/usr/bin:/bin", "ENGINE": "no-such-engine"}

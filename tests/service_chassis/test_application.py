@@ -60,8 +60,11 @@ async def test_what_administration_answers_is_counted_with_the_rest_and_its_conn
         assert 'http_connections{listener="admin"} 1.0' in metrics
         assert 'http_connections{listener="api"} 1.0' in metrics
         assert 'http_request_seconds_count{method="GET",route="/quick",status="200"} 3.0' in metrics
-        # Nothing but its own is on the operations port.
+        # Nothing but its own is on the operations port, which says as little of its server as the others.
         assert (await ask(example.ops_url + "/quick"))[0] == 404
+        async with aiohttp.ClientSession() as http:
+            for path in ("/livez", "/readyz", "/metrics", "/quick"):
+                assert (await http.get(example.ops_url + path)).headers["Server"] == "http"
 
 
 async def test_a_draining_process_is_not_ready_takes_new_connections_and_lets_go_of_each(start: Start) -> None:

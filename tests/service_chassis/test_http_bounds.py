@@ -15,9 +15,10 @@ from aiohttp import web
 
 from service_chassis.application import METRICS, create_server, create_web_app
 from service_chassis.errors import ServiceError
+from service_chassis.http import server as http_server
 from service_chassis.http.bounds import HttpBounds
 from service_chassis.http.json_body import parse_json, read_bytes
-from service_chassis.http.server import HttpServer
+from service_chassis.http.server import ARRIVAL_SECONDS, HttpServer
 
 SHORT = 0.2
 BOUNDS = HttpBounds(check_seconds=0.02, lingering_seconds=SHORT)
@@ -73,6 +74,7 @@ Connect = Callable[..., Awaitable[Wire]]
 @dataclass
 class Running:
     app: web.Application
+    server: HttpServer
     port: int
     hang: asyncio.Event
     cancelled: asyncio.Event
@@ -122,7 +124,7 @@ async def start() -> AsyncIterator[Callable[..., Awaitable[Running]]]:
         app.router.add_get("/large", large)
         server = create_server(app)
         await server.setup()
-        running = Running(app, await server.listen("127.0.0.1", 0), hang, cancelled)
+        running = Running(app, server, await server.listen("127.0.0.1", 0), hang, cancelled)
         started.append((server, running))
         return running
 
@@ -338,3 +340,47 @@ async def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
     answer, wire = await exchange(await start(), requests)
     bodies = [answer.json] + [(await wire.receive()).json for _ in range(4)]
     assert bodies == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("pieces", [(b"", b"POST /ec"), (b"{", b""), (b"", b"")], ids=["head", "body", "whole body"])
+async def test_a_request_that_has_begun_to_come_as_the_server_closes_is_answered(
+    start: Start, pieces: tuple[bytes, bytes]
+) -> None:
+    running = await start()
+    begun_body, begun_head = pieces
+    request = POST + b"Content-Length: 2\r\n\r\n{}"
+    first = begun_head or request[: request.index(b"{}")] + begun_body
+    wire = await running.connect()
+    await wire.send(first)
+    await exchange(running, b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")  # what came before is taken in by now
+    closing = asyncio.create_task(running.server.close())
+    for _ in range(10):  # turns of the event loop: it is at it
+        await asyncio.sleep(0)
+    await wire.send(request.removeprefix(first))
+    answer = await wire.receive()
+    assert (answer.status, answer.headers["Connection"]) == (200, "close")
+    async with asyncio.timeout(ARRIVAL_SECONDS):
+        await closing
+
+
+async def test_a_request_that_does_not_go_on_coming_keeps_no_server_from_closing(start: Start) -> None:
+    running = await start()
+    await (await running.connect()).send(b"POST /ec")
+    await exchange(running, b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(2 * ARRIVAL_SECONDS):
+        await running.server.close()
+
+
+async def test_a_handler_that_does_not_finish_keeps_a_server_from_closing_no_longer_than_the_bound(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "SHUTDOWN_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(http_server, "ARRIVAL_SECONDS", 0.2)
+    running = await start()
+    wire = await running.connect()
+    await wire.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    await exchange(running, b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(3.0):
+        await running.server.close()
+    assert running.cancelled.is_set()
+    assert await wire.closed()

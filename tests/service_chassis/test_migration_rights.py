@@ -126,6 +126,20 @@ def test_who_may_make_no_tables_is_told_which_right_is_missing(
     assert apply_schema(of_user(dsn, str(user)), Schema.of(directory)) == ["0001_first", "0002_second"]
 
 
+@pytest.mark.parametrize("is_migrated", [False, True], ids=["empty", "migrated"])
+def test_a_database_that_takes_no_writes_is_told_as_such(
+    directory: Path, empty_database: Callable[[], str], is_migrated: bool
+) -> None:
+    dsn = empty_database()
+    if is_migrated:
+        apply_schema(dsn, Schema.of(directory))
+    with psycopg.connect(dsn, autocommit=True) as superuser:
+        name = conninfo_to_dict(dsn)["dbname"]
+        superuser.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        apply_schema(dsn, Schema.of(directory))
+
+
 def snapshot(dsn: str) -> list[object]:
     """Return what migrations may change: functions as noted, tables and functions as they are, roles."""
     with psycopg.connect(dsn) as connection:

@@ -29,7 +29,10 @@ from tests.service_chassis.test_start import raises
 
 pytestmark = pytest.mark.system
 
-IGNORED = "statement_timeout,lock_timeout,idle_in_transaction_session_timeout,synchronous_commit,jit,options"
+IGNORED = (
+    "statement_timeout,lock_timeout,idle_in_transaction_session_timeout,synchronous_commit,"
+    "default_transaction_isolation,row_security,jit,options"
+)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from local_stack.ports import choose_free_port
 from tests.service_chassis.example import Example, Start, ask
 
 pytestmark = pytest.mark.system
@@ -101,10 +102,38 @@ async def test_a_port_in_use_is_told_before_any_worker_is_there(start: Start) ->
     """Not even by processes that share ports: it would be shared with them."""
     async with start(workers=2) as example:
         await wait_until_ready(example)
-        admin_port = int(example.admin_url.rpartition(":")[2])
-        for taken in ({"port": example.port}, {"admin_port": admin_port}):
+        admin_port, ops_port = (int(url.rpartition(":")[2]) for url in (example.admin_url, example.ops_url))
+        for taken in ({"port": example.port}, {"admin_port": admin_port}, {"ops_port": ops_port}):
             async with start(workers=2, **taken) as other:
                 assert await other.process.wait() == 1
+                assert other.process.stdout is not None
+                assert not await other.process.stdout.read()
+
+
+async def test_workers_do_not_share_a_port_with_administration(start: Start) -> None:
+    """Processes that share ports could have one for both, and callers would come to either by chance."""
+    port = choose_free_port()
+    for other in ("admin_port", "ops_port"):
+        async with start(workers=2, **{"port": port, other: port}) as example:
+            assert await example.process.wait() == 1
+
+
+async def test_a_worker_that_answers_nothing_keeps_the_whole_from_being_ready_until_it_is_replaced(
+    start: Start,
+) -> None:
+    """The kernel leads callers to it as to the others."""
+    async with start(workers=2) as example:
+        await wait_until_ready(example)
+        pids = await names(example, 2)
+        victim = min(pids)
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            assert json.loads(await wait_until_ready(example, is_ready=False))["notReady"] == ["unresponsive"]
+            _, metrics, _ = await ask(example.ops_url + "/metrics")
+            assert len(re.findall(r'^readiness_failing\{check="unresponsive",worker="[12]"\} 1', metrics, re.M)) == 1
+        finally:
+            os.kill(victim, signal.SIGKILL)
+        await wait_until_ready(example)
 
 
 async def test_workers_do_not_outlive_the_process_that_started_them(start: Start) -> None:
