@@ -51,7 +51,8 @@ ACQUIRE_TIMEOUT_SECONDS = 1.0
 """How long a batch waits for a connection: callers wait 2 s for all of a decision."""
 
 SELDOM_SECONDS = 60.0
-"""What comes no more often than that begins within that time, and leaves the start of a process to its requests."""
+BEGIN_SECONDS = 60.0
+"""What comes as seldom begins within that time, and leaves the start of a process to its requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ async def open_components(
                 name,
                 run_once,
                 interval_seconds=seconds,
-                begins_within_seconds=0 if seconds < SELDOM_SECONDS else SELDOM_SECONDS,
+                begins_within_seconds=BEGIN_SECONDS if seconds >= SELDOM_SECONDS else 0,
                 rounds=metrics.background_rounds,
             )
             for name, run_once, seconds in rounds

@@ -29,7 +29,7 @@ from tests.memory_directory import directory_in_memory
 
 pytest_plugins = ["tests.openapi.held_traffic"]
 
-for _name, _examples in (("short", 30), ("long", 400)):
+for _name, _examples in (("short", 20), ("long", 400)):
     hypothesis.settings.register_profile(
         _name,
         max_examples=_examples,

@@ -13,12 +13,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from local_stack.postgres_server import PostgresServer
 from metering_service import components
 from metering_service.app import create_app
 from metering_service.metrics import MeteringMetrics
 from metering_service.rates.limiter import RateLimiter
 from metering_service.settings import MeteringSettings
 from service_chassis.operations.metrics import Metrics
+from tests.conftest import FreshDatabase
 from tests.metering_service.rates import StartLimiter
 from tests.metering_service.webhook_receiver import WebhookReceiver, run_receiver
 
@@ -28,27 +30,32 @@ ADMIN_KEY = "admin-key-of-the-tests"
 SERVICE_KEYS = (("events", "tests", EVENTS_KEY), ("events", "other", OTHER_KEY), ("admin", "ops", ADMIN_KEY))
 
 
+FIRST_MOMENT = datetime(2026, 3, 31, 22, 0, 0, tzinfo=UTC)
+CLOCK_THAT_STANDS = f"""
+    CREATE TABLE test_clock AS SELECT timestamptz '{FIRST_MOMENT}' AS now;
+    CREATE OR REPLACE FUNCTION utc_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT now FROM test_clock';
+"""
+
+
 class MovableClock:
     """A clock that stands still until it is moved, the processes' and that of the database at `dsn`."""
 
     def __init__(self, dsn: str) -> None:
-        self.now = datetime(2026, 3, 31, 22, 0, 0, tzinfo=UTC)
-        self._connection = psycopg.connect(dsn, autocommit=True)
-        self._connection.execute(
-            f"CREATE TABLE test_clock AS SELECT timestamptz '{self.now}' AS now;"
-            "CREATE OR REPLACE FUNCTION utc_now() RETURNS timestamptz LANGUAGE sql VOLATILE "
-            "AS 'SELECT now FROM test_clock'"
-        )
+        self.now = FIRST_MOMENT
+        self._dsn = dsn
+        self._connection: psycopg.Connection | None = None
 
     def __call__(self) -> datetime:
         return self.now
 
     def advance(self, **parts: float) -> None:
         self.now += timedelta(**parts)
+        self._connection = self._connection or psycopg.connect(self._dsn, autocommit=True)
         self._connection.execute("UPDATE test_clock SET now = %s", (self.now,))
 
     def close(self) -> None:
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
 class Metering:
@@ -161,6 +168,28 @@ def again(attempt: dict[str, Any], **fields: Any) -> dict[str, Any]:
 StartMetering = Callable[..., Awaitable[Metering]]
 
 
+@pytest.fixture(scope="session")
+def standing_template(
+    postgres_server: PostgresServer, superuser: psycopg.Connection, template_database: Callable[[str], str]
+) -> str:
+    """Return the name of a migrated database whose clock stands, to be cloned."""
+    name = "template_of_a_standing_clock"
+    superuser.execute(f"CREATE DATABASE {name} TEMPLATE {template_database('metering_service')}")
+    with psycopg.connect(postgres_server.dsn(name), autocommit=True) as connection:
+        connection.execute(CLOCK_THAT_STANDS)
+    return name
+
+
+@pytest.fixture
+def metering_dsn(
+    request: pytest.FixtureRequest, fresh_database: FreshDatabase, empty_database: Callable[..., str]
+) -> str:
+    """Return the URL of a new database; its clock stands where the test has one to move."""
+    if "clock" not in request.fixturenames:
+        return fresh_database("metering_service")
+    return empty_database(template=request.getfixturevalue("standing_template"))
+
+
 @pytest.fixture
 def clock(metering_dsn: str) -> Iterator[MovableClock]:
     clock = MovableClock(metering_dsn)
@@ -176,6 +205,8 @@ async def start_metering(
     # What is gathered beside the decisions is written once a second, and tests wait for it.
     for name in ("WRITE_INTERVAL_SECONDS", "JUDGE_INTERVAL_SECONDS", "SEND_INTERVAL_SECONDS"):
         monkeypatch.setattr(components, name, 0.1)
+    # What is forgotten by the hour is not, in a test that does not ask for it.
+    monkeypatch.setattr(components, "BEGIN_SECONDS", 1e9)
 
     async def start(processes: int = 1, **changes: Any) -> Metering:
         settings = MeteringSettings(

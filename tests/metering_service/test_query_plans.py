@@ -72,7 +72,7 @@ async def test_plans_from_an_empty_database_stay_good_in_a_full_one(pool: asyncp
         holds = HoldStore(connection)
         for _ in range(10):  # PostgreSQL settles on a plan after five executions
             await live(holds, make_events(4))
-        for _ in range(20):
+        for _ in range(12):
             await live(holds, make_events(250))
     before = await count_rows_read(pool)
     async with pool.acquire() as connection:

@@ -9,6 +9,7 @@ import redis
 import structlog
 
 from metering_service.policies.policy import Rate
+from metering_service.rates import connections as connections_module
 from metering_service.rates.connections import KeptConnections
 from service_chassis.operations.metrics import Metrics
 from tests.metering_service.rates import StartLimiter, ask, version_of
@@ -57,6 +58,7 @@ class CountedOpenings:
             return await original(connections)
 
         monkeypatch.setattr(KeptConnections, "_open", counted)
+        monkeypatch.setattr(connections_module, "RECONNECT_PAUSE_SECONDS", 0.02)
 
     async def wait(self, more: int) -> None:
         async with asyncio.timeout(10), self._tried:

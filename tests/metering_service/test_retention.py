@@ -1,7 +1,6 @@
 """What is kept for a while is forgotten then and not before; what was charged is known for ever."""
 
 import asyncio
-import math
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +30,7 @@ async def charge(metering: Metering, count: int) -> list[dict[str, Any]]:
 
 def begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have also the tasks that come seldom begin at the start of a process."""
-    monkeypatch.setattr(components, "SELDOM_SECONDS", math.inf)
+    monkeypatch.setattr(components, "BEGIN_SECONDS", 0)
 
 
 async def read_receipt(metering: Metering, attempt: dict[str, Any]) -> dict[str, Any]:

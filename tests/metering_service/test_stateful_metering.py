@@ -328,8 +328,9 @@ class MeteringMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(MORE_EXAMPLES, marks=pytest.mark.system)])
-def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str, examples: int) -> None:
-    clock = MovableClock(metering_dsn)
+def test_service_does_what_the_reference_does(
+    metering_dsn: str, redis_url: str, clock: MovableClock, examples: int
+) -> None:
     keys = tuple(f"{scope}:{name}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, name, key in SERVICE_KEYS)
     # The default policy has a rate; a client that no rule gave a policy yet must not meet it.
     settings_of_service = MeteringSettings(
@@ -367,7 +368,6 @@ def test_service_does_what_the_reference_does(metering_dsn: str, redis_url: str,
             assert report.is_sound, report.violations
         finally:
             runner.run(client.close())
-            clock.close()
 
 
 async def audit(dsn: str, now: datetime) -> AuditReport:
