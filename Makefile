@@ -47,7 +47,7 @@ test: $(DEV) ## run the tests of all logic, on embedded servers (WORKERS=2 proce
 test-system: $(DEV) ## run the other tests: stacks, kills, backups, upgrades, clusters, long searches, a browser, the pages' commands
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "system or hypothesis" --hypothesis-profile long $(ARGUMENTS)
 
-test-chassis test-catalog test-activity test-metering test-client: $(DEV) ## run one part's tests, in under a minute; metering's in one and a half
+test-chassis test-catalog test-activity test-metering test-client: $(DEV) ## run one part's tests, in about a minute at most
 	$(PYTEST) $(wildcard tests/service_$(@:test-%=%) tests/$(@:test-%=%)_service tests/metering_$(@:test-%=%)) $(ARGUMENTS)
 
 lint: $(DEV) ## formatting, lint, types, import rules

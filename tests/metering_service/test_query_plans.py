@@ -18,6 +18,8 @@ from metering_service.policies.policy import ClientPolicies, Policy, PolicyVersi
 from metering_service.rates.limiter import PASSED
 from service_chassis.database.pool import open_pool
 
+pytestmark = pytest.mark.system
+
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
 FREE = PolicyVersion("free", 1, Policy((), (), {"*": 0}, "unlimited", "enforce"), NOW, NOW)
 ROWS_PER_EVENT = 40
