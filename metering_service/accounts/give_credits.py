@@ -26,6 +26,9 @@ from service_chassis.database.admin_audit import AdminAuditStore
 from service_chassis.database.dry_run import open_transaction
 from service_chassis.errors import InvalidRequest
 
+MAX_RECURRING_ID_CHARACTERS = 234
+"""Each of its grants is named by it and by when its period begins, and such a name is an id like any other."""
+
 
 async def give(
     pool: asyncpg.Pool,
@@ -99,6 +102,8 @@ async def put_recurring(
 
     Beginning in the past it begins with the period under way. Raises InvalidRequest naming the field.
     """
+    if len(recurring_id) > MAX_RECURRING_ID_CHARACTERS:
+        raise InvalidRequest.field("recurringId", f"Must be {MAX_RECURRING_ID_CHARACTERS} characters or less.")
     if terms.ends_at is not None and terms.ends_at <= terms.starts_at:
         raise InvalidRequest.field("endsAt", "Must be after startsAt.")
     if terms.rollover_max is not None and not terms.expires_with_period:

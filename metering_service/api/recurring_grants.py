@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from metering_service.accounts import give_credits
+from metering_service.accounts.give_credits import MAX_RECURRING_ID_CHARACTERS
 from metering_service.accounts.grant import RecurringTerms
 from metering_service.api.auth import KEY, for_keys
 from metering_service.api.grant_schemas import (
@@ -76,7 +77,10 @@ ENDPOINTS = (
         "not. A change counts from the next period on. `rollover`: so much of what is left when a period ends, at "
         "the most, comes on top of the next grant.",
         tag="accounts",
-        parameters=(CLIENT_ID, describe_identifier("recurringId", "The recurring grant's id.")),
+        parameters=(
+            CLIENT_ID,
+            describe_identifier("recurringId", "The recurring grant's id.", MAX_RECURRING_ID_CHARACTERS),
+        ),
         body=PutRecurringGrantSchema,
         body_examples={"A monthly allowance": _RECURRING_BODY},
         responses={200: Success("The recurring grant.", RecurringGrantSchema, _RECURRING_EXAMPLE)},

@@ -103,12 +103,14 @@ def parse_id(value: Any) -> str:
     return value
 
 
-def describe_identifier(name: str, description: str) -> dict[str, Any]:
+def describe_identifier(
+    name: str, description: str, max_characters: int = MAX_IDENTIFIER_CHARACTERS
+) -> dict[str, Any]:
     """Describe an id in the path that `read_identifier` reads."""
     return path(
         name,
         f"{description} Printable characters, and neither `.` nor `..` alone.",
-        {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS},
+        {"type": "string", "minLength": 1, "maxLength": max_characters},
     )
 
 

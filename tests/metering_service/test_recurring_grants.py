@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.metering_service.conftest import Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
 from tests.metering_service.credits import PATH, balance, lefts, lines, recur, refuse
 
 
@@ -117,3 +117,13 @@ async def test_whatever_becomes_of_its_start_a_period_under_way_is_not_granted_a
     for starts_at in ("2026-03-01T00:00:00Z", "2026-04-05T00:00:00Z", "2026-03-02T00:00:00Z"):
         put = await recur(acme, "plan", startsAt=starts_at)
     assert (await lefts(acme), put["nextAt"]) == ([("plan:2026-03-01T00:00:00Z", 10)], "2026-04-02T00:00:00Z")
+
+
+async def test_every_grant_of_a_recurring_one_has_an_id_that_it_can_be_voided_by(acme: Metering) -> None:
+    longest = "x" * 234
+    await recur(acme, longest, every="day", startsAt="2026-03-31T00:00:00Z")
+    [grant] = (await balance(acme))["grants"]
+    await acme.admin("POST", f"{PATH}/grants/{grant['grantId']}/void", {"reason": "tried"})
+    body = {"credits": 1, "every": "day", "startsAt": "2026-03-31T00:00:00Z", "expires": "period"}
+    status, error = await acme.call("PUT", f"{PATH}/recurring-grants/x{longest}", body, key=ADMIN_KEY)
+    assert (status, [each["field"] for each in error["details"]]) == (400, ["recurringId"])
