@@ -25,13 +25,15 @@ from metering_client.errors import ChargesUnreadable, OutOfOrder
 from metering_client.event import Fact
 from service_chassis.cli.audit_report import AuditReport, Finding
 from tests.activity_service.conftest import Run
+from tests.conftest import FreshDatabase
 from tests.metering_service.conftest import (  # noqa: F401 - fixtures
     ADMIN_KEY,
     Metering,
-    MovableClock,
     clock,
     event,
     metering,
+    metering_dsn,
+    standing_template,
     start_metering,
 )
 
@@ -281,7 +283,7 @@ NOWHERE = "postgresql://auditor:secret@127.0.0.1:1/activity"
 
 
 def test_audit_that_cannot_look_gives_no_verdict_and_exits_3(
-    run: Run, activity_dsn: str, metering_dsn: str, empty_database: Callable[[], str], tmp_path: Path
+    run: Run, activity_dsn: str, fresh_database: FreshDatabase, empty_database: Callable[[], str], tmp_path: Path
 ) -> None:
     key = tmp_path / "key"
     key.write_text("k")
@@ -290,7 +292,7 @@ def test_audit_that_cannot_look_gives_no_verdict_and_exits_3(
         (NOWHERE, [], "the database of ACTIVITY_POSTGRES_DSN cannot be reached"),
         (activity_dsn.rpartition("/")[0] + "/nothing", [], "no database of the name"),
         (empty_database(), [], "not this service's, or it is not migrated"),
-        (metering_dsn, [], "not this service's, or it is not migrated"),
+        (fresh_database("metering_service"), [], "not this service's, or it is not migrated"),
         ("", [], "ACTIVITY_POSTGRES_DSN"),
         (activity_dsn, joined, "metering at http://127.0.0.1:1 cannot be read: nobody listens there"),
     ]

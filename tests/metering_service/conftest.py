@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -21,6 +20,7 @@ from metering_service.rates.limiter import RateLimiter
 from metering_service.settings import MeteringSettings
 from service_chassis.operations.metrics import Metrics
 from tests.conftest import FreshDatabase
+from tests.metering_service.movable_clock import CLOCK_THAT_STANDS, MovableClock
 from tests.metering_service.rates import StartLimiter
 from tests.metering_service.webhook_receiver import WebhookReceiver, run_receiver
 
@@ -28,34 +28,6 @@ EVENTS_KEY = "events-key-of-the-tests"
 OTHER_KEY = "events-key-of-another-service"
 ADMIN_KEY = "admin-key-of-the-tests"
 SERVICE_KEYS = (("events", "tests", EVENTS_KEY), ("events", "other", OTHER_KEY), ("admin", "ops", ADMIN_KEY))
-
-
-FIRST_MOMENT = datetime(2026, 3, 31, 22, 0, 0, tzinfo=UTC)
-CLOCK_THAT_STANDS = f"""
-    CREATE TABLE test_clock AS SELECT timestamptz '{FIRST_MOMENT}' AS now;
-    CREATE OR REPLACE FUNCTION utc_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT now FROM test_clock';
-"""
-
-
-class MovableClock:
-    """A clock that stands still until it is moved, the processes' and that of the database at `dsn`."""
-
-    def __init__(self, dsn: str) -> None:
-        self.now = FIRST_MOMENT
-        self._dsn = dsn
-        self._connection: psycopg.Connection | None = None
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, **parts: float) -> None:
-        self.now += timedelta(**parts)
-        self._connection = self._connection or psycopg.connect(self._dsn, autocommit=True)
-        self._connection.execute("UPDATE test_clock SET now = %s", (self.now,))
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
 
 
 class Metering:

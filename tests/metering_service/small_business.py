@@ -5,7 +5,8 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from tests.metering_service.conftest import Metering, MovableClock
+from tests.metering_service.conftest import Metering
+from tests.metering_service.movable_clock import MovableClock
 
 POLICIES: dict[str, dict[str, Any]] = {
     "starter": {

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, event
+from tests.metering_service.movable_clock import MovableClock
 
 
 async def test_a_booked_version_is_in_force_from_its_moment_and_can_be_taken_back(

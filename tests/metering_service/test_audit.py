@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from metering_service.audit.run import audit_ledger
 from metering_service.cli.main import commands
 from service_chassis.cli.audit_report import AuditReport, Finding
-from tests.metering_service.conftest import Metering, MovableClock, again, event
+from tests.metering_service.conftest import Metering, again, event
+from tests.metering_service.movable_clock import MovableClock
 
 
 async def live_a_little(metering: Metering, clock: MovableClock) -> dict[str, dict[str, Any]]:

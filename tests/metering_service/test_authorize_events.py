@@ -3,7 +3,8 @@
 import asyncio
 import uuid
 
-from tests.metering_service.conftest import Metering, MovableClock, StartMetering, again, event
+from tests.metering_service.conftest import Metering, StartMetering, again, event
+from tests.metering_service.movable_clock import MovableClock
 
 
 async def test_grant_holds_the_price_and_charges_nothing_yet(metering: Metering) -> None:
@@ -109,8 +110,7 @@ async def test_released_hold_never_lives_again(metering: Metering) -> None:
 async def test_release_before_its_authorize_refuses_the_authorize(metering: Metering) -> None:
     attempt = event()
     assert await metering.release(attempt) == ["released"]
-    [decision] = await metering.authorize(attempt)
-    assert decision["code"] == "hold_released"
+    assert (await metering.authorize(attempt))[0]["code"] == "hold_released"
 
 
 async def test_denial_keeps_nothing(metering: Metering) -> None:

@@ -11,9 +11,10 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page
 
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, event
 from tests.metering_service.console_browser import NARROW, Visit, listen, open_browser, visit
 from tests.metering_service.console_visitor import flush_refusals
+from tests.metering_service.movable_clock import MovableClock
 from tests.metering_service.small_business import make_business
 
 pytestmark = pytest.mark.system

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.metering_service.conftest import Metering, MovableClock, event
+from tests.metering_service.conftest import Metering, event
 from tests.metering_service.console_browser import listen
 from tests.metering_service.console_visitor import Visitor, charge, flush_refusals, read_text
+from tests.metering_service.movable_clock import MovableClock
 from tests.metering_service.webhooks import tell
 from tests.operator_command import run_command
 

@@ -12,9 +12,10 @@ import asyncpg
 import pytest
 
 from metering_service.components import COMPONENTS
-from tests.metering_service.conftest import Metering, MovableClock
+from tests.metering_service.conftest import Metering
 from tests.metering_service.console_browser import listen
 from tests.metering_service.console_visitor import Visitor
+from tests.metering_service.movable_clock import MovableClock
 
 pytestmark = pytest.mark.system
 

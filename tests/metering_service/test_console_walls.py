@@ -11,9 +11,10 @@ import pytest
 from metering_service.components import COMPONENTS
 from metering_service.console.app import ROUTES
 from metering_service.console.pages import OPEN_TO_ALL
-from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, MovableClock, StartMetering
+from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, StartMetering
 from tests.metering_service.console_browser import listen
 from tests.metering_service.console_visitor import Visitor
+from tests.metering_service.movable_clock import MovableClock
 
 GUARDED = [
     (str(route.method), "/console" + re.sub(r"\{.*?\}", "x", route.path))

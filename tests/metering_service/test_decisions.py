@@ -8,7 +8,8 @@ import orjson
 
 from metering_service.events.event_store import EventStore
 from metering_service.refusals.keep import EARLIEST, LATEST
-from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, MovableClock, event
+from tests.metering_service.conftest import ADMIN_KEY, EVENTS_KEY, Metering, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.operator_command import run_command
 
 PATH = "/internal/clients/acme/decisions"

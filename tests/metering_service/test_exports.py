@@ -13,7 +13,8 @@ import pytest
 from metering_service.accounts import administer
 from metering_service.accounts.ledger_store import LedgerStore
 from service_chassis.rows import RowFormat, RowWriter
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.operator_command import run_command
 
 LEDGER = "/internal/clients/acme/ledger"

@@ -8,8 +8,9 @@ import pytest
 
 from metering_service.accounts.move_on import move_accounts
 from service_chassis.database.pool import open_pool
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, event
 from tests.metering_service.credits import PATH, balance, decide, grant, lefts, lines, refuse
+from tests.metering_service.movable_clock import MovableClock
 
 
 async def test_grants_are_drawn_by_priority_then_by_expiry_then_by_age(acme: Metering) -> None:

@@ -11,7 +11,8 @@ from metering_service.events.decision import Decision, Receipt
 from metering_service.events.event import BillableEvent
 from metering_service.policies.policy import Policy, Quota, Rate
 from metering_service.refusals.refusal import NAMED_USERS, RefusalLog, list_first
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.operator_command import run_command
 
 PATH = "/internal/clients/acme/refusals"

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tests.metering_service.conftest import EVENTS_KEY, Metering, MovableClock, event
+from tests.metering_service.conftest import EVENTS_KEY, Metering, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.operator_command import run_command
 
 TOKENS: dict[str, Any] = {"eventType": "llm.tokens"}

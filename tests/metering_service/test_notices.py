@@ -9,8 +9,9 @@ from metering_service.notices.expiring import note_expiring
 from metering_service.notices.store import NoticeStore
 from metering_service.retention.forget import NOTICES_KEPT, forget
 from service_chassis.database.pool import open_pool
-from tests.metering_service.conftest import Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import Metering, StartMetering, event
 from tests.metering_service.credits import grant, recur
+from tests.metering_service.movable_clock import MovableClock
 
 QUOTA = {"name": "monthly", "limit": 10, "counts": "units", "period": "month"}
 AT = [{"of": "quota:monthly", "at": [0.8, 1]}]

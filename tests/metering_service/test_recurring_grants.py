@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, event
 from tests.metering_service.credits import PATH, balance, lefts, lines, recur, refuse
+from tests.metering_service.movable_clock import MovableClock
 
 
 async def test_a_month_from_the_31st_on_keeps_to_the_ends_of_months(acme: Metering, clock: MovableClock) -> None:

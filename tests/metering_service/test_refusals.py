@@ -19,7 +19,8 @@ from metering_service.rates.limiter import RateOutcome
 from service_chassis.application import METRICS, READINESS
 from service_chassis.clock import system_clock
 from service_chassis.database.pool import open_pool
-from tests.metering_service.conftest import Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import Metering, StartMetering, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.operator_command import run_command
 
 

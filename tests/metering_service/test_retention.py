@@ -10,7 +10,8 @@ import pytest
 from metering_service import components
 from metering_service.events.event_store import EventStore
 from metering_service.retention import forget as retention
-from tests.metering_service.conftest import Metering, MovableClock, StartMetering, again, event
+from tests.metering_service.conftest import Metering, StartMetering, again, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.metering_service.test_audit import audit
 
 TERMS: dict[str, Any] = {

@@ -6,8 +6,9 @@ import pytest
 from metering_service.audit.run import audit_ledger
 from metering_service.components import SCHEMA
 from service_chassis.database.pool import open_pool
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, event
 from tests.metering_service.credits import PATH, grant, recur
+from tests.metering_service.movable_clock import MovableClock
 
 
 async def seed(metering: Metering, function: str, right: str, wrong: str, *more: str) -> None:

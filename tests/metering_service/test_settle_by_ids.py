@@ -8,7 +8,8 @@ import pytest
 from metering_service.audit.run import audit_ledger
 from metering_service.events.event_store import EventStore
 from metering_service.retention.forget import forget
-from tests.metering_service.conftest import OTHER_KEY, Metering, MovableClock, StartMetering, again, event, ids_of
+from tests.metering_service.conftest import OTHER_KEY, Metering, StartMetering, again, event, ids_of
+from tests.metering_service.movable_clock import MovableClock
 
 
 async def test_settled_by_its_ids_alone(metering: Metering) -> None:

@@ -5,15 +5,8 @@ import asyncio
 import asyncpg
 
 from metering_service.audit.run import audit_ledger
-from tests.metering_service.conftest import (
-    ADMIN_KEY,
-    Metering,
-    MovableClock,
-    StartMetering,
-    again,
-    event,
-    ids_of,
-)
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, again, event, ids_of
+from tests.metering_service.movable_clock import MovableClock
 
 
 async def test_settle_charges_once_however_often_it_is_sent(start_metering: StartMetering) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.operator_command import run_command
 
 STRICTER = {

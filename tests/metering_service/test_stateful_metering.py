@@ -29,7 +29,8 @@ from metering_service.audit.run import audit_ledger
 from metering_service.settings import MeteringSettings
 from service_chassis.cli.audit_report import AuditReport
 from service_chassis.database.pool import open_pool
-from tests.metering_service.conftest import ADMIN_KEY, SERVICE_KEYS, Metering, MovableClock
+from tests.metering_service.conftest import ADMIN_KEY, SERVICE_KEYS, Metering
+from tests.metering_service.movable_clock import MovableClock
 from tests.metering_service.reference import FOR_GOOD, Account, Limit, Reference, Series, Terms
 
 CLIENTS = ("ada", "bob")

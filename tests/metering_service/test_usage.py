@@ -12,7 +12,8 @@ import pytest
 
 from metering_service.refusals.store import RefusalStore
 from metering_service.retention.forget import forget
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering, event
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.operator_command import run_command
 
 PRICES = {"plan_play.created": 1, "llm.tokens": 2}

@@ -12,7 +12,8 @@ from metering_service.refusals.refusal import RefusalKey, Refusals
 from service_chassis.application import METRICS
 from service_chassis.database.pool import open_pool
 from service_chassis.operations.metrics import Metrics
-from tests.metering_service.conftest import Metering, MovableClock, event
+from tests.metering_service.conftest import Metering, event
+from tests.metering_service.movable_clock import MovableClock
 
 MOMENT = datetime(2026, 7, 1, tzinfo=UTC)
 AGES = ("up to 1 s", "up to 10 s", "up to 1 min", "up to 10 min", "older")

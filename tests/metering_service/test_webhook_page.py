@@ -11,8 +11,9 @@ from metering_service.notices.expiring import note_expiring
 from metering_service.notices.notice import TYPES
 from metering_service.notices.send import RETRY_AFTER_SECONDS
 from service_chassis.database.pool import open_pool
-from tests.metering_service.conftest import Metering, MovableClock, event
+from tests.metering_service.conftest import Metering, event
 from tests.metering_service.credits import grant
+from tests.metering_service.movable_clock import MovableClock
 from tests.metering_service.webhook_receiver import SECRET, WebhookReceiver
 from tests.metering_service.webhooks import present, send
 

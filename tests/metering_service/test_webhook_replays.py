@@ -8,7 +8,8 @@ from metering_service.audit.run import audit_ledger
 from metering_service.notices.send import ATTEMPT_SECONDS, RETRY_AFTER_SECONDS, choose_pause
 from metering_service.notices.webhook_store import LEASE_SECONDS
 from service_chassis.database.pool import open_pool
-from tests.metering_service.conftest import ADMIN_KEY, Metering, MovableClock, StartMetering
+from tests.metering_service.conftest import ADMIN_KEY, Metering, StartMetering
+from tests.metering_service.movable_clock import MovableClock
 from tests.metering_service.webhook_receiver import LOOPBACK, WebhookReceiver
 from tests.metering_service.webhooks import command, send, states, tell, until
 

@@ -13,7 +13,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from local_stack.ports import choose_free_port
 from metering_service.notices.notice import TYPES
 from metering_service.notices.webhook_store import LEASE_SECONDS
-from tests.metering_service.conftest import EVENTS_KEY, Metering, MovableClock, StartMetering
+from tests.metering_service.conftest import EVENTS_KEY, Metering, StartMetering
+from tests.metering_service.movable_clock import MovableClock
 from tests.metering_service.webhook_receiver import LOOPBACK, OLD_SECRET, SECRET, WebhookReceiver
 from tests.metering_service.webhooks import present, send, states, tell, until
 from tests.operator_command import run_command

@@ -10,7 +10,8 @@ from metering_service.notices.address import AddressGuard
 from metering_service.notices.send import SendWebhooks, open_session
 from service_chassis.database.pool import open_pool
 from service_chassis.operations.metrics import Metrics
-from tests.metering_service.conftest import Metering, MovableClock, event
+from tests.metering_service.conftest import Metering, event
+from tests.metering_service.movable_clock import MovableClock
 from tests.metering_service.webhook_receiver import LOOPBACK, WebhookReceiver
 from tests.operator_command import run_command
 
