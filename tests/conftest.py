@@ -94,23 +94,28 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres_server: PostgresServer, superuser: psycopg.Connection) -> FreshDatabase:
-    """Return the name of a service's migrated database, to be cloned; migrated at the first call of the run."""
-    made: set[str] = set()
+def template_database(postgres_server: PostgresServer, superuser: psycopg.Connection) -> Callable[..., str]:
+    """Return the name of a service's migrated database, to be cloned; made at the first call of the run.
 
-    def prepare(service: str) -> str:
-        name = f"template_{service}"
-        if name not in made:
+    `then` are statements that change it for some of the tests.
+    """
+    made: dict[tuple[str, str], str] = {}
+
+    def prepare(service: str, then: str = "") -> str:
+        if (service, then) not in made:
+            name = f"template_{len(made)}"
             superuser.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             apply_schema(postgres_server.dsn(name), schema_of(service))
-            made.add(name)
-        return name
+            with psycopg.connect(postgres_server.dsn(name), autocommit=True) as connection:
+                connection.execute(sql.SQL(then))
+            made[service, then] = name
+        return made[service, then]
 
     return prepare
 
 
 @pytest.fixture
-def fresh_database(template_database: FreshDatabase, empty_database: Callable[..., str]) -> FreshDatabase:
+def fresh_database(template_database: Callable[..., str], empty_database: Callable[..., str]) -> FreshDatabase:
     """Clone a service's template database at each call; dropped after the test."""
     return lambda service: empty_database(template=template_database(service))
 

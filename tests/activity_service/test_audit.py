@@ -33,7 +33,6 @@ from tests.metering_service.conftest import (  # noqa: F401 - fixtures
     event,
     metering,
     metering_dsn,
-    standing_template,
     start_metering,
 )
 

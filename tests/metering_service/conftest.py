@@ -7,19 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import asyncpg
-import psycopg
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from local_stack.postgres_server import PostgresServer
 from metering_service import components
 from metering_service.app import create_app
 from metering_service.metrics import MeteringMetrics
 from metering_service.rates.limiter import RateLimiter
 from metering_service.settings import MeteringSettings
 from service_chassis.operations.metrics import Metrics
-from tests.conftest import FreshDatabase
 from tests.metering_service.movable_clock import CLOCK_THAT_STANDS, MovableClock
 from tests.metering_service.rates import StartLimiter
 from tests.metering_service.webhook_receiver import WebhookReceiver, run_receiver
@@ -140,26 +137,13 @@ def again(attempt: dict[str, Any], **fields: Any) -> dict[str, Any]:
 StartMetering = Callable[..., Awaitable[Metering]]
 
 
-@pytest.fixture(scope="session")
-def standing_template(
-    postgres_server: PostgresServer, superuser: psycopg.Connection, template_database: Callable[[str], str]
-) -> str:
-    """Return the name of a migrated database whose clock stands, to be cloned."""
-    name = "template_of_a_standing_clock"
-    superuser.execute(f"CREATE DATABASE {name} TEMPLATE {template_database('metering_service')}")
-    with psycopg.connect(postgres_server.dsn(name), autocommit=True) as connection:
-        connection.execute(CLOCK_THAT_STANDS)
-    return name
-
-
 @pytest.fixture
 def metering_dsn(
-    request: pytest.FixtureRequest, fresh_database: FreshDatabase, empty_database: Callable[..., str]
+    request: pytest.FixtureRequest, template_database: Callable[..., str], empty_database: Callable[..., str]
 ) -> str:
     """Return the URL of a new database; its clock stands where the test has one to move."""
-    if "clock" not in request.fixturenames:
-        return fresh_database("metering_service")
-    return empty_database(template=request.getfixturevalue("standing_template"))
+    then = CLOCK_THAT_STANDS if "clock" in request.fixturenames else ""
+    return empty_database(template=template_database("metering_service", then))
 
 
 @pytest.fixture
