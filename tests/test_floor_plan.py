@@ -24,7 +24,7 @@ SHARED_FOLDERS = EVERY_FOLDER | {"audit", "sql"}
 
 SCREEN_LINES = 45
 LONG_FILE_LINES = 260
-MAX_STATEMENTS = 14_561
+MAX_STATEMENTS = 14_558
 """By Python's own ast, docstrings not counted: what a newcomer has to read. 6,300 is what is aimed at."""
 
 WRITTEN_BY_ANOTHER = {

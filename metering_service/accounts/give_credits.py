@@ -149,10 +149,7 @@ async def refund(
         store = GrantStore(connection)
         given = await store.fetch(client_id, "refund", refund_id)
         if given is None:
-            charged = await LedgerStore(connection).fetch_charged_credits(client_id, event_id)
-            if charged is None:
-                raise EventNotCharged(event_id)
-            left = charged - await store.sum_refunds(client_id, event_id)
+            _, left = await count_refundable(connection, client_id, event_id)
             if not left or (credits or left) > left:
                 raise RefundTooLarge(event_id, left)
             await store.lay_spent(client_id)
@@ -172,12 +169,14 @@ async def refund(
     return given
 
 
-async def count_refundable(pool: asyncpg.Pool, client_id: str, event_id: str) -> tuple[int, int]:
+async def count_refundable(
+    connection: asyncpg.Connection | asyncpg.Pool, client_id: str, event_id: str
+) -> tuple[int, int]:
     """Return what an event was charged, and how much of it was not refunded so far. Raises EventNotCharged."""
-    charged = await LedgerStore(pool).fetch_charged_credits(client_id, event_id)
+    charged = await LedgerStore(connection).fetch_charged_credits(client_id, event_id)
     if charged is None:
         raise EventNotCharged(event_id)
-    return charged, charged - await GrantStore(pool).sum_refunds(client_id, event_id)
+    return charged, charged - await GrantStore(connection).sum_refunds(client_id, event_id)
 
 
 async def adjust(
